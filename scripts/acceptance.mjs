@@ -25,8 +25,8 @@ if ("missing" in broker) {
 // that tell a broker, by a client's own connection, how to treat that client.
 const isShared = process.env.MODE === "aggregating";
 const ownConnection = ["CONN-06", "CONN-21", "CONN-23", "SUB-18"];
-// To the proxy each address is a device with a key of its own. So who goes on from another address is another device, which is kept from
-// a session that is not its own; and the first message of a device comes after a handshake, too late for one case.
+// To the proxy each address is a device with its own key. So a device that continues from another address is another device, which may not
+// use the session; and the first message of a device comes after a handshake, too late for one case.
 const ownKeys = ["CONN-13", "SLEEP-18", "SESS-07", "ADDR-*", "QM1-08"];
 const skipped = [...(isShared ? ownConnection : []), ...(process.env.DTLS === "1" ? ownKeys : [])];
 const folder = mkdtempSync(join(tmpdir(), "acceptance-"));

@@ -1,5 +1,5 @@
-// Compiles the optional parts of native/ where there is a C compiler. Where that fails, one line for each says so and what
-// is lost: the gateway runs without them. Runs when the package is installed.
+// Compiles the optional parts of native/ if there is a C compiler. If this fails, one line for each part says so and what is missing
+// without it: the gateway runs without them. Runs when the package is installed.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, renameSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";

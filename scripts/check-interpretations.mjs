@@ -1,9 +1,9 @@
 /**
- * Part of `npm run lint`: docs/internals/spec-interpretation.md and the tests say the same.
+ * Part of `npm run lint`: compares docs/internals/spec-interpretation.md with the tests.
  *
- * A test or a group of tests carries the clauses of MQTT-SN 1.2 that it holds, `[6.14]`, and the rows of that document,
- * `[i9]`, in its name. Fails where a row names a test that is not there, where a test names a row that is not there, and
- * where a row has no test. Prints the clauses that have none.
+ * A test or a group of tests has the clauses of MQTT-SN 1.2 that it checks, `[6.14]`, and the rows of that document, `[i9]`, in its name.
+ * Fails if a row names a test that does not exist, if a test names a row that does not exist, or if a row has no test. Prints the clauses
+ * without a test.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";

@@ -256,7 +256,7 @@ async function wild() {
     const others = Array.from({ length: deviceCount }, (_, i) => new Other(`dev${i}`, port, false));
     for (const other of others) await other.start();
     let count = 0;
-    // A device of its own in each turn, so that each is told congestion first, and then put off.
+    // A new device in each turn, so that each gets congestion first, and is then ignored.
     const broken =
       (...rate) =>
       () =>

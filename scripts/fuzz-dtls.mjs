@@ -1,6 +1,6 @@
 /**
- * Devices over DTLS for scripts/fuzz.mjs: they shake hands with keys and with certificates, seal what they are given, and beside each of
- * their datagrams go changed copies of it, pieces of two of them, and what nobody ever sealed.
+ * Devices over DTLS for scripts/fuzz.mjs. They make handshakes with keys and with certificates, and encrypt what they are given. Besides
+ * each of their datagrams they send changed copies of it, parts of two of them, and random octets.
  */
 import { createPrivateKey, createSign, X509Certificate } from "node:crypto";
 import { createSocket } from "node:dgram";
@@ -125,7 +125,7 @@ export function openDtls({ port, random }) {
     close: () => {
       for (const { socket } of [stranger, ...ends]) socket.close();
     },
-    /** What a device with the key sends with `send`, and hears by `heard`; resolves when it may. */
+    /** What a device with the key sends with `send`, and receives by `heard`; resolves when it may. */
     open: (heard) =>
       new Promise((done, fail) => {
         const socket = createSocket("udp4");

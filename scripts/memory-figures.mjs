@@ -1,6 +1,6 @@
-// Octets of heap for each topic filter in the tree of a shared connection, where each client has filters of its own; the
-// client's session and the filter's entry are not in it.
-// Usage: node --expose-gc scripts/memory-figures.mjs [filters] [folder of another version]    (after npm run build)
+// Octets of heap for each topic filter in the tree of a shared connection, if each client has its own filters. The client's session and the
+// filter's entry are not counted. Usage: node --expose-gc scripts/memory-figures.mjs [filters] [folder of another version]    (after npm
+// run build)
 import { execFileSync } from "node:child_process";
 import { join, resolve } from "node:path";
 

@@ -100,7 +100,7 @@ async function startBroker() {
   return broker;
 }
 
-/** Pieces that went over a connection of ours, in both directions, by its own port. */
+/** TCP segments of a connection, in both directions, by its port. */
 function pieces(port) {
   const text = execFileSync("ss", ["-tinHO", "state", "established", `( dport = :${port} )`], { encoding: "utf8" });
   const found = new Map();

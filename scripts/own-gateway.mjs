@@ -1,4 +1,4 @@
-/** For scripts that measure: the shipped gateway in a process of its own, beside the try-out broker, and what it has cost so far. */
+/** For scripts that measure: the shipped gateway in a separate process, with the try-out broker, and its CPU time and memory so far. */
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

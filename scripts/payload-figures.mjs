@@ -32,7 +32,7 @@ const source = {
 }`,
 };
 
-/** A gateway of its own, of the version in this folder, whose broker answers at once. */
+/** A separate gateway of the version in this folder, whose broker answers at once. */
 async function gateway(dist, payloads) {
   const part = (path) => partOf(dist, path);
   const { gatewayConfig } = await part("config/schema.js");

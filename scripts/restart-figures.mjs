@@ -23,7 +23,7 @@ const main = new URL("../dist/main.js", import.meta.url).pathname;
 const [everyMs, tickMs] = [500, 10];
 
 class Device {
-  /** When it was answered last, and first since somebody set it back; by which port. */
+  /** When it was answered last, and first since the last reset; through which port. */
   answered = { at: 0, port: 0 };
   first;
   again = 0;
@@ -67,7 +67,7 @@ class Device {
   }
 
   #send(message) {
-    // As two addresses in a device's list, or one that follows the active gateway: whoever does not serve says nothing.
+    // As two addresses in a device's list, or one that follows the active gateway: a gateway that does not serve sends nothing.
     for (const port of this.#ports) this.#socket.send(encode(message), port, "127.0.0.1", () => {});
   }
 
@@ -89,7 +89,7 @@ class GatewayProcess {
     writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
   }
 
-  /** Until it says so. */
+  /** Waits until it says so. */
   async start(words) {
     this.#text = "";
     this.#child = spawn(process.execPath, [main, "start"], { cwd: this.#folder, stdio: ["ignore", "pipe", "inherit"] });
@@ -108,7 +108,7 @@ class GatewayProcess {
     });
   }
 
-  /** As soon as it has seen that the other one stands by. */
+  /** As soon as it has seen that the other gateway stands by. */
   async drain() {
     const ask = { socketPath: join(this.#folder, "data/control.sock"), path: "/fleet/drain", method: "POST" };
     for (;;) {

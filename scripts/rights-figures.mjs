@@ -15,7 +15,7 @@ const perRound = 20_000;
 const names = ["site/{clientId}/temp", "site/{clientId}/hum", "all/alarm", "up/1"];
 const filters = ["site/{clientId}/#", "cfg/+/state", "all/alarm", "a/b/c", "a/b/d", "x/#", "up/+", "log/{clientId}"];
 
-/** A gateway of its own, whose broker answers at once. */
+/** A separate gateway, whose broker answers at once. */
 async function gateway(rules) {
   const predefined = Object.fromEntries(names.map((name, i) => [i + 1, name.replace("{clientId}", "c")]));
   const config = gatewayConfig.parse({
@@ -76,7 +76,7 @@ for (const [topics, title] of [
   const found = { free: [], limited: [], more: [] };
   for (let round = 0; round < rounds + 5; round++) {
     globalThis.gc?.();
-    // Who is first takes turns as well: what the first one warms up the second one has.
+    // The order changes at each turn, because the first one warms up the caches for the second one.
     const order = round % 2 === 0 ? ["free", "limited"] : ["limited", "free"];
     const times = Object.fromEntries(order.map((name) => [name, (name === "free" ? free : limited).round(datagrams)]));
     if (round < 5) continue;

@@ -35,7 +35,7 @@ if (values.help) {
   process.exit(0);
 }
 
-/** Vitest runs its files side by side; each kind has seeds of its own, so each is a run of its own. */
+/** Vitest runs its files at the same time; each kind has its own seeds, so each kind is a separate run. */
 function run(kind) {
   const { file, env, of } = kinds[kind];
   console.log(`${kind}: ${of} seeds from ${values.first}, in both modes`);

@@ -194,7 +194,8 @@ function startLoad(udp, brokerPort, pid) {
   const program = join(root, ".cache/bench/load");
   if (!existsSync(program)) {
     mkdirSync(join(root, ".cache/bench"), { recursive: true });
-    execFileSync("cc", ["-O2", "-o", program, join(root, "test/bench/load.c")]);
+    const sources = ["load.c", "load-broker.c", "load-devices.c", "load-measure.c"];
+    execFileSync("cc", ["-O2", "-o", program, ...sources.map((name) => join(root, "test/bench", name))]);
   }
   const places = ["-g", `127.0.0.1:${udp}`, "-b", `127.0.0.1:${brokerPort}`, "-p", String(pid)];
   const args = ["-m", "up", "-q", "1", "-n", "20", "-d", "12", "-i", "ld"];

@@ -1,4 +1,4 @@
-/** What a stranger does: the packed tarball, installed without development tools into an empty folder, is started. */
+/** Installs the packed tarball without development tools into an empty folder, and starts it, as a new user would. */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

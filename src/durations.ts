@@ -1,4 +1,4 @@
-/** How long something took, counted by size: a few additions each time, read when somebody scrapes. */
+/** A histogram of durations. Each measurement costs a few additions; the values are read when Prometheus scrapes. */
 
 /** Upper ends of the classes, in seconds; beyond the last is one more. */
 export const durationEndsSeconds = [

@@ -45,7 +45,7 @@ export interface LookoutParts {
   readonly config: () => GatewayConfig;
   /** What a script made of a payload recently. */
   readonly scriptValue: Shown;
-  /** Who was admitted by hand changed: everybody is asked once more. */
+  /** The list of admitted clients has changed: all connected clients are checked again. */
   readonly accessChanged: () => void;
   /** Topic ids that were given by hand changed. */
   readonly predefinedChanged: () => void;
@@ -60,7 +60,7 @@ export interface LookoutParts {
   readonly octets: () => ReadonlyMap<string, Octets>;
 }
 
-/** A day ends by so much too early or too late, at most. Each connection is asked. */
+/** The end of a day is noticed at most this much too early or too late. Each connection is asked. */
 const octetsEveryMs = 60_000;
 
 interface BrokerState {
@@ -82,7 +82,7 @@ export class Lookout {
   readonly #settings: SettingsFile;
   readonly #startedAt: number;
   #timer: NodeJS.Timeout | undefined;
-  /** Until then whoever knocks is let in, so many of them. */
+  /** Until then, clients that no rule admits are admitted, at most `joinsMax` of them. */
   #joinUntil = 0;
   #joinsLeft = 0;
   #joined: string[] = [];
@@ -112,7 +112,7 @@ export class Lookout {
     this.installation = this.#installation();
   }
 
-  /** Each event of the core, whether somebody looks or not: nothing here is done per message. */
+  /** Called for each event of the core, also if no page is open. Does nothing per message. */
   readonly report = (event: GatewayEvent): void => {
     this.live.report(event);
     this.#knocks.note(event);
@@ -122,7 +122,7 @@ export class Lookout {
 
   /** A device that could not show who it is stands among those who knocked. */
   turnedAway(refusal: TurnedAway): void {
-    // Whoever knocks chose the identity, and somebody may paste the line into a shell.
+    // The sender chose the identity, and an operator may paste the line into a shell.
     const { success, data } = deviceName.safeParse(refusal.identity);
     this.#knocks.noteTurnedAway(refusal, success && refusal.isUnknown ? `mqtt-sn-gateway device add ${data}` : "");
     this.live.knocked();
@@ -137,7 +137,7 @@ export class Lookout {
     clearInterval(this.#timer);
   }
 
-  /** @param said somebody logged in or could not */
+  /** @param said called when a user logged in or failed to */
   console(desk: OperatorDesk, said: (who: string, what: string) => void): ConsoleServer {
     const { managed, now, config } = this.#parts;
     const { ingress } = config().api;
@@ -174,7 +174,7 @@ export class Lookout {
     this.#octets.note(this.#parts.wallClock.trusted(), this.#parts.octets());
   }
 
-  /** The event does not say which: whichever is not as it was. */
+  /** The event does not name the part that changed, so all parts are compared. */
   #noteBrokers(why: string): void {
     for (const { name, isThere } of this.#parts.core.brokers()) {
       const before = this.#brokers.get(name);
@@ -316,11 +316,11 @@ export class Lookout {
     const key = randomBytes(16).toString("hex");
     const problem = await sentenceOf(managed.keepDevice({ name, key, added: new Date(wallClock.now()).toISOString() }));
     if (problem !== undefined) return problem;
-    this.#parts.accessChanged(); // whoever bears this name without the key is sent away
+    this.#parts.accessChanged(); // disconnects clients that use this name without the key
     return { key };
   }
 
-  /** It is refused this time, and let in when it tries again. Only whom nothing but a missing rule keeps out. */
+  /** This CONNECT is refused, and the next one is admitted. Only for clients that are refused because no rule names them. */
   async #letJoin({ what, clientId, peer, hint }: Extract<GatewayEvent, { event: "not_admitted" }>): Promise<void> {
     if (what !== "client" || clientId === undefined || this.#joinsLeft === 0 || !hint.startsWith("access.rules"))
       return;

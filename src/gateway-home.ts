@@ -1,4 +1,4 @@
-/** Home Assistant, put together: what the gateway knows, and the connection by which it is told. */
+/** Home Assistant in this gateway: the data for it, and the connection over which they are published. */
 import { statusTopicOf } from "./config/core-options.ts";
 import { Declarations } from "./config/payloads.ts";
 import type { GatewayConfig } from "./config/schema.ts";
@@ -106,7 +106,7 @@ function* idsOf(core: GatewayCore): IterableIterator<string> {
   for (const { clientId } of core.sessions()) yield clientId;
 }
 
-/** What it says is kept at the broker; what it hears is text. */
+/** The broker keeps what this connection publishes; what it receives is text. */
 function speakerFor(home: Home): Speaker {
   return {
     filters: home.filters,

@@ -1,4 +1,7 @@
-/** Part of the composition root: a gateway that is one of a pair. It joins the lease at Redis to the store, and to whoever asks who is active. */
+/**
+ * Part of the composition root: a gateway of a pair. It connects the lease at Redis with the store and with the parts that ask which
+ * gateway is active.
+ */
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { GatewayConfig } from "./config/schema.ts";
@@ -20,7 +23,7 @@ export interface PairParts {
 /** What became of handing over. */
 export interface Drained {
   readonly from: string;
-  /** Who has the lease now. */
+  /** The gateway that holds the lease now. */
   readonly to: string;
   readonly epoch: number;
   /** From when this gateway fell silent until the other one had the lease. */
@@ -31,7 +34,7 @@ export class Pair {
   readonly #lease: Lease;
   readonly #server: RedisLease;
   #isDraining = false;
-  /** What the store is told. */
+  /** Called by the store. */
   readonly member: PairMember;
 
   /** undefined: this gateway is alone. */
@@ -70,9 +73,9 @@ export class Pair {
   }
 
   /**
-   * Hands over to the one that stands by, or answers in one sentence why not; then nothing has changed. `silence` is called once it is
-   * sure that somebody is there: when it is done, everything has left and is stored, and nothing comes in any more. After that the
-   * process is to end, whatever came of it: `ended` hears a sentence for the log.
+   * Hands over to the gateway that stands by, or returns in one sentence why not; then nothing has changed. `silence` is called when it is
+   * certain that the other gateway is there. When it is done, everything is sent and stored, and nothing more is received. After that the
+   * process must end, in each case; `ended` is called with a sentence for the log.
    */
   async drain(silence: () => Promise<void>, ended: (say: string) => void): Promise<Drained | string> {
     const { role, name, owner } = this.facts();

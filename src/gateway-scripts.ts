@@ -33,7 +33,7 @@ export class Scripts {
     return this.#runner.counters;
   }
 
-  /** Before the first device is heard: nothing goes without its script because the process is not there yet. */
+  /** Called before the first transport opens, so that no message misses its script because the process has not started. */
   start(sources: readonly ScriptSource[]): Promise<void> {
     return this.#runner.start(sources);
   }

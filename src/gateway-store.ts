@@ -13,7 +13,7 @@ import { readSecret } from "./upstream/credentials.ts";
 const pauseMs = 2_000;
 
 /**
- * @param looked hears how many records were read, while a store on disk is opened
+ * @param looked called with the number of records that were read so far, while a store on disk is opened
  * @param source connections to Redis that it shares with others; absent: it has one of its own
  */
 export function createStore(

@@ -49,7 +49,7 @@ export type Health = {
   uptimeSeconds: number;
   clients: number;
   transports: string[];
-  /** Of one of a pair: whether it is the active one, and who is. */
+  /** For a gateway of a pair: whether it is active, and which gateway is. */
   pair?: PairFacts;
 };
 
@@ -71,7 +71,7 @@ export class Vitals {
     const fails = core.storeFails;
     const there = core.brokerThere;
     const pair = this.#parts.pair();
-    // Whoever stands by has no connection to a broker, and needs none.
+    // A gateway that stands by has no connection to a broker, and needs none.
     const works = pair && pair.role !== "active" ? pair.role === "standby" : there && !fails;
     return {
       ok: works && (pair?.trouble ?? "") === "",
@@ -165,7 +165,7 @@ export class Vitals {
     }));
   }
 
-  /** As it was found last; looked for again, behind the scrape, when that is a while ago. */
+  /** The last result. If it is old, a new one is determined after the scrape. */
   #oldestBacklogSeconds(): number {
     if (this.#parts.core.counters.backlogMessages === 0) return 0;
     const now = this.#parts.now();

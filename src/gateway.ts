@@ -7,6 +7,7 @@ import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
+import { hostForLimits } from "./config/host-network.ts";
 import { Managed, managedKeys, withManagedTopics } from "./config/managed.ts";
 import { payloadPolicy } from "./config/payloads.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
@@ -178,8 +179,12 @@ export class Gateway {
     const general = upstream(config.upstream);
     this.#mqtt = new Map([["", general], ...named]);
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
-    this.#accessPolicy = (options) =>
-      createAccessPolicy(options, hostOf, this.#managed.state.admitted, (clientId) => this.#hasKey(clientId));
+    let policy: AccessPolicy | undefined;
+    this.#accessPolicy = (options) => {
+      const { admitted } = this.#managed.state;
+      policy = createAccessPolicy(options, hostOf, admitted, (clientId) => this.#hasKey(clientId));
+      return policy;
+    };
     this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config, general.counters.wire) : undefined;
     const settings = coreOptions(
       { ...config, topics: withManagedTopics(config.topics, this.#managed.state) },
@@ -190,7 +195,10 @@ export class Gateway {
     const options = { ...settings, payloads, ...(shard && { reservedIds: shard.reservedIds }) };
     this.#core = new GatewayCore(options, {
       maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
-      hostOf,
+      hostOf: (peer) => {
+        const isInside = () => policy?.isInside(peer, transport(peer).identityOf(peer)) === true;
+        return hostForLimits(hostOf(peer), isInside);
+      },
       identityOf: (peer) => transport(peer).identityOf(peer),
       rssiOf: (peer) => transport(peer).rssiOf?.(peer),
       wallClock: () => this.#wallClock.trusted(),

@@ -1,14 +1,14 @@
 /**
- * A map whose keys are ids: packet ids, MsgIds, topic ids. Its entries come and go with every message, in nearly the order in
- * which they came. Like `SmallMap` it costs next to nothing while it is empty, and little with one entry.
+ * A map whose keys are ids: packet ids, MsgIds, topic ids. Entries are added and removed with every message, in nearly the order in which
+ * they were added. Like `SmallMap` it needs almost no memory while it is empty, and little with one entry.
  *
- * Why not `Map`: when enough of its entries were deleted it moves the others into a new table, and the old table knows the new
- * one. Once one of them has grown old enough to be left to the great garbage collection, each later one is kept alive by the one before,
- * with all that stood in it at its end: with 1,000 messages under way every sixth octet of what was made was kept and copied.
- * Here an entry's place is used again, and what is deleted is known by nobody.
+ * Why not `Map`: when many of its entries were deleted, it moves the others into a new table, and the old table refers to the new one. Once
+ * an old table has survived long enough to be left to the major garbage collection, it keeps each later one alive, with everything in it.
+ * With 1,000 messages in flight, every sixth allocated octet was kept and copied. Here the place of an entry is used again, and nothing
+ * refers to a deleted entry.
  *
- * Entries come in the order in which they were set. What is deleted while it is iterated over does not come; what is set
- * meanwhile comes.
+ * Iteration is in the order in which the entries were set. An entry that is deleted during an iteration does not appear; an entry that is
+ * set during it does.
  */
 export class IdMap<Value> {
   /** The one entry, while there is one; `undefined` is no value. */
@@ -102,7 +102,7 @@ class IdTable<Value> {
   #capacity = 0;
   #links: number[] = [];
   #values: (Value | undefined)[] = [];
-  /** When each was set, counted in sets: an iteration whose place was deleted goes on behind it. */
+  /** When each was set, counted in sets. An iteration whose place was deleted continues after it. */
   #orders: number[] = [];
   /** The first slot of each bucket; ids are given one after the other, so their last bits spread them well. */
   #buckets: number[] = [];

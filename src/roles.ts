@@ -1,6 +1,6 @@
 /**
- * Who looks at a running gateway from outside. A closed list, each may all that the one before may. What somebody without
- * a role sees (health, metrics) holds no client id and nothing that a stranger chose.
+ * Roles of the users of a running gateway, in a closed list. Each role may do everything that the one before it may. What a user without a
+ * role sees (health, metrics) has no client id and nothing that an unknown sender chose.
  */
 export const roles = {
   viewer:
@@ -10,7 +10,7 @@ export const roles = {
 
 export type Role = keyof typeof roles;
 
-/** Who sees what devices say and are told, of those that ask by HTTP: `api.payloads`. */
+/** Roles that see the payloads of devices over HTTP: `api.payloads`. */
 export const payloadsFor = ["shown", "operators", "hidden"] as const;
 export type PayloadsFor = (typeof payloadsFor)[number];
 
@@ -20,7 +20,7 @@ export function showsPayloads(payloads: PayloadsFor, role: Role): boolean {
 
 const rank: Readonly<Record<Role, number>> = { viewer: 1, operator: 2 };
 
-/** May somebody with the role `has` see or do what needs `needed`? */
+/** Whether a user with the role `has` may do what needs `needed`. */
 export function mayAs(has: Role, needed: Role): boolean {
   return rank[has] >= rank[needed];
 }

@@ -1,6 +1,6 @@
 /**
- * A broker for the first try, inside the gateway: nothing is stored, nobody is asked for a password, only programs on
- * this host reach it. Where a broker already answers on the port, that one is used.
+ * A broker for the first try, inside the gateway. It stores nothing, needs no password, and only programs on this host can reach it. If a
+ * broker already listens on the port, that one is used.
  */
 import { connect as connectTcp, createServer, type Server } from "node:net";
 import { GatewayError } from "./errors.ts";
@@ -8,7 +8,7 @@ import { GatewayError } from "./errors.ts";
 export type TryOutBroker =
   /** Ours was started. */
   | { readonly kind: "started"; close(): Promise<void> }
-  /** Somebody else's was there already. */
+  /** Another program's broker was there already. */
   | { readonly kind: "found" };
 
 /** @throws {GatewayError} ERR_TRYOUT_BROKER when something that is no broker holds the port. */
@@ -62,7 +62,7 @@ function probe(at: { host: string; port: number }): Promise<"broker" | "somethin
       connected = true;
       socket.write(connectPacket);
     });
-    // CONNACK, whatever it says: a broker that wants a password is a broker.
+    // Any CONNACK: a broker that demands a password is a broker too.
     socket.once("data", (data) => end((data[0] ?? 0) >> 4 === 2 ? "broker" : "something"));
     socket.on("error", () => end(connected ? "something" : "nothing"));
     socket.on("close", () => end(connected ? "something" : "nothing"));

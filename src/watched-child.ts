@@ -101,12 +101,12 @@ export class WatchedChild {
     this.#events.began();
   }
 
-  /** It has come to work: if it goes on for a minute, the pause behind it is a short one. */
+  /** The process works. If it continues for a minute, the next pause is short again. */
   ready(): void {
     this.#isReady = true;
   }
 
-  /** False: there is no process that hears it. `taken` is called when the process of now has taken it from the pipe. */
+  /** False: there is no process. `taken` is called when the process that runs now has read it from the pipe. */
   send(message: Parameters<Spawned["send"]>[0], taken?: () => void): boolean {
     const child = this.#child;
     if (!child?.connected) return false;
@@ -116,7 +116,7 @@ export class WatchedChild {
     return true;
   }
 
-  /** Ends the process: it is not waited for, what it still says is not heard. Without effect where there is none. */
+  /** Ends the process. Does not wait for its end, and ignores what it still sends. Has no effect if there is no process. */
   end(why: string, isHung = false): void {
     const child = this.#child;
     if (!child) return;
@@ -124,13 +124,13 @@ export class WatchedChild {
     this.#gone(why, isHung);
   }
 
-  /** The same, where it worked and would not for much longer: no reason to wait long with the next one. */
+  /** As `end`, for a process that worked but would not for much longer: the pause before the next one is short. */
   renew(why: string): void {
     this.#pauseMs = this.#options.firstPauseMs;
     this.end(why);
   }
 
-  /** SIGTERM, then SIGKILL; answers when the process is gone. None is begun any more. */
+  /** SIGTERM, then SIGKILL. Resolves when the process has ended. No further process is started. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopPause?.();

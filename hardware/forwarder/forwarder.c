@@ -125,7 +125,7 @@ static void gateway_failed(struct forwarder *f, const char *why) {
   f->gateway_again = now_ms() + f->gateway_pause;
 }
 
-/* Connected, so that the kernel lets through what the gateway says, and nobody else. */
+/* Connected, so that the kernel passes only datagrams of the gateway. */
 static void gateway_open(struct forwarder *f) {
   struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM};
   struct addrinfo *found = NULL;
@@ -153,7 +153,7 @@ static void gateway_open(struct forwarder *f) {
   say("gateway: %s port %s", f->host, f->port);
 }
 
-/* ECONNREFUSED is a gateway that restarts: the same socket goes on. */
+/* ECONNREFUSED: the gateway restarts. The same socket stays in use. */
 static int is_gone(int error) {
   return error != ECONNREFUSED && error != EAGAIN && error != EINTR && error != EMSGSIZE && error != ENOBUFS;
 }

@@ -1,4 +1,4 @@
-/* Signals of a program that runs until it is told to end: SIGTERM and SIGINT end it, SIGUSR1 asks what it has counted. */
+/* Signals of a program that runs until it is ended: SIGTERM and SIGINT end it, SIGUSR1 prints its counters. */
 #ifndef SIGNALS_H
 #define SIGNALS_H
 

@@ -23,7 +23,7 @@ struct stream {
   uint64_t discarded;
 };
 
-/* Takes one piece; the octets are gone after it returns. */
+/* Called with one piece; the octets are invalid after it returns. */
 typedef void (*stream_sink)(void *context, const uint8_t *piece, size_t length);
 
 /*
@@ -32,13 +32,13 @@ typedef void (*stream_sink)(void *context, const uint8_t *piece, size_t length);
 long stream_piece_length(const uint8_t *bytes, size_t length);
 
 /*
- * Takes what one read brought and hands complete pieces to `sink`. Silence of `resync_ms` in the middle of a piece, or a
- * Length that cannot be, starts afresh: the first with this read, the second with the next one.
+ * Takes the octets of one read and passes complete pieces to `sink`. After silence of `resync_ms` in the middle of a piece, this read
+ * begins a new piece; after an impossible Length, the next read does.
  */
 void stream_take(struct stream *stream, const uint8_t *bytes, size_t length, uint64_t now_ms, uint64_t resync_ms,
                  stream_sink sink, void *context);
 
-/* Throws away what was under way: the line is a new one. */
+/* Discards an incomplete piece: the line is a new one. */
 void stream_reset(struct stream *stream);
 
 #endif

@@ -9,7 +9,7 @@ export async function tell(response: ServerResponse, answer: Answer): Promise<vo
       return json(response, 200, answer.output);
     case "stream":
       response.writeHead(200, { "content-type": answer.contentType });
-      // Also ends the source when whoever asked is gone.
+      // Also ends the source when the client has closed the connection.
       return pipeline(answer.octets, response);
     case "wrong-input":
       return json(response, 400, { error: answer.problems.join("; ") });

@@ -29,11 +29,11 @@ export interface ConsoleOptions extends GuardOptions {
   readonly live: StreamSource;
   /** Where the page's files are. */
   readonly folder: URL;
-  /** Whether somebody with this role sees what devices say. */
+  /** Whether a user with this role sees the payloads of devices. */
   showsPayloads(role: Role): boolean;
   /** There is a password; the page then asks for it. */
   hasPassword(): boolean;
-  /** Somebody logged in, or could not: a line in the log. */
+  /** A user logged in, or failed to: a line in the log. */
   said(who: string, what: string): void;
   /** Monotonic milliseconds. */
   now(): number;
@@ -61,7 +61,7 @@ export class ConsoleServer {
     return this.#streams.size;
   }
 
-  /** `stays`: called where the answer lasts as long as somebody looks. */
+  /** `stays`: called if the answer lasts as long as the page is open. */
   async answer(request: IncomingMessage, response: ServerResponse, url: URL, stays: () => void): Promise<void> {
     for (const [name, value] of Object.entries(safetyHeaders)) response.setHeader(name, value);
     const turned = turnedAway(request, this.#options);
@@ -131,7 +131,7 @@ export class ConsoleServer {
     return true;
   }
 
-  /** Of who asks; the guard has refused whoever has none. */
+  /** The user of the request; the guard has refused requests without one. */
   #addressOf(request: IncomingMessage): string {
     return askedFrom(request, this.#options.proxies).address ?? "";
   }
@@ -241,7 +241,7 @@ export class ConsoleServer {
       role: who.role,
       ...(isPrivate && { isPrivate: true }),
     };
-    // What is long, or nobody's to read in the log of a proxy, comes in the body.
+    // A long or confidential input is in the body, and not in the log of a proxy.
     if (request.method === "POST") {
       const body = hasBody(request) ? await bodyOf(request, commandBytesMax) : {};
       if (!body) return refuse(request, response, 413, `a body is a JSON object of at most ${commandBytesMax} octets`);

@@ -1,7 +1,7 @@
 /**
- * What the operator's commands ask of a running gateway, over a Unix socket in the store's folder: who may read that
- * folder may ask, nobody else. HTTP, so that anything can speak it: `curl --unix-socket data/control.sock http://x/queue`.
- * Which commands there are, and what they take, is in runtime/commands.ts; here they only get a socket.
+ * The operator's commands over a Unix socket in the store's folder: users that may read this folder may use it. It speaks HTTP, so that any
+ * program can use it: `curl --unix-socket data/control.sock http://x/queue`. runtime/commands.ts has the commands and their inputs; this
+ * file only makes the socket.
  */
 import { once } from "node:events";
 import { chmodSync, rmSync } from "node:fs";
@@ -17,7 +17,7 @@ const connectionsMax = 8;
 const urlCharactersMax = 20_000;
 /** To send a question whole. */
 const questionMs = 10_000;
-/** Nothing moves on a connection: whoever asked does not read, or the disk does not answer. */
+/** Nothing moves on a connection: the client does not read, or the disk does not answer. */
 const idleMs = 60_000;
 
 /** Who may open the socket owns the gateway. */

@@ -1,8 +1,7 @@
 /**
- * News to browsers: one timer, twice a second and only while somebody looks, asks each watch what is new and writes it as
- * a server-sent event. A browser that does not read is not written to: what it misses its watch counts, and it hears how
- * much that was. Where a proxy holds a stream back, the browser polls: each request is answered as soon as there is
- * something to say, and ends with it; the watch goes on between them.
+ * Server-sent events to browsers. While a page is open, one timer asks each watch twice a second for news and writes them. A browser that
+ * does not read is not written to: its watch counts what it misses, and the browser gets this number. If a proxy holds a stream back, the
+ * browser polls: each request is answered as soon as there are news, and then ends; the watch continues between the requests.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { News, PollAnswer, Wanted } from "../observe/live.ts";
@@ -10,9 +9,9 @@ import { json } from "./answers.ts";
 
 export const streamsMax = 32;
 const everyMs = 500;
-/** A browser that hears nothing for longer knows that the gateway is gone. */
+/** A browser that receives nothing for longer knows that the gateway is not there. */
 const tickMs = 10_000;
-/** A browser that polls asks again at once; one that has not for so long is gone. */
+/** A browser that polls asks again at once. One that has not asked for so long has been closed. */
 const pollGoneMs = 15_000;
 
 export interface Watched {
@@ -26,7 +25,7 @@ export interface StreamSource {
 
 export interface Looks {
   readonly wanted: Wanted;
-  /** False: whoever opened it is logged out. */
+  /** False: its user is logged out. */
   readonly isAllowed: () => boolean;
   /** The browser polls; all requests with this name are one watch. */
   readonly poll?: string;
@@ -83,7 +82,7 @@ export class EventStreams {
     response.writeHead(200, {
       "content-type": "text/event-stream",
       "cache-control": "no-store",
-      "x-accel-buffering": "no", // or nginx keeps it until it is much
+      "x-accel-buffering": "no", // otherwise nginx collects the stream before it passes it on
     });
     request.socket.setTimeout(0);
     response.once("close", () => this.#end(stream));

@@ -1,11 +1,11 @@
 /**
- * From where the console may be asked, before anybody looks at who asks: one place for all of it.
+ * Checks from where a request to the console comes, before the user is checked. All such checks are here.
  *
- * A page of somebody else's in the same browser can send requests to this address, and by a name of its own that it points
- * here (DNS rebinding) even read the answers. So the Host must be an address, localhost or a name that the configuration
- * gives: such a page cannot choose those. What changes something must besides come from our own page: its Origin says so,
- * and a header that no foreign page can add without being asked first. A program that shows a token is spared both: a browser
- * adds no token by itself, so a foreign page cannot borrow one.
+ * A page of another site in the same browser can send requests to this address. With a name that it points to this address (DNS rebinding)
+ * it can even read the answers. So the Host must be an address, localhost or a name of the configuration, which such a page cannot choose.
+ * A request that changes something must also come from the console's own page: its Origin shows this, and a header that a foreign page
+ * cannot add without a preflight request. A program with a token needs neither: a browser adds no token by itself, so a foreign page cannot
+ * use one.
  */
 import type { IncomingMessage } from "node:http";
 import { type BlockList, isIP } from "node:net";
@@ -19,7 +19,7 @@ export interface GuardOptions {
   readonly hosts: readonly string[];
   /** Proxies that are believed where a request came from. They may ask from anywhere. */
   readonly proxies: BlockList;
-  /** Who logs people in before us; undefined: nobody. It is one of `proxies`, too. */
+  /** The proxy that logs users in; undefined: none. It is one of `proxies`, too. */
   readonly ingress?: IngressOptions | undefined;
   /** Private addresses may ask, not only this machine. */
   isForLan(): boolean;
@@ -30,7 +30,7 @@ export interface Turned {
   readonly error: string;
 }
 
-/** The token that a program shows: then that alone says who asks, and a cookie counts for nothing. */
+/** The token of a program: then only the token identifies the user, and a cookie is ignored. */
 export function bearerOf({ headers }: IncomingMessage): string | undefined {
   return /^bearer +(\S.*)$/i.exec(headers.authorization ?? "")?.[1]?.trim();
 }

@@ -4,7 +4,7 @@
  */
 import { performance } from "node:perf_hooks";
 
-/** The event loop is late by so much: nothing is served in time any more. */
+/** If the event loop is late by so much, devices are not answered in time. */
 const lateMsMax = 5_000;
 /** A commit is not answered for so long: the disk hangs, and with it every device that needs it. */
 const commitSecondsMax = 60;

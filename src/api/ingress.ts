@@ -1,7 +1,7 @@
 /**
- * Behind the ingress of Home Assistant, which has logged its people in already and says in a header who asks. That counts from
- * one configured address alone, and anybody else who sends the header is who he was without it. What changes something needs the
- * same Origin and the same header of ours as from everywhere.
+ * Behind the ingress of Home Assistant, which has logged its users in already and names the user in a header. The header counts only from
+ * one configured address; from other addresses it is ignored. A request that changes something needs the same Origin and the same own
+ * header as from everywhere.
  */
 import type { IncomingMessage } from "node:http";
 import type { Role } from "../roles.ts";

@@ -1,7 +1,7 @@
 /**
- * Who is logged in to the console. There is no password to begin with: a link with a token, good once and for ten minutes,
- * is given to who sits at a terminal of this machine. What a browser keeps is a random cookie; here, and on disk, lies only
- * its hash, so a copy of the file logs nobody in.
+ * Log-in to the console. There is no initial password: a user at a terminal of this machine gets a link with a token that is valid once and
+ * for ten minutes. A browser keeps a random cookie. The gateway and its disk have only the hash of the cookie, so nobody can log in with a
+ * copy of the file.
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { Role } from "../roles.ts";

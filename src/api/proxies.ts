@@ -6,7 +6,7 @@ import type { IncomingMessage } from "node:http";
 import { BlockList, isIP } from "node:net";
 
 export interface Asked {
-  /** Of who asks, as far as it is known; undefined: a named proxy says it in a way that is none. */
+  /** The address of the client, as far as it is known; undefined: a configured proxy sent an invalid one. */
   readonly address: string | undefined;
   /** The connection comes from a named proxy. */
   readonly isByProxy: boolean;
@@ -19,7 +19,7 @@ export function askedFrom(request: IncomingMessage, proxies: BlockList): Asked {
   const peer = peerOf(request);
   if (!holds(proxies, peer)) return { address: peer, isByProxy: false, isHttps: false };
   const isHttps = entriesOf(request, "x-forwarded-proto").at(-1)?.toLowerCase() === "https";
-  // Each proxy adds at the end whom it heard. What stands before the first that is no proxy of ours is only said.
+  // Each proxy adds the address of its client at the end. Addresses before the first unknown proxy are not trusted.
   let address: string | undefined = peer;
   for (const entry of entriesOf(request, "x-forwarded-for").reverse()) {
     address = plainAddress(entry);
@@ -50,7 +50,7 @@ export function holds(list: BlockList, address: string): boolean {
   return family !== 0 && list.check(address, family === 6 ? "ipv6" : "ipv4");
 }
 
-/** An IPv4 address as one text, whatever the socket speaks; without port and zone. */
+/** An IPv4 address in one form, for both families of sockets; without port and zone. */
 function plainAddress(text: string): string | undefined {
   const bare = /^\[(.*)\](?::\d+)?$/.exec(text)?.[1] ?? text.replace(/^([\d.]+):\d+$/, "$1");
   const address = bare.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, "");

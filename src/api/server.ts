@@ -53,7 +53,7 @@ export class ApiServer {
       : undefined;
     const path = url?.pathname;
     if (url && path !== undefined && this.#console?.has(path)) {
-      // A stream lasts as long as somebody looks: it does not give way. Of those there is a limit elsewhere.
+      // A stream lasts as long as its page is open, so it is not closed for another connection. Streams have their own limit.
       const stays = () => this.#connections.delete(request.socket);
       this.#console.answer(request, response, url, stays).catch(() => {
         if (response.headersSent) response.destroy();
@@ -81,7 +81,7 @@ export class ApiServer {
     );
   }
 
-  /** Answers take no time, so whoever has been connected for longest is silent, and gives way to who asks. */
+  /** Answers take little time, so the oldest connection is idle. It is closed for a new one. */
   #makeRoom(socket: Socket): void {
     this.#connections.add(socket);
     socket.once("close", () => this.#connections.delete(socket));

@@ -1,7 +1,7 @@
 /**
- * Datagrams of the gateway as a pcapng file, and read back. Every transport is an interface of the file, raw IP; what did
- * not come by UDP gets an address of its own, which is always the same for the same peer. Our side is always port 1883, so
- * one preference serves in Wireshark: `-o mqttsn.udp.port:1883`.
+ * Writes datagrams of the gateway to a pcapng file, and reads them back. Every transport is an interface of the file with raw IP. A peer
+ * that does not use UDP gets an invented address, which is always the same for this peer. The gateway's port is always 1883, so that one
+ * preference is enough in Wireshark: `-o mqttsn.udp.port:1883`.
  */
 import { type Endpoint, unwrapped, wrapped } from "./ip-udp.ts";
 import {
@@ -19,7 +19,7 @@ export interface Datagram {
   readonly atUs: number;
   /** in: from a device. */
   readonly direction: Direction;
-  /** `<transport>/<address>`, behind a forwarder the forwarder's; "" where it went to everybody. */
+  /** `<transport>/<address>`, behind a forwarder the forwarder's; "" for a datagram to all. */
   readonly peer: string;
   readonly bytes: Uint8Array;
   /** More than there are in `bytes` where the payload was left out. */
@@ -31,7 +31,7 @@ export interface Datagram {
 }
 
 export const gatewayPort = 1883;
-/** Nobody's: the IPv4 dummy address, and one of the discard prefix. [RFC 7600, RFC 6666] */
+/** Addresses that no host has: the IPv4 dummy address, and one of the discard prefix. [RFC 7600, RFC 6666] */
 const gatewayV4 = Uint8Array.of(192, 0, 0, 8);
 const gatewayV6 = Uint8Array.of(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8);
 const everybody: Endpoint = { address: Uint8Array.of(255, 255, 255, 255), port: gatewayPort };
@@ -73,7 +73,7 @@ export class CaptureWriter {
   }
 }
 
-/** One datagram as a file has it, whoever wrote that. */
+/** One datagram of a file, also of files from other programs. */
 export interface ReadDatagram {
   readonly atUs: number;
   readonly direction: Direction;
@@ -89,10 +89,7 @@ export interface ReadDatagram {
   readonly value?: string;
 }
 
-/**
- * undefined: no datagram between a device and a gateway. `port` is the gateway's, where the file does not say which way a
- * packet went.
- */
+/** undefined: not a datagram between a device and a gateway. `port` is the gateway's port, for files without the direction of a packet. */
 export function datagramIn(packet: CapturePacket, port = gatewayPort): ReadDatagram | undefined {
   const { atUs, comment, value } = packet;
   const datagram = unwrapped(packet.bytes, packet.interface.linkType);

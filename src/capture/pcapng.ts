@@ -22,7 +22,7 @@ export interface CapturePacket {
   readonly direction: Direction | undefined;
   /** "" where there is none. */
   readonly comment: string;
-  /** What its contents mean, in a comment of its own; absent: nobody said it. */
+  /** The meaning of its content, in a comment; absent: the file has none. */
   readonly value?: string;
   readonly bytes: Uint8Array;
   /** More than there are in `bytes` where the packet was cut. */
@@ -39,7 +39,7 @@ const blocks = { section: 0x0a0d0d0a, interface: 1, simplePacket: 3, statistics:
 const options = { comment: 1, application: 4, interfaceName: 2, resolution: 9, flags: 2, dropped: 5 } as const;
 const orderMark = 0x1a2b3c4d;
 const directions: readonly (Direction | undefined)[] = [undefined, "in", "out", undefined];
-/** No writer makes blocks of more: what says so is damaged. */
+/** No writer makes larger blocks: a file with one is damaged. */
 const blockBytesMax = 16 * 1024 * 1024;
 /** An option's length is a number of two octets. */
 const optionBytesMax = 65_535;

@@ -100,7 +100,7 @@ function socketIn(configFile: string): string {
   return join(loadConfig(configFile).store.folder, "control.sock");
 }
 
-/** undefined: nobody listens there. */
+/** undefined: no gateway listens there. */
 async function unlessNoneRuns<Answer>(asking: () => Promise<Answer>): Promise<Answer | undefined> {
   try {
     return await asking();

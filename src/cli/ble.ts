@@ -175,7 +175,7 @@ async function check({ config }: { config?: string }): Promise<void> {
   }
 }
 
-/** A gateway that runs has the adapter: it is asked, and nobody takes the adapter beside it. */
+/** A running gateway uses the adapter: it is asked, and the command does not use the adapter itself. */
 function runningFinding({ up, condition }: { readonly up: boolean; readonly condition: string }): Finding {
   if (up) return { ok: true, what: `the running gateway uses ${condition}` };
   return { ok: false, what: "the running gateway cannot use the adapter", hint: condition };

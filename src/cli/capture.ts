@@ -18,7 +18,7 @@ export interface CaptureCommandOptions {
   readonly payload: boolean;
 }
 
-/** Until it is interrupted, whoever reads goes, or the gateway ends. @throws {GatewayError} ERR_CONTROL, ERR_BACKUP */
+/** Until it is interrupted, the reader ends, or the gateway ends. @throws {GatewayError} ERR_CONTROL, ERR_BACKUP */
 export async function capture(socketPath: string, options: CaptureCommandOptions): Promise<void> {
   const { write, client, transport, payload } = options;
   const toTerminal = write === "-" && process.stdout.isTTY === true;

@@ -155,7 +155,7 @@ const returnCodeWords: Readonly<Record<number, string>> = {
   3: "not supported: the gateway or the broker does not accept this (see the gateway's log)",
 };
 
-/** A failure in words; what to check when nobody answered. */
+/** A failure in words; what to check if no gateway answered. */
 export function failureWords(event: Extract<DeviceEvent, { event: "failed" }>, options: DeviceCommandOptions): string {
   const what = requestWords(event.request);
   if (event.returnCode !== undefined) {

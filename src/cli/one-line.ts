@@ -4,7 +4,7 @@ import { shortNameFromId } from "../wire/topic.ts";
 import { decode } from "../wire/v12/codec.ts";
 import type { Message } from "../wire/v12/messages.ts";
 
-/** Never throws, whatever the bytes. `wholeBytes`: more than there are where contents were left out of a capture. */
+/** Never throws, for any octets. `wholeBytes`: more octets than given, if a capture left contents out. */
 export function oneLine(bytes: Uint8Array, wholeBytes = bytes.length): string {
   const missing = Math.max(0, wholeBytes - bytes.length);
   const decoded = decode(missing === 0 ? bytes : filledUp(bytes, wholeBytes));

@@ -1,4 +1,4 @@
-/** Where commands write: nothing of what others chose reaches a terminal as it is. */
+/** The output of commands: text that others chose is cleaned before it reaches a terminal. */
 import process from "node:process";
 import { shown } from "../observe/terminal.ts";
 

@@ -21,7 +21,7 @@ export interface PayloadOptions {
 
 const exitCodes = { decoded: 0, unusable: 1, asItIs: 2 } as const;
 
-/** Ends with 0: decoded, 2: it goes as it is, 1: there is nothing that can be read. */
+/** Exit status 0: decoded, 2: no declaration applies, 1: the input cannot be read. */
 export async function decodePayload(
   topicName: string,
   hex: readonly string[],

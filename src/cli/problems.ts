@@ -3,7 +3,7 @@ import { CommanderError } from "commander";
 import { GatewayError } from "../errors.ts";
 import { err } from "./output.ts";
 
-/** @throws what is nobody's mistake but ours: its stack is wanted then. */
+/** @throws if the error is a fault of this program: then its stack is needed. */
 export function sayProblems(error: unknown): void {
   const lines = linesOf(error);
   if (lines === undefined) throw error;
@@ -20,7 +20,7 @@ function linesOf(error: unknown): readonly string[] | undefined {
   }
   // Options that do not go together.
   if (error instanceof CommanderError) return [`error: ${error.message}`];
-  // A file that is not there, a host that nobody knows: the system says it, with its name in the message.
+  // A file that does not exist, an unknown host: the system's message has its name.
   if (error instanceof Error && "syscall" in error && "code" in error) return [error.message];
   return undefined;
 }

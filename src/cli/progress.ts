@@ -33,7 +33,7 @@ export class Progress {
     this.#startedAt = this.#saidAt = place.now();
   }
 
-  /** `total` absent: nobody knows how much there is. */
+  /** `total` absent: the number is not known. */
   at(done: number, total?: number): void {
     const { isTerminal, write, now } = this.#place;
     const at = now();
@@ -65,7 +65,7 @@ const standardError: ProgressPlace = {
   now: () => performance.now(),
 };
 
-/** The same octets; on their way it is said how many there were. */
+/** The same octets; shows how many have passed. */
 export async function* watched(octets: AsyncIterable<Uint8Array>, progress: Progress): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const part of octets) {

@@ -1,6 +1,6 @@
 /**
- * `replay`: what devices said in a capture is said again to a gateway, each from a socket of its own, and its answers are
- * compared with those in the capture. It ends with 0 when they are the same, 2 when not.
+ * `replay`: sends what devices sent in a capture to a gateway, each device from its own socket, and compares the answers with those in the
+ * capture. Exit status 0: they are the same, 2: they are not.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { lookup } from "node:dns/promises";
@@ -100,7 +100,7 @@ async function play(
     const played = devices.get(device);
     if (!played) continue;
     if (direction === "out") {
-      // What is said to a device before it says something is of a session that was there before.
+      // What is sent to a device before it sends anything belongs to an earlier session.
       if (played.said > 0) played.device.expect(payload);
       continue;
     }

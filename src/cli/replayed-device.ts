@@ -42,7 +42,7 @@ export class ReplayedDevice {
     return this.#answers.length;
   }
 
-  /** All that the capture has so far was heard, as far as numbers tell. */
+  /** All datagrams that the capture has up to now were received, as far as their numbers show. */
   get isAnswered(): boolean {
     return this.#answers.length + this.#givenUp >= this.#expected.length;
   }
@@ -52,7 +52,7 @@ export class ReplayedDevice {
     this.#givenUp = Math.max(0, this.#expected.length - this.#answers.length);
   }
 
-  /** What the device said in the capture, with the ids of now; what is no message stays as it is. */
+  /** The datagram of the device in the capture, with the present ids. An invalid message is not changed. */
   say(bytes: Uint8Array): Uint8Array {
     const decoded = decode(bytes);
     if (!decoded.ok) return bytes;

@@ -44,7 +44,7 @@ export async function start(configFile: string): Promise<void> {
   // Before it says that it is ready: who waits for that may end it at once.
   obeySignals(gateway, manager, log, configFile);
   if (!gateway.serves && !(await standBy(gateway, manager, log))) return;
-  // Everybody on the machine can see what systemd is told.
+  // All users of the machine can see the status for systemd.
   const brokers = shownBrokers(config.upstream);
   manager.ready(`devices to ${brokers}`);
   sayConsole(gateway);
@@ -71,8 +71,8 @@ async function standBy(gateway: Gateway | FleetGateway, manager: ServiceManager,
 }
 
 /**
- * Of a pair, and not the active one any more. What this process has in memory is out of date, and whatever it would say to devices or
- * brokers on its way out would be said beside the other one: so it ends here, and the next start stands by. [EX_TEMPFAIL]
+ * This gateway of a pair is not the active one any more. The data in the memory of this process are out of date, and anything that it sent
+ * to devices or brokers would compete with the other gateway. So the process ends here, and the next start stands by. [EX_TEMPFAIL]
  */
 function endAtOnce(log: Log, why: string): never {
   log.error(
@@ -143,7 +143,7 @@ function progressOfStart(log: Log, manager: ServiceManager) {
   return { progress, end: () => bar?.end() };
 }
 
-/** The link logs in: it is for who sits at this terminal. The standard output of a service is its journal. */
+/** The link logs in. It is for the user of this terminal; the standard output of a service is its journal. */
 function sayConsole(gateway: Gateway | FleetGateway): void {
   if (!process.stdout.isTTY) return;
   const links = gateway.consoleLink();

@@ -29,7 +29,7 @@ export class UdpDevice {
   #timer: NodeJS.Timeout | undefined;
   #onEvent: (event: DeviceEvent) => void = () => {};
   readonly #secure: SecureDevice | undefined;
-  /** Hears how the handshake ended: undefined, or why not. */
+  /** Called with the result of the handshake: undefined, or why it failed. */
   #onSecure: (failure: Error | undefined) => void = () => {};
 
   constructor(options: UdpDeviceOptions) {

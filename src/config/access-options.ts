@@ -7,10 +7,10 @@ const from = z
   .array(z.string().min(1))
   .min(1)
   .describe(
-    "Addresses (also Bluetooth ones), networks (192.0.2.0/24, fd00::/8), serial lines (/dev/ttyUSB0), transports (transport:ble), names that were proved (psk:dev-*, certificate:*, bond:*, verified:*), and nodes behind a forwarder (192.0.2.7#0a01, psk:fwd1#*). Absent: from anywhere.",
+    "Addresses (also Bluetooth ones), networks (192.0.2.0/24, fd00::/8), serial lines (/dev/ttyUSB0), transports (transport:ble), proved names (psk:dev-*, certificate:*, bond:*, verified:*), and nodes behind a forwarder (192.0.2.7#0a01, psk:fwd1#*). Absent: from everywhere.",
   );
 
-/** Networks that do not reach beyond the own site: private, loopback and link-local ones. */
+/** Networks of the gateway's own site: private, loopback and link-local ones. */
 export const localNetworks = [
   "10.0.0.0/8",
   "172.16.0.0/12",
@@ -23,8 +23,8 @@ export const localNetworks = [
 ];
 
 /**
- * Who may do without a connection if nothing is configured: the own site, whoever is in Bluetooth's reach or on a wire, and
- * who has shown a key.
+ * Senders that may publish without a connection if nothing is configured: those of the own site, those on Bluetooth or a serial line,
+ * and those that have proved a key.
  */
 const nearby = [...localNetworks, "transport:ble", "transport:serial", "transport:dtls"];
 
@@ -33,7 +33,7 @@ const gate = (what: string) => ({
   from: from.default(nearby),
 });
 
-/** Filters of topics, with placeholders. */
+/** Topic filters with placeholders. */
 const topics = z
   .array(
     z
@@ -53,12 +53,12 @@ const topics = z
 const publish = topics
   .optional()
   .describe(
-    "Topics that may be published to, as filters with `{clientId}` and `{identity}`; names as devices say them, without `upstream.topicPrefix`. Absent: all.",
+    "Topics to which a client may publish, as filters with `{clientId}` and `{identity}`. The names are those that devices use, without `upstream.topicPrefix`. Absent: all.",
   );
 const subscribe = topics
   .optional()
   .describe(
-    "The same for what may be subscribed to and is handed over. A filter wider than each of these is refused. Absent: all.",
+    "Topics to which a client may subscribe, and of which it gets messages. A filter that is wider than each of these is refused. Absent: all.",
   );
 
 const perSecond = z.number().min(0.001).max(1_000_000).optional();
@@ -67,26 +67,33 @@ const burst = z.int().min(1).max(1_000_000).optional();
 const deviceLimits = z.strictObject({
   clients: patterns.describe("Client ids, with * and ?."),
   upPerSecond: perSecond.describe(
-    "What a device may ask for a second: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, REGISTER, PINGREQ. Beyond it hears congestion. Absent: no limit.",
+    "Requests that a device may send each second: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, REGISTER, PINGREQ. Further ones are answered with congestion. Absent: no limit.",
   ),
-  upBurst: burst.describe("So many at once. Absent: what ten seconds allow, at least 10."),
-  downPerSecond: perSecond.describe("Publications handed to it a second; more wait. Absent: no limit."),
-  downBurst: burst.describe("So many at once. Absent: what ten seconds allow, at least 10."),
+  upBurst: burst.describe("Requests that it may send at once. Absent: those of ten seconds, at least 10."),
+  downPerSecond: perSecond.describe(
+    "Publications that are sent to it each second; further ones wait. Absent: no limit.",
+  ),
+  downBurst: burst.describe("Publications that are sent to it at once. Absent: those of ten seconds, at least 10."),
   octetsPerDay: z
     .int()
     .min(1_000)
     .max(1e12)
     .optional()
     .describe(
-      "What it asks and is handed, in octets of datagrams, as a bucket that fills within a day; full again when the gateway starts. Absent: no limit.",
+      "Octets of datagrams that it may send and receive each day, as a token bucket that fills within a day and is full when the gateway starts. Absent: no limit.",
     ),
   refusalsMax: z
     .int()
     .min(1)
     .max(1_000_000)
     .default(50)
-    .describe("After so many refusals without a pause nothing it says is acted on, for:"),
-  quarantineSeconds: z.int().min(0).max(86_400).default(60).describe("0 = it is refused for ever, and never put off."),
+    .describe("After so many refusals without a pause, the gateway ignores its messages for `quarantineSeconds`."),
+  quarantineSeconds: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(60)
+    .describe("How long its messages are ignored. 0 = each message is refused, and none is ignored."),
 });
 
 export const accessOptions = z.strictObject({
@@ -105,23 +112,23 @@ export const accessOptions = z.strictObject({
     )
     .default([])
     .describe(
-      "The first rule that names the client id and its network counts. Topics are those of the first `allow` that does.",
+      "The first rule that names the client id and its network decides. The topics are those of the first such `allow`.",
     ),
   clients: patterns
     .default("{identity}")
     .describe(
-      "Client ids that a device may bear which has proved its name (a key, a certificate, a bond): `{identity}` is that name, * and ? as in rules. Asked before the rules.",
+      "Client ids that a device may use if it has proved its name (a key, a certificate, a bond). `{identity}` is this name; * and ? as in rules. Checked before the rules.",
     ),
-  publish: publish.describe("For clients of which no rule has `publish`. Absent: everything."),
-  subscribe: subscribe.describe("For clients of which no rule has `subscribe`. Absent: everything."),
+  publish: publish.describe("For clients whose rule has no `publish`. Absent: everything."),
+  subscribe: subscribe.describe("For clients whose rule has no `subscribe`. Absent: everything."),
   limits: z
     .array(deviceLimits)
     .default([])
-    .describe("What one device may ask and be handed. The first that names the client id counts."),
+    .describe("How much one device may send and receive. The first entry that names the client id applies."),
   site: from
     .default(nearby)
     .describe(
-      "Networks of the own site. A client elsewhere gets little before it has answered (`clients.unprovenFactorMax`).",
+      "Networks of the own site. A client elsewhere is sent only a little before it has answered (`clients.unprovenFactorMax`).",
     ),
   qosMinusOne: z
     .strictObject({
@@ -131,17 +138,19 @@ export const accessOptions = z.strictObject({
         .min(0)
         .max(1_000_000)
         .default(0)
-        .describe("Of one host, or node behind a forwarder; more are dropped. 0 = no limit."),
+        .describe(
+          "Messages each second of one host, or of one node behind a forwarder. Further ones are dropped. 0 = no limit.",
+        ),
       publish: publish.describe(
-        "Topics for whoever has no connection; there is no `{clientId}`. Absent: all, unless `publish` stands elsewhere in `access`: then none.",
+        "Topics to which senders without a connection may publish; `{clientId}` has no meaning here. Absent: all, unless `access` has another `publish`: then none.",
       ),
     })
     .prefault({})
-    .describe("Who may publish without a connection."),
+    .describe("Senders that may publish without a connection."),
   forwarders: z
     .strictObject(gate("forwarder encapsulation"))
     .prefault({})
-    .describe("Who may pass on messages of other nodes."),
+    .describe("Senders that may forward messages of other nodes."),
 });
 
 export type AccessOptions = z.infer<typeof accessOptions>;

@@ -9,14 +9,14 @@ import { compileRights } from "./topic-rights.ts";
 
 const admitted: Admission = { admitted: true };
 
-/** A client that the operator admitted by a click: its id word for word, so that one called `*` admits nobody else. */
+/** A client that the operator admitted: its id is compared word for word, so that an id `*` admits no other client. */
 export interface AdmittedByHand {
   readonly clientId: string;
   /** As in `from` of a rule; undefined: anywhere. */
   readonly from?: string | undefined;
 }
 
-/** Client ids that are somebody's own: of devices with a key. */
+/** Client ids that are reserved: those of devices with a key. */
 export type HasKey = (clientId: string) => boolean;
 
 /** `byHand`: asked before the rules. `hasKey`: who bears such an id has to prove it. */
@@ -73,7 +73,8 @@ export function createAccessPolicy(
           identity.clients === undefined ? "access.clients" : `"clients" of the transport ${transportNameOf(peer)}`;
         return { admitted: false, hint: `${where}: of "${identity.name}" it lets in ${inWords(binding, identity)}` };
       }
-      // Not by a clear way in, nor with a bond that is somebody else's, or a key would be worth nothing while there is one.
+      // Such an id is refused without DTLS and with another device's bond. Otherwise a key would be useless as long as there is another
+      // transport.
       if (hasKey(clientId) && (isNode || !identity.verified || identity.by === "bond"))
         return { admitted: false, hint: `none: the device "${clientId}" has a key, and has to connect with it` };
       if (admittedByHand.has(clientId) && (admittedByHand.get(clientId)?.has(peer, identity) ?? true))
@@ -98,7 +99,7 @@ export function createAccessPolicy(
     limitsOf: (clientId) => limits.find(({ patterns }) => patterns.some((pattern) => pattern.test(clientId)))?.limits,
     qosMinusOnePerSecond: options.qosMinusOne.perSecond,
     isInside: (peer, identity) => identity?.verified === true || site.has(peer, identity),
-    // Who has proved its name is nobody's neighbour; its topics are what keeps it in.
+    // A device that has proved its name is not limited by its network; only its topics limit it.
     qosMinusOne: (peer, identity) =>
       identity?.verified && options.qosMinusOne.enabled
         ? admitted
@@ -107,9 +108,9 @@ export function createAccessPolicy(
   };
 }
 
-/** Client ids that whoever has proved this name may bear. */
+/** Client ids that a device with this proved name may use. */
 function isBound(bind: string, clientId: string, { name }: PeerIdentity): boolean {
-  // The name is a word, whatever stars stand in it: the parts between are globs.
+  // Stars in the proved name have no meaning; the text around `{identity}` is a glob.
   const parts = bind.split("{identity}").map((part) => globToRegExp(part).source.slice(1, -1));
   const literal = name.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&");
   return new RegExp(`^${parts.join(literal)}$`, "su").test(clientId);

@@ -15,7 +15,7 @@ import { readScripts, syntaxProblem } from "./scripts.ts";
 export interface Looked {
   /** It does not work so. */
   readonly problems: string[];
-  /** It works, and should not stay as it is. */
+  /** Valid, but should be changed. */
   readonly warnings: string[];
 }
 

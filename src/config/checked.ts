@@ -1,4 +1,4 @@
-/** What there is to say of a configuration: the same for `check`, and for whoever types a change into the console. */
+/** All problems and warnings of a configuration: the same for `check` and for a change in the console. */
 import { lookAtFiles } from "./check-files.ts";
 import type { Reading } from "./load.ts";
 import type { GatewayConfig } from "./schema.ts";
@@ -9,7 +9,7 @@ export interface Verdict {
   readonly config: GatewayConfig | undefined;
   /** It does not work so; each begins with its key. */
   readonly problems: readonly string[];
-  /** It works, and should not stay as it is. */
+  /** Valid, but should be changed. */
   readonly warnings: readonly string[];
 }
 

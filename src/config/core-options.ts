@@ -59,7 +59,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
   };
 }
 
-/** Where the retained states go. Home Assistant is told who is there by them. */
+/** Topics of the retained states. Home Assistant learns from them which devices are there. */
 export function statusTopicOf({ status, homeAssistant, upstream }: GatewayConfig): string | undefined {
   if (status.topic !== undefined || !homeAssistant.enabled) return status.topic;
   return `mqtt-sn/${upstream.serviceClientId}`;

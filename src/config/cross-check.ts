@@ -40,7 +40,7 @@ export function crossCheck(config: GatewayConfig): string[] {
       }
       const place = origin?.kind === "node" ? origin.forwarder : origin;
       const transport = place?.kind === "transport" ? place.name : undefined;
-      // The names that transports have by default stand in the defaults of `access`, too: those may be there in vain.
+      // The default values of `access` have the default names of transports. These may name a transport that is not configured.
       if (transport !== undefined && !names.includes(transport) && !defaultNames.has(transport))
         problems.push(`${path}: there is no transport "${transport}"; type one of ${namesInWords(names)}`);
     }

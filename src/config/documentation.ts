@@ -89,7 +89,7 @@ function* rowsOf(path: string, node: Node): Generator<string> {
   }
 }
 
-/** The objects whose keys are worth a row each; a secret reference is a type, not a section. */
+/** Objects whose keys get a row each. A secret reference is a type, not a section. */
 function objectsIn(node: Node): readonly Node[] {
   if (isSecret(node)) return [];
   const inner = node.type === "array" && node.items ? node.items : node;

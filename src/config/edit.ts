@@ -1,6 +1,6 @@
 /**
- * Changing the configuration's file: a key at a time, comments and order stay. The text is changed, never written anew
- * from what was read. Whether the result may stand is said by `check`'s own code (checked.ts).
+ * Changes the configuration's file: one key at a time; comments and order stay. The text is changed, and not written again from the values.
+ * checked.ts, which `check` uses too, decides whether the result is valid.
  */
 import { createHash } from "node:crypto";
 import { accessSync, constants, readFileSync, realpathSync, statSync } from "node:fs";

@@ -54,7 +54,7 @@ export function readConfigText(octets: Uint8Array, path: string): Reading {
   return { raw: parsed.value, config: config && withPathsFrom(folder, config), ...rest };
 }
 
-/** The file that is used where there is no other: nobody's to change. */
+/** The file that is used if there is no other. No user may change it. */
 export function comesWithThePackage(path: string): boolean {
   return resolve(path) === shipped;
 }

@@ -1,7 +1,7 @@
 /**
- * What the gateway itself changes: clients that were admitted with a click, the console's password and who is logged in.
- * It lies in `managed.json` in the store's folder, over the configuration and never in it: a configuration is often
- * written by a program, or may not be written at all. `check` shows what is in it. Removing the file takes all of it back.
+ * What the gateway itself changes: admitted clients, the console's password, sessions of the console. It is in `managed.json` in the
+ * store's folder, and not in the configuration, because a configuration is often written by a program, or is read-only. `check` shows its
+ * content. If the file is removed, all of it is taken back.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
@@ -64,7 +64,7 @@ const managedState = z.strictObject({
     )
     .max(predefinedMax)
     .default([]),
-  /** Devices with a key of their own (pre-shared, for DTLS). */
+  /** Devices with a pre-shared key (for DTLS). */
   devices: z
     .array(
       z.strictObject({
@@ -189,7 +189,7 @@ export class Managed {
     return true;
   }
 
-  /** Everybody is logged out: whoever changes the password means it. Tokens stay. @throws {GatewayError} as `admit`. */
+  /** Logs all users out, because a new password means that the old one is not trusted. Tokens stay. @throws {GatewayError} as `admit`. */
   setPassword(password: string, isForLan: boolean): Promise<void> {
     return this.#change((state) => ({ ...state, console: { ...state.console, password, isForLan, logins: [] } }));
   }
@@ -230,7 +230,7 @@ export class Managed {
       if (this.path !== undefined) await write(this.path, next);
       this.#state = next;
     });
-    this.#last = done.catch(() => {}); // whoever asked hears of it
+    this.#last = done.catch(() => {}); // the caller gets the error
     return done;
   }
 }
@@ -254,7 +254,7 @@ function isSameId(a: Pick<ManagedTopic, "id" | "client">, b: Pick<ManagedTopic, 
   return a.id === b.id && a.client === b.client;
 }
 
-/** The keys of devices that `device add` made, by name. To be asked for anew: they change while the gateway runs. */
+/** The keys of devices that `device add` made, by name. Read them again at each use: they change while the gateway runs. */
 export function managedKeys({ state }: Managed): ReadonlyMap<string, Uint8Array> {
   let keys = keysOf.get(state);
   if (!keys) {

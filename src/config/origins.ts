@@ -1,6 +1,6 @@
 /**
- * Where somebody comes from, as the entries of a `from` in `access` say it: addresses, networks, transports, lines, what has
- * been proved, and nodes behind a forwarder. One language for all of them.
+ * The origin of a message, as the entries of a `from` in `access` describe it: addresses, networks, transports, lines, proved names, and
+ * nodes behind a forwarder. All parts of `access` use it.
  */
 import { BlockList, isIP } from "node:net";
 import { forwardedNodeOf, neighbourOf, transportNameOf } from "../core/peer-id.ts";
@@ -12,7 +12,7 @@ export type Origin =
   | { readonly kind: "bluetooth"; readonly address: string }
   | { readonly kind: "network"; readonly address: string; readonly prefix: number }
   | { readonly kind: "line"; readonly path: string }
-  /** Proved by its network; `verified`: in whatever way. */
+  /** Proved by its network; `verified`: in any way. */
   | { readonly kind: "proved"; readonly by: PeerIdentity["by"] | "verified"; readonly pattern: string }
   /** A node behind a forwarder that fits; undefined: any. */
   | { readonly kind: "node"; readonly forwarder: Origin; readonly nodeId: string | undefined };

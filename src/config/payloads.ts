@@ -27,7 +27,7 @@ interface Rule extends Shape {
   readonly fields: readonly Field[] | undefined;
 }
 
-/** Topic names whose rules are remembered; beyond, all are forgotten and looked for anew. */
+/** Topic names whose rules are cached. If there are more, the cache is emptied. */
 const rememberedMax = 4_096;
 
 /** The codec of a declaration; undefined: it has neither fields nor a format. */
@@ -59,7 +59,7 @@ function notAsked({ file }: ScriptEntry): Unfit {
   return { is: "unfit", why: `the script ${file} was not asked` };
 }
 
-/** Undefined: no declaration has a script, and nobody is to be asked. `policy`: for all others. */
+/** Undefined: no declaration has a script. `policy`: for all other messages. */
 export function scriptEntries(
   declarations: readonly PayloadDeclaration[],
   policy: PayloadPolicy | undefined,
@@ -76,7 +76,7 @@ export function scriptEntries(
   };
 }
 
-/** What declarations say of a topic, for whoever shows values to people: entries with fields only. */
+/** What declarations say of a topic, for parts that show values. Only entries with fields. */
 export class Declarations {
   readonly #up: Rules;
   readonly #down: Rules;
@@ -102,8 +102,8 @@ export class Declarations {
 }
 
 /**
- * What a payload says, as JSON, for who looks on: of what a client said (`in`) or is told (`out`). Undefined: no declaration is
- * for it, or it does not fit.
+ * What a payload says, as JSON, for display: of a message from a client (`in`) or to it (`out`). Undefined: no declaration applies, or the
+ * payload does not fit.
  */
 export type Shown = (
   way: "in" | "out",
@@ -136,7 +136,7 @@ class Rules {
     });
   }
 
-  /** The first that fits. Who has no client id fits only what is for all. */
+  /** The first declaration that fits. A sender without a client id fits only declarations for all clients. */
   of(clientId: string | undefined, topicName: string): Rule | undefined {
     const rules = this.#byTopic.get(topicName) ?? this.#remember(topicName);
     for (const rule of rules) if (rule.isForAll || (clientId !== undefined && rule.clients.test(clientId))) return rule;
@@ -221,7 +221,7 @@ function published(
   };
 }
 
-/** What is no JSON is meant for the device as it is. */
+/** A payload that is not JSON is sent to the device unchanged. */
 function encoded(write: NonNullable<PayloadCodec["write"]>, payload: Uint8Array): Encoded | Unfit | undefined {
   const command = parseJson(payload);
   if (!command.ok) return undefined;
@@ -229,14 +229,14 @@ function encoded(write: NonNullable<PayloadCodec["write"]>, payload: Uint8Array)
   return writing.ok ? { is: "made", payload: writing.payload } : { is: "unfit", why: writing.why };
 }
 
-/** A client id may hold what no topic name may; and who has none is "-". */
+/** A client id may have characters that a topic name must not have. A sender without one is "-". */
 function filled(template: string, clientId: string | undefined, topicName: string): string {
   return template.replace(/\{(topic|client)\}/g, (_, what: string) =>
     what === "topic" ? topicName : (clientId ?? "-").replace(/[+#\0]/g, "_"),
   );
 }
 
-/** Each has an interpreter of its own. */
+/** Each has its own interpreter. */
 const scriptsMax = 50;
 
 /** What the schema of a single key cannot see. Each with its key and what to type. */

@@ -103,14 +103,15 @@ export const gatewayConfig = z.strictObject({
       sessionsPerHostMax: count(1_000_000)
         .default(5_000)
         .describe(
-          "The same per host, for clients that no rule of `access` names; each node behind a forwarder counts as a host. " +
+          "The same per host, for clients that no rule of `access` names; each node behind a forwarder counts as a host, and so " +
+            "does an IPv6 network of 64 bits outside `access.site`. " +
             "0 = no limit. Beyond: one of this host that never spoke ends, or 'congestion'.",
         ),
       unprovenFactorMax: count(1_000_000)
         .default(10)
         .describe(
           "Octets of deliveries for each octet heard from a client outside `access.site` that has answered none yet: " +
-            "its address may be forged, to aim at somebody else. Beyond, messages wait. 0 = no limit.",
+            "its address may be forged, to send messages to another host. Further messages wait. 0 = no limit.",
         ),
       pendingMax: atLeastOne(100_000).default(1_000).describe("CONNECTs under way. Beyond: 'congestion'."),
       newPerSecondMax: count(1_000_000)
@@ -118,7 +119,7 @@ export const gatewayConfig = z.strictObject({
         .describe("New sessions per second; 0 = no limit. Beyond: 'congestion'."),
       newPerSecondPerHostMax: count(1_000_000)
         .default(200)
-        .describe("The same per host (address, forwarder); 0 = no limit."),
+        .describe("The same per host (as for `sessionsPerHostMax`); 0 = no limit."),
       idleSecondsMax: atLeastOne(31_536_000).default(86_400).describe("Silence allowed to a client with keep alive 0."),
       sessionExpirySeconds: atLeastOne(31_536_000)
         .default(7 * 86_400)
@@ -148,7 +149,7 @@ export const gatewayConfig = z.strictObject({
         .optional()
         .describe(
           "Predefined topic id under which a device without a clock asks for the time: it publishes there (QoS 0 or 1) and gets the " +
-            "seconds since 1970 in four octets at the same id. Absent: nobody is told.",
+            "seconds since 1970 in four octets at the same id. Absent: the time is not published.",
         ),
       idsPerClientMax: atLeastOne(65_000)
         .default(1_000)
@@ -305,8 +306,8 @@ export const gatewayConfig = z.strictObject({
         .enum(payloadsFor)
         .default("operators")
         .describe(
-          "Who sees what devices say and are told, in the console and at /api/v1/ (live datagrams, captures, dead letters, " +
-            "backups): shown = viewers too, where they see the datagrams; hidden = nobody. The control socket shows them: who may open it owns the gateway.",
+          "Who sees the payloads of devices, in the console and at /api/v1/ (live datagrams, captures, dead letters, " +
+            "backups): shown = viewers too, where they see the datagrams; hidden = no role. The control socket shows them: a user that may open it owns the gateway.",
         ),
       tokens: z
         .array(
@@ -343,7 +344,7 @@ export const gatewayConfig = z.strictObject({
       role: z
         .enum(["viewer", "operator"])
         .default("viewer")
-        .describe("What whoever asks there may: viewer = look, operator = change too."),
+        .describe("The role of clients that send commands there: viewer = read, operator = change too."),
       answerTopics: z
         .array(controlFilter)
         .max(100)

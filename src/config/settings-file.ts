@@ -1,7 +1,6 @@
 /**
- * The configuration's file as the console's Settings see it: what stands there without its secrets, what a change would
- * mean, and the change itself. A secret is written and never read back: it goes into a file of its own, and the
- * configuration gets a reference to it.
+ * The configuration's file for the Settings of the console: its content without secrets, the effect of a change, and the change itself. A
+ * secret is written and never read back: it is written to its own file, and the configuration gets a reference to this file.
  */
 import { chmodSync, mkdirSync, readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
@@ -16,7 +15,7 @@ import { isOpen, isSecretReference, shownConfig, shownText } from "./shown.ts";
 import { valueAt } from "./words.ts";
 
 export interface Written {
-  /** What stands in the file; secrets are masked. Undefined: it cannot be read as it is. */
+  /** The content of the file; secrets are masked. Undefined: it cannot be read. */
   readonly values: unknown;
   /** To be named again by who saves; "" where there is no file. */
   readonly version: string;
@@ -136,7 +135,7 @@ export class SettingsFile {
   }
 }
 
-/** The configuration as it counts, to be started elsewhere: with who was admitted by hand, without secrets. */
+/** The configuration in use, to start it elsewhere: with the admitted clients, without secrets. */
 export function exported(
   config: GatewayConfig,
   admitted: readonly { readonly clientId: string; readonly from?: string | undefined }[],

@@ -17,7 +17,7 @@ export function isSecretReference(path: readonly PropertyKey[]): boolean {
   );
 }
 
-/** Whether a value here may be repeated to whoever reads the problems. */
+/** Whether a value here may appear in a problem's text. */
 export function isOpen(path: readonly PropertyKey[]): boolean {
   return !path.some((key) => secretKeys.has(key));
 }

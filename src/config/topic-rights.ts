@@ -3,7 +3,7 @@ import type { Holder, Rights, Way } from "../core/access.ts";
 import { forwardedNodeOf } from "../core/peer-id.ts";
 import { covers, matches } from "../wire/topic.ts";
 
-/** Filters as configured, and where they stand, for whoever has to change them. Undefined filters: no limit. */
+/** Filters as configured, and their keys, for the operator who has to change them. Undefined filters: no limit. */
 export interface TopicLists {
   readonly publish: readonly string[] | undefined;
   readonly subscribe: readonly string[] | undefined;

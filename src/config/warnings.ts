@@ -1,4 +1,4 @@
-/** What is valid, and should not stay as it is, or does not do what it looks like: with its key and what to type. */
+/** Values that are valid but should be changed, or that do not do what they seem to do: each with its key and what to type. */
 
 import { parseBrokerUrl } from "../upstream/broker-url.ts";
 import { holdsPassword, type UpstreamOptions, urlsOf } from "../upstream/options.ts";

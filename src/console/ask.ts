@@ -4,7 +4,7 @@ import type { JsonCommandName, OutputOf } from "../runtime/commands.ts";
 const base = "api/v1/";
 
 export class Refused extends Error {
-  /** 0: nobody answered. */
+  /** 0: no answer. */
   readonly status: number;
 
   constructor(status: number, say: string) {
@@ -25,7 +25,7 @@ export async function act(method: "POST" | "DELETE", path: string, query: Query 
   return sent(method, pathOf(path, query));
 }
 
-/** The same with a body: for what is long, or nobody else's to read. @throws {Refused} */
+/** The same with a body: for long or confidential inputs. @throws {Refused} */
 export async function tell(path: string, body: Readonly<Record<string, string>>): Promise<unknown> {
   return sent("POST", path, JSON.stringify(body));
 }

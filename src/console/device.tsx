@@ -11,7 +11,7 @@ import { Do, Loaded, Name, octets } from "./parts.tsx";
 
 const messagesMax = 100;
 
-/** What it is told, as if the broker had it. */
+/** What it would be sent, as if the broker had it. */
 function TestMessage({ client, done }: { readonly client: string; readonly done: () => void }) {
   const [topic, setTopic] = useState("");
   const [payload, setPayload] = useState("");
@@ -45,7 +45,7 @@ function TestMessage({ client, done }: { readonly client: string; readonly done:
 
 const barHeightMax = 40;
 
-/** Its last wakings: a bar each, as high as it was awake long. */
+/** Its last wakings: a bar each; its height is the time for which the device was awake. */
 function Strip(props: {
   readonly wakings: readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[];
   readonly elapsed: number;

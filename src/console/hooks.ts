@@ -12,13 +12,13 @@ export interface Asked<T> {
   readonly again: () => void;
 }
 
-/** Not more often, however much changes. */
+/** Not more often, even if there are many changes. */
 const usualApartMs = 1_000;
 const everyMs = 5_000;
 
 /**
- * Asks now, whenever `isAbout` says that the news are about it, and every five seconds. What was there stays while it is
- * asked again, and when nobody answers.
+ * Asks now, each time `isAbout` says that the news concern it, and every five seconds. The old answer stays until the new one comes, or if
+ * none comes.
  */
 export function useAsked<T>(
   question: () => Promise<T>,

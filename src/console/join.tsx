@@ -1,4 +1,4 @@
-/** For a while devices may join that no rule lets in: the window, who waits, and who came in by it. Operators see it. */
+/** A window of time in which devices that no rule admits may join: how long, which devices wait, and which joined. For operators. */
 import { useState } from "preact/hooks";
 import { duration } from "../runtime/state-words.ts";
 import { act, ask } from "./ask.ts";

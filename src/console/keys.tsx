@@ -1,4 +1,4 @@
-/** Keys of devices: given, given anew, taken away. A key is on the page once, in answer to the click that made it. */
+/** Keys of devices: making, replacing, removing. A key is shown once, in answer to the click that made it. */
 import { useState } from "preact/hooks";
 import type { OutputOf } from "../runtime/commands.ts";
 import { act, ask, tell } from "./ask.ts";
@@ -14,7 +14,7 @@ const removeSure = "It is put out, and does not get in with this key any more. S
 
 const make = async (path: string, name: string) => (await tell(path, { name })) as Made;
 
-/** It is nowhere but here: with the view, or a click, it is gone. */
+/** It is shown only here. It disappears with the view, or with a click. */
 function Once({ made, done }: { readonly made: Made; readonly done: () => void }) {
   return (
     <section class="card key" aria-label={`The key of ${made.name}`}>

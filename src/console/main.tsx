@@ -31,7 +31,7 @@ function App() {
     const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
     try {
       if (token !== undefined) {
-        history.replaceState(undefined, "", location.pathname); // it is good once; and nobody shall read it here
+        history.replaceState(undefined, "", location.pathname); // it is valid once; and nobody shall read it here
         return setMe(await logIn({ token }));
       }
       setMe(await whoAmI());
@@ -185,7 +185,7 @@ function isCurrent(name: string, view: string): boolean {
   return name === view || (name === "devices" && view === "device");
 }
 
-/** When it was heard last, once it is not heard any more; undefined: it is there. */
+/** When it was heard last, if it is not heard any more; undefined: it is there. */
 function useGone(left: () => void): number | undefined {
   const [gone, setGone] = useState<number | undefined>();
   useEffect(() => {

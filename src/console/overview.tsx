@@ -1,4 +1,4 @@
-/** How it goes, at a glance; first whatever needs a hand. */
+/** The state of the gateway at a glance; first what needs a hand. */
 import type { OutputOf } from "../runtime/commands.ts";
 import { duration, handoverWords, trafficWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";

@@ -1,4 +1,4 @@
-/** Pieces that every view is made of. Whatever comes from devices is text, never markup: Preact makes text nodes of it. */
+/** Components of all views. Text from devices is never markup: Preact makes text nodes of it. */
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { Refused } from "./ask.ts";
@@ -17,7 +17,7 @@ export function Name({ text }: { readonly text: string }) {
   );
 }
 
-/** The data, or what there is instead: it loads, nobody may, it failed. */
+/** The data, or the reason why there are none: loading, not allowed, failed. */
 export function Loaded<T>(props: {
   readonly asked: Asked<T>;
   readonly what: string;
@@ -46,7 +46,7 @@ export function Empty({ title, children }: { readonly title: string; readonly ch
   );
 }
 
-/** A button that does something at the gateway, asks once more where it cannot be taken back, and says how it went. */
+/** A button that does something at the gateway, asks again if it cannot be undone, and shows the result. */
 export function Do(props: {
   readonly label: string;
   readonly sure?: string;

@@ -1,4 +1,4 @@
-/** From the schema and the values to rows that can be shown and changed: a row for each key that is no section. */
+/** Makes rows that can be shown and changed from the schema and the values: a row for each key that is not a section. */
 
 export interface Node {
   readonly type?: string;
@@ -76,7 +76,7 @@ export function parsed(text: string, kind: Kind): { readonly value: unknown } | 
     case "text":
       return { value: text };
     case "number":
-      // What is no number goes as it is: `check` says what to type.
+      // A text that is no number is passed on: `check` says what to type.
       return { value: /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text };
     default:
       try {

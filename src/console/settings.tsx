@@ -1,6 +1,6 @@
 /**
- * The configuration: each key with its value and what it means, changed where the file may be. What is typed is judged by
- * `check` as it is typed; what would become of the file is shown before it is saved. Secrets go in and never come out.
+ * The configuration: each key with its value and its meaning, and a field to change it if the file may be changed. `check` judges the input
+ * while the user types. The resulting file is shown before it is saved. Secrets can be written, and are never shown.
  */
 import { useEffect, useState } from "preact/hooks";
 import type { OutputOf } from "../runtime/commands.ts";

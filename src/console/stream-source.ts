@@ -1,12 +1,12 @@
 /**
- * The stream itself: opened anew when what is wanted changes, or when it broke. A proxy may hold it back: then nothing is
- * heard of what is said. From then on the gateway is polled, and each answer ends.
+ * The stream itself: opened again when other events are wanted, or after an error. A proxy may hold it back: then no event arrives. From
+ * then on the gateway is polled, and each answer ends.
  */
 import type { PollAnswer } from "../observe/live.ts";
 import type { FromWorker, Wish } from "./stream-words.ts";
 
 const againMs = 2_000;
-/** The gateway says something at once. */
+/** The gateway sends something at once. */
 const firstMs = 4_000;
 /** And something every ten seconds. */
 const silenceMs = 25_000;
@@ -24,7 +24,7 @@ export class StreamSource {
     this.#tell = tell;
   }
 
-  /** Undefined: nobody wants anything. */
+  /** Undefined: no tab wants anything. */
   want(wish: Wish | undefined): void {
     if (JSON.stringify(wish) === JSON.stringify(this.#wish)) return;
     this.#wish = wish;
@@ -86,7 +86,7 @@ export class StreamSource {
   #expectMore(): void {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => {
-      // A machine that slept hears nothing either, once. A proxy may let the first word through, and keep the others.
+      // A machine that was suspended misses one event, too. A proxy may pass the first event, and hold the others back.
       if (++this.#silences > 1) this.#isHeldBack = true;
       this.#broke();
     }, silenceMs);

@@ -13,7 +13,7 @@ export type FromWorker =
   /** The stream is open, for this wish. */
   | { readonly say: "up"; readonly wish: Wish }
   | { readonly say: "down" }
-  /** Whoever is logged in is so no more. */
+  /** The user who was logged in is logged out. */
   | { readonly say: "out" }
   | { readonly say: "news"; readonly news: News };
 
@@ -26,7 +26,7 @@ export function joined(wishes: readonly Wish[]): Wish {
   return isSame ? first : { datagrams: "all" };
 }
 
-/** Does who has this wish see what comes for that one? */
+/** Whether a user with this wish sees what comes for that one. */
 export function isServed(wish: Wish, by: Wish): boolean {
   return by.datagrams === "all" || JSON.stringify(wish) === JSON.stringify(by);
 }

@@ -1,6 +1,6 @@
 /**
- * One stream for all tabs of this browser: it opens only six connections to a host. Ports do not say when their tab is gone,
- * so each says now and then that it is here; a tab in the background says so once a minute at most.
+ * One stream for all tabs of this browser, because it opens only six connections to a host. Ports do not report when their tab is closed,
+ * so each tab sends a sign of life; a tab in the background does so at most once a minute.
  */
 import { StreamSource } from "./stream-source.ts";
 import { type FromWorker, forWish, joined, type ToWorker, type Wish } from "./stream-words.ts";

@@ -1,4 +1,4 @@
-/** The smaller views: who was not let in, which datagrams pass, queues, topics, radio. */
+/** The smaller views: refused devices, datagrams, queues, topics, radio. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { duration } from "../runtime/state-words.ts";
 import { act, ask, recorded } from "./ask.ts";

@@ -1,4 +1,4 @@
-/** Who is admitted. The rules are in the configuration; the core only asks. */
+/** Which clients are admitted. The rules are in the configuration; the core only asks. */
 import type { PeerId, PeerIdentity } from "./types.ts";
 
 export type Admission =
@@ -8,7 +8,7 @@ export type Admission =
     }
   | { readonly admitted: false /** The line of configuration that would admit it. */; readonly hint: string };
 
-/** What is limited for whoever has this; names and filters as devices know them, without the prefix at the broker. */
+/** The limits of this holder. Topic names and filters are those of devices, without the prefix at the broker. */
 export interface Rights {
   mayPublish(topicName: string): boolean;
   /** May it ask for all names that this filter matches? */
@@ -27,7 +27,7 @@ export interface DeviceLimits {
   readonly downBurst: number;
   /** Both ways, whole datagrams. */
   readonly octetsPerDay: number;
-  /** After so many refusals in a row the device is not listened to. */
+  /** After so many refusals in a row the gateway ignores the device. */
   readonly refusalsMax: number;
   /** For so long; 0 = never. */
   readonly quarantineSeconds: number;
@@ -36,7 +36,7 @@ export interface DeviceLimits {
 /** What a right is about. `receive` is what comes of a subscription, and stands under `subscribe` in the configuration. */
 export type Way = "publish" | "subscribe" | "receive";
 
-/** Whose rights are asked for. No client id: who publishes at QoS -1 without a connection. No peer: nobody knows where it is. */
+/** The holder of the rights. Without a client id: a sender at QoS -1 without a connection. Without a peer: the address is not known. */
 export interface Holder {
   readonly clientId: string | undefined;
   readonly peer: PeerId | undefined;
@@ -44,9 +44,9 @@ export interface Holder {
 }
 
 export interface AccessPolicy {
-  /** May this client id CONNECT from this peer, or go on? Asked once for each CONNECT, not for each message. */
+  /** Whether this client id may CONNECT from this peer, or continue. Called once for each CONNECT, not for each message. */
   client(clientId: string, peer: PeerId, identity: PeerIdentity): Admission;
-  /** Is this peer in a network of the own site, where nobody forges addresses to aim at somebody else? */
+  /** Whether this peer is in a network of the own site, where forged addresses are not expected. */
   isInside(peer: PeerId, identity?: PeerIdentity): boolean;
   /** Topics that it may use; undefined = all. Costs a look at every rule: to be kept as long as the policy and the peer stay. */
   rightsOf(holder: Holder): Rights | undefined;

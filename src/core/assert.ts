@@ -1,4 +1,4 @@
-/** A mistake of our own ends the process. Nothing that a peer, a broker or a disk does may lead here. */
+/** A fault of this program ends the process. Nothing that a peer, a broker or a disk does may lead to such an assertion. */
 import nodeAssert from "node:assert";
 
 export function assert(condition: unknown, message: string): asserts condition {

@@ -66,17 +66,17 @@ export class Context {
   readonly deadlines = new Deadlines<AnyDeadline>();
   readonly sessions: SessionTable;
   /**
-   * Sessions that an input of this turn is about, or that have a reason to go on: at the end of the turn each one's outbox is
-   * moved on, once (session/turn-end.ts). They stand here until the next turn begins.
+   * Sessions that an input of this turn concerns, or that have another reason to continue. At the end of the turn each outbox sends what it
+   * can, once (session/turn-end.ts). The sessions stay in this list until the next turn begins.
    */
   readonly touched: Session[] = [];
-  /** CONNECTs under way, by peer. */
+  /** Open CONNECTs, by peer. */
   readonly pendingConnects = new Map<PeerId, PendingConnect<Session>>();
   readonly links = new Map<LinkId, Link>();
   readonly journal: Journal;
   readonly upstreams: Upstreams<Session>;
   readonly unknownSenders: OncePerSecond;
-  /** Answers of every kind to who has no session, by the address that hears them: a forwarder's for all its nodes. */
+  /** Answers of all kinds to senders without a session, by address: that of the forwarder for all its nodes. */
   readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
@@ -84,7 +84,7 @@ export class Context {
   declaredPayloads: PayloadPolicy | undefined;
   /** The same for what this input brought: scripts were asked for it. */
   askedPayloads: PayloadPolicy | undefined = undefined;
-  /** Who gets in, now. */
+  /** The access rules in use. */
   access: AccessPolicy;
   /** Of clients without a session. */
   readonly allowances = new Map<string, Allowance>();
@@ -133,7 +133,7 @@ export class Context {
 
   beginTurn(now: Instant): void {
     this.now = now;
-    // Nearly always one: setting the length of an array costs as much as a turn's end.
+    // Nearly always one. Setting the length of an array costs as much as the rest of a turn's end.
     while (this.touched.length > 0) this.touched.pop();
   }
 
@@ -149,14 +149,14 @@ export class Context {
     this.touched.push(session);
   }
 
-  /** A CONNECT is under way, of this client or at its address: what it was told before may not hold any more. */
+  /** A CONNECT of this client or from its address is open: what it was told before may not be true any more. */
   isConnecting({ pendingConnect, peer }: Pick<Session, "pendingConnect" | "peer">): boolean {
     return pendingConnect !== undefined || (peer !== undefined && this.pendingConnects.has(peer));
   }
 
   /**
-   * The answer to what a client asked, where that took its time. A client that has begun anew meanwhile does not hear it: it
-   * asked for nothing, as far as it knows, and nothing comes before its CONNACK. What was asked since is answered.
+   * Sends the answer to a request that took some time. If the client has sent CONNECT since, it does not get the answer, because nothing
+   * may come before its CONNACK. Requests after this CONNECT are answered.
    */
   answer(session: Pick<Session, "pendingConnect" | "peer" | "dialect">, message: ToClient, after?: CommitToken): void {
     if (!this.isConnecting(session) || this.#wasAskedSince(session, message)) this.tell(session, message, after);
@@ -192,7 +192,7 @@ export class Context {
     return linkIdOf(of, ++this.#lastLink);
   }
 
-  /** How long a peer may go on repeating itself: T_retry x (N_retry + 1). */
+  /** How long a peer may repeat a message: T_retry x (N_retry + 1). */
   get repetitionMs(): number {
     const { retryIntervalSeconds, retryLimit } = this.options.retry;
     return retryIntervalSeconds * 1000 * (retryLimit + 1);
@@ -221,7 +221,7 @@ export class Context {
     return session.rights;
   }
 
-  /** The same of whoever is at this peer; no client id: without a connection. */
+  /** The same for the holder at this peer; without a client id: without a connection. */
   rightsAt(clientId: string | undefined, peer: PeerId | undefined): Rights | undefined {
     const identity = peer === undefined ? undefined : this.neighbourAt(peer);
     return this.access.rightsOf({ clientId, peer, identity });
@@ -242,7 +242,7 @@ export class Context {
     this.out.report({ event: "topic_not_allowed", clientId, peer, way, topic, hint: rights.hint(way, topic) });
   }
 
-  /** Who is heard from there: the peer itself, or its forwarder. */
+  /** The sender of datagrams from there: the peer itself, or its forwarder. */
   neighbourAt(peer: PeerId): PeerIdentity {
     return this.environment.identityOf(neighbourOf(peer));
   }
@@ -254,7 +254,7 @@ export class Context {
     return verified ? `${by}:${name}` : undefined;
   }
 
-  /** dBm with which a node was heard last. Of one behind a forwarder nobody here knows it. */
+  /** Signal strength of a node in dBm. Not known for a node behind a forwarder. */
   rssiAt(peer: PeerId): number | undefined {
     return forwardedNodeOf(peer) ? undefined : this.environment.rssiOf?.(peer);
   }
@@ -268,13 +268,13 @@ export class Context {
     return this.options.retry.policyOf?.(clientId, peer) ?? this.#retry;
   }
 
-  /** How long it takes to send something to this client as often as it is sent without an answer. */
+  /** How long the gateway repeats a message to this client without an answer. */
   roundMs(session: Pick<Session, "clientId" | "peer">): number {
     const { intervalMs, limit } = this.retryOf(session);
     return intervalMs * (limit + 1);
   }
 
-  /** May one more answer go to this address, where nobody has a session? */
+  /** Whether one more answer may be sent to this address, which has no session. */
   mayAnswer(peer: PeerId): boolean {
     return this.answers.allows(neighbourOf(peer), this.now);
   }

@@ -10,6 +10,6 @@ export interface Core {
   timeout(now: Instant): readonly Effect[];
   /** When `timeout` is wanted next. */
   nextDeadline(): Instant | undefined;
-  /** Has the device at this peer begun anew, and not heard yet how that ended? Nothing of before is for it. */
+  /** Whether the device at this peer has sent CONNECT and has no answer yet. Then messages of its earlier connection are not for it. */
   isConnecting(peer: PeerId): boolean;
 }

@@ -24,9 +24,9 @@ export class Counters {
   payloadsUnfit = 0;
   /** Publications accepted while the broker was away, ever. */
   acceptedUp = 0;
-  /** Messages waiting for clients now. Each outbox counts its own in here, and nobody else does. */
+  /** Messages that wait for clients now. Only the outboxes change these counts, each for itself. */
   readonly buffered: Readonly<Tally> = { messages: 0, bytes: 0 };
-  /** Publications that wait on disk for the broker now. Each backlog counts its own in here, and nobody else does. */
+  /** Publications that wait on disk for the broker now. Only the backlogs change these counts, each for itself. */
   readonly backlog: Readonly<Tally> = { messages: 0, bytes: 0 };
 
   get bufferedMessages(): number {

@@ -27,7 +27,7 @@ export type Effect =
       readonly after?: CommitToken;
       behind?: CommitToken;
     }
-  /** The client at this peer sleeps, or said goodbye: a link to it, where the network has such, may end. */
+  /** The client at this peer sleeps or has disconnected: a link to it, if the network has links, may end. */
   | { readonly kind: "releaseLink"; readonly peer: PeerId }
   /** Send to every node within `radius` hops (0 = all) on every transport that can. */
   | { readonly kind: "broadcast"; readonly dialect: Speech; readonly message: ToClient; readonly radius: number }

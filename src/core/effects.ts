@@ -35,7 +35,7 @@ export class Effects {
     this.#list.push(effect);
   }
 
-  /** What was collected; starts anew. `behind`: what it says waits for this commit. */
+  /** Returns the effects and empties the list. `behind`: the commit for which the answers wait. */
   take(behind: CommitToken | undefined): readonly Effect[] {
     const list = this.#list;
     if (list.length === 0) return list;

@@ -70,7 +70,7 @@ export type GatewayEvent =
       readonly from: PeerId | undefined;
       readonly to: PeerId;
     }
-  /** Somebody else connects with this client's id, again and again, and is put off. */
+  /** Another device connects again and again with this client's id, and is refused for a pause. */
   | { readonly event: "id_in_use"; readonly clientId: string; readonly peer: PeerId; readonly other: PeerId }
   | { readonly event: "session_ended"; readonly clientId: string; readonly why: string }
   | {
@@ -124,7 +124,7 @@ export type GatewayEvent =
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
   /** The broker answers a publication as if it were of another QoS: the first on this connection. No client: the gateway's own. */
   | {
-      /** A payload that its declaration does not fit. Up: it goes as it is. Down: it is dropped. */
+      /** A payload does not fit its declaration. From a device: it is sent unchanged. To a device: it is dropped. */
       readonly event: "payload_unfit";
       readonly clientId: string | undefined;
       readonly peer: PeerId | undefined;
@@ -153,7 +153,7 @@ export type GatewayEvent =
       readonly qos: QoS;
       /** Of the payload. */
       readonly bytes: number;
-      /** How many packets had gone out on the connection of its last death, with it. */
+      /** How many packets had been sent on the connection of its last death, including it. */
       readonly ordinal: number;
     }
   /** The broker closes the connection for a CONNECT with this will. No client: the gateway's own status message. */

@@ -38,7 +38,7 @@ import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } f
 import type { CoreEnvironment, CoreOptions } from "./options.ts";
 import { peerBehind } from "./peer-id.ts";
 import type { SessionRecord } from "./record.ts";
-import { drainSoon } from "./session/backlog.ts";
+import { drainAllSoon, drainSoon } from "./session/backlog.ts";
 import { onDrainDeadline, onFetched } from "./session/backlog-drain.ts";
 import { silenceAllowedMs } from "./session/client-life.ts";
 import { onPendingConnectDeadline } from "./session/connect-outcome.ts";
@@ -203,13 +203,13 @@ export class GatewayCore implements Core {
     return session && { view: viewOf(session), record: recordOf(session) };
   }
 
-  /** The client at this address, or who connects from there; undefined where nobody is known. */
+  /** The client at this address, or the one that connects from there; undefined: none. */
   clientAt(peer: PeerId): string | undefined {
     const { pendingConnects, sessions } = this.#context;
     return pendingConnects.get(peer)?.clientId ?? sessions.byPeer(peer)?.clientId;
   }
 
-  /** Who says this, as far as it says so itself, or is known by its address; behind a forwarder the node. */
+  /** The identity of the sender, as far as the datagram has one or the address is known; behind a forwarder the node. */
   whoSays(from: PeerId, bytes: Uint8Array): { readonly peer: PeerId; readonly clientId: string | undefined } {
     const heard = dialectOf(this.#context, this.#dialects, from, bytes).decode(bytes);
     const peer = heard.forwarded ? peerBehind(from, heard.forwarded.nodeId) : from;
@@ -232,7 +232,7 @@ export class GatewayCore implements Core {
     return named ? { peer, publication: { ...named, clientId: session?.clientId } } : { peer };
   }
 
-  /** Whose delivery this is, and its topic as clients know it; undefined: nobody's. Of a shared connection there is no client. */
+  /** The client for which this delivery is, and its topic as clients know it; undefined: none. A shared connection has no client. */
   deliveryFor(
     linkId: LinkId,
     topicName: string,
@@ -243,7 +243,7 @@ export class GatewayCore implements Core {
     return { clientId: link.session?.clientId, topicName: name };
   }
 
-  /** What this topic id means to this client, as far as it is known here: registered, or predefined. */
+  /** The meaning of this topic id for this client, as far as it is known: registered, or predefined. */
   topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined {
     const session = this.#context.sessions.byClientId(clientId);
     if (!isPredefined) return session?.registry.byId(topicId)?.name;
@@ -264,13 +264,13 @@ export class GatewayCore implements Core {
     return this.#context.upstreams.all.map(({ name, isThere }) => ({ name, isThere }));
   }
 
-  /** What of this client is under way to the broker; undefined when it has no session. */
+  /** Messages of this client on the way to the broker; undefined: it has no session. */
   underWay(clientId: string): readonly PacketView[] | undefined {
     const session = this.#context.sessions.byClientId(clientId);
     return session && packetsOf(session);
   }
 
-  /** From which number on what the client's backlog has on disk is not under way. */
+  /** From this number on, the records of the client's backlog on disk are not in flight. */
   firstUnsent(clientId: string): number {
     const backlog = this.#context.sessions.byClientId(clientId)?.account.backlog;
     return backlog ? (backlog.head[0]?.id ?? backlog.readUpTo + 1) : 0;
@@ -352,7 +352,7 @@ export class GatewayCore implements Core {
         link.congested = input.congested;
         if (input.congested) return;
         if (link.session) drainSoon(context, link.session);
-        if (link.shared) for (const session of sessionsOf(context, link.shared)) drainSoon(context, session);
+        if (link.shared) drainAllSoon(context, sessionsOf(context, link.shared));
         return;
       }
       case "copiesKnown":

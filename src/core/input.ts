@@ -38,8 +38,8 @@ export type Input =
       readonly limits: BrokerLimits;
     }
   /**
-   * The broker refused CONNECT. The link goes on trying until it is closed. `reasonCode`: that of MQTT 5, into which the
-   * return codes of 3.1.1 are translated.
+   * The broker refused CONNECT. The link tries again until it is closed. `reasonCode`: that of MQTT 5; return codes of 3.1.1 are
+   * translated.
    */
   | {
       readonly kind: "linkRefused";
@@ -48,7 +48,7 @@ export type Input =
       readonly reason: string;
       readonly reasonCode?: number;
     }
-  /** The connection ended or could not be made. The link goes on trying until it is closed. */
+  /** The connection ended or could not be made. The link tries again until it is closed. */
   | ({ readonly kind: "linkDown"; readonly linkId: LinkId } & LinkEnd)
   /** The broker answered a `ping`. One for each, in their order. */
   | { readonly kind: "pong"; readonly linkId: LinkId }
@@ -93,15 +93,15 @@ export type Input =
     }
   /** The operator changed the predefined topics (SIGHUP). Ids in use keep their meaning until the client reconnects. */
   | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
-  /** The operator changed who gets in (SIGHUP). Clients that do not any more are sent away at once. */
+  /** The operator changed the access rules (SIGHUP). Clients that are not admitted any more are disconnected at once. */
   | { readonly kind: "accessChanged"; readonly access: AccessPolicy }
   /** For what is accepted from now on; what was made stays. */
   | { readonly kind: "payloadsChanged"; readonly payloads: PayloadPolicy | undefined }
-  /** The retained state of a client without a session is to be removed at the broker. Who has a session keeps it. */
+  /** The retained state of a client without a session must be removed at the broker. If the client has a session, it is kept. */
   | { readonly kind: "stateUnwanted"; readonly clientId: string }
   /** The operator ends a session: nothing of it is left, but what it sent and the broker does not have yet. */
   | { readonly kind: "dropSession"; readonly clientId: string }
-  /** The operator wants dead letters sent again, or gone. */
+  /** The operator wants dead letters to be sent again, or deleted. */
   | {
       readonly kind: "republish";
       readonly letters: readonly (readonly [id: number, record: LetterRecord])[];
@@ -111,8 +111,8 @@ export type Input =
   /** The process stood still for so long, at most: before anything else that is said to the core afterwards. */
   | { readonly kind: "stoodStill"; readonly ms: number }
   /**
-   * The operator does not want these any more: of what a client sent and the broker does not have, what is under way under
-   * a topic that matches (undefined: all), and these records of its backlog.
+   * The operator deletes messages of a client that are not at the broker yet: those in flight under a matching topic (undefined: all), and
+   * these records of its backlog.
    */
   | {
       readonly kind: "purgeUplink";
@@ -120,12 +120,12 @@ export type Input =
       readonly topicFilter: string | undefined;
       readonly entries: readonly (readonly [id: number, record: BacklogRecord])[];
     }
-  /** The operator does not want these any more: messages that wait for a client; or he has one of his own for it. */
+  /** The operator deletes messages that wait for a client, or publishes one to it. */
   | { readonly kind: "purgeDownlink"; readonly clientId: string }
   | { readonly kind: "sendDown"; readonly clientId: string; readonly publication: Publication }
   /** The wall clock was set, or can be trusted from now on. */
   | { readonly kind: "clockSet" }
-  /** The process is going to end: say goodbye where that is due. */
+  /** The process will end: send DISCONNECT where it is needed. */
   | { readonly kind: "shutdown" };
 
 /**

@@ -12,7 +12,7 @@ import type { CommitToken } from "./types.ts";
 /** A session as the journal needs it. */
 interface Recordable {
   readonly clientId: string;
-  /** Its topics, each with a record of its own. */
+  /** Its topics; each has its own record. */
   readonly registry?: {
     takeChanged(): readonly (readonly [id: number, record: TopicRecord | undefined])[];
     storedIds(): ReadonlySet<number>;
@@ -67,7 +67,7 @@ export class Journal {
       this.#topical.set(session.clientId, { session, isBinding: false });
   }
 
-  /** The session is gone. */
+  /** The session has ended. */
   forget({ clientId, registry }: Recordable): void {
     if (!this.enabled) return;
     this.#marked.delete(clientId);
@@ -112,7 +112,7 @@ export class Journal {
     if (this.enabled) this.#changes.push(change);
   }
 
-  /** Numbers of stored messages go on above this one (after a restart). */
+  /** Numbers of stored messages continue above this one (after a restart). */
   startAbove(seq: number): void {
     this.#lastSeq = Math.max(this.#lastSeq, seq);
   }

@@ -1,4 +1,4 @@
-/** Makes and parses link ids: `<whose>~<number>`. Every connection gets a number of its own. */
+/** Makes and parses link ids: `<owner>~<number>`. Every connection gets its own number. */
 import type { LinkId } from "./types.ts";
 
 const mark = "~";

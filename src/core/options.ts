@@ -12,7 +12,10 @@ export interface CoreOptions {
   readonly retry: {
     /** T_retry towards clients. [§7.2] */
     readonly retryIntervalSeconds: number;
-    /** N_retry: repeats after the first try; then others go first, and who was silent meanwhile is lost, or asleep again. */
+    /**
+     * N_retry: repetitions after the first try. Then other messages come first, and a client that was silent meanwhile is lost, or asleep
+     * again.
+     */
     readonly retryLimit: number;
     /** Towards one client, where that differs; undefined = it does not. */
     readonly policyOf?: ((clientId: string, peer: PeerId | undefined) => RetryPolicy | undefined) | undefined;
@@ -29,13 +32,13 @@ export interface CoreOptions {
   readonly clients: {
     /** Octets of a client id. Longer: CONNACK 0x03. */
     readonly clientIdBytesMax: number;
-    /** Sessions, connected or not. Beyond: one makes way (`SessionTable.toGiveUp`); if none does, CONNACK congestion. */
+    /** Sessions, connected or not. At the limit one of them is ended (`SessionTable.toGiveUp`); if none may be, CONNACK says congestion. */
     readonly sessionsMax: number;
-    /** The same per host, for clients that nobody vouches for; each node behind a forwarder is a host. 0 = no limit. */
+    /** The same per host, for clients without a proved name; each node behind a forwarder is a host. 0 = no limit. */
     readonly sessionsPerHostMax: number;
-    /** Octets sent per octet heard, to a client outside the site that has answered nothing; beyond, it waits. 0 = no limit. */
+    /** Octets to a client outside the site that has answered nothing, for each octet from it. Further messages wait. 0 = no limit. */
     readonly unprovenFactorMax: number;
-    /** Will dialogues and logins under way. Beyond: CONNACK congestion. */
+    /** Open will dialogues and open CONNECTs at the broker. At the limit, CONNACK says congestion. */
     readonly pendingMax: number;
     /** New sessions per second: in total, and per host. Beyond: CONNACK congestion. 0 = no limit. */
     readonly newPerSecondMax: number;
@@ -87,7 +90,7 @@ export interface CoreOptions {
     policyOf(clientId: string): UplinkPolicy;
   };
   readonly deadLetters: {
-    /** Kept for all clients together; beyond, the oldest is gone. 0 = none are kept. Needs `durable`. */
+    /** Dead letters of all clients together. At the limit the oldest one is deleted. 0 = none are kept. Needs `durable`. */
     readonly max: number;
     /** Each is also published here, as JSON; undefined = not. */
     readonly topic: string | undefined;
@@ -160,7 +163,7 @@ export interface UplinkPolicy {
   readonly bytesMax: number;
   /** Older ones are dropped when their turn comes; 0 = none are. Only while the clock can be trusted. */
   readonly ageSecondsMax: number;
-  /** At a limit: the client hears "congestion", or its oldest makes way, or the new one is dropped. */
+  /** At a limit: the client gets "congestion", or its oldest message is dropped, or the new one is dropped. */
   readonly atLimit: "refuse" | "oldest" | "newest";
 }
 
@@ -178,8 +181,8 @@ export interface BufferPolicy {
   readonly messagesMax: number;
   readonly bytesMax: number;
   /**
-   * At a limit. `leave`: QoS 1 and 2 stay unacknowledged at the broker, the oldest QoS 0 makes way. `oldest`: the oldest
-   * of this rule makes way. `newest`: the new one is dropped.
+   * At a limit. `leave`: messages at QoS 1 and 2 stay unacknowledged at the broker, and the oldest one at QoS 0 is dropped. `oldest`: the
+   * oldest message of this rule is dropped. `newest`: the new message is dropped.
    */
   readonly atLimit: "leave" | "oldest" | "newest";
   /** `latest`: a new message replaces those that wait under the same topic name. */
@@ -198,7 +201,7 @@ export interface CoreEnvironment {
   hostOf(peer: PeerId): string;
   /** Who this peer is, as its network knows it. */
   identityOf(peer: PeerId): PeerIdentity;
-  /** Signal strength with which this peer was heard last, in dBm; undefined where its network does not know it. */
+  /** Signal strength of the last message of this peer, in dBm; undefined if its network does not report it. */
   rssiOf?(peer: PeerId): number | undefined;
   /** Milliseconds since 1970; undefined while the clock cannot be trusted. */
   wallClock(): number | undefined;

@@ -20,7 +20,7 @@ export function ownIdsOf(policy: OwnIds): string[] {
   return ids;
 }
 
-/** Of the connection by which Home Assistant is told of devices. */
+/** The client id of the connection to which Home Assistant listens. */
 export function homeId({
   clientIdPrefix,
   serviceClientId,

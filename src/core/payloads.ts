@@ -5,8 +5,8 @@
 
 export interface PayloadPolicy {
   /**
-   * What a device says, as the broker is to hear it. Undefined: as it is. `clientId` is undefined at QoS -1.
-   * @param origin asked only where it is to be told; absent for a will, which is published at another time
+   * The payload of a device, as it is published. Undefined: unchanged. `clientId` is undefined at QoS -1.
+   * @param origin called only if the declaration publishes it; absent for a will, which is published at another time
    */
   up(
     clientId: string | undefined,
@@ -14,11 +14,11 @@ export interface PayloadPolicy {
     payload: Uint8Array,
     origin?: () => Origin,
   ): Decoded | Unfit | undefined;
-  /** What a device is told, as it understands it. Undefined: as it is. */
+  /** The payload for a device, in its format. Undefined: unchanged. */
   down(clientId: string, topicName: string, payload: Uint8Array): Encoded | Unfit | undefined;
 }
 
-/** Where a publication came from, and when it was accepted; each as far as it is known. */
+/** The sender of a publication, and when it was accepted; each as far as it is known. */
 export interface Origin {
   /** The name of the network. */
   readonly transport?: string;
@@ -34,7 +34,7 @@ export interface Decoded {
   readonly payload: Uint8Array;
   /** MQTT 5. [MQTT-5 3.3.2.3.9] */
   readonly contentType: string;
-  /** The octets themselves are published under this name, too, as a publication of their own. */
+  /** The original octets are published under this name, too, as a second publication. */
   readonly rawTopicName?: string;
 }
 
@@ -49,5 +49,5 @@ export interface Unfit {
   readonly why: string;
 }
 
-/** No declarations: everything goes as it is. */
+/** No declarations: every payload is unchanged. */
 export const asItIs: PayloadPolicy = { up: () => undefined, down: () => undefined };

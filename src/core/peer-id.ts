@@ -20,14 +20,14 @@ export function peerBehind(forwarder: PeerId, nodeId: Uint8Array): PeerId {
   return `${forwarder}${mark}${hex}`;
 }
 
-/** The halves of a peer behind a forwarder; undefined when the transport hears the peer itself. */
+/** The two parts of a peer behind a forwarder; undefined: the transport reaches the peer directly. */
 export function forwardedNodeOf(peer: PeerId): ForwardedNode | undefined {
   const at = peer.indexOf(mark);
   if (at < 0) return undefined;
   return { forwarder: peer.slice(0, at) as PeerId, nodeId: peer.slice(at + mark.length) };
 }
 
-/** Whom the transport sends to and hears from: the peer itself, or its forwarder. */
+/** The address to which the transport sends: the peer itself, or its forwarder. */
 export function neighbourOf(peer: PeerId): PeerId {
   return forwardedNodeOf(peer)?.forwarder ?? peer;
 }

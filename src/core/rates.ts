@@ -35,8 +35,8 @@ export class RatePerSecond {
 }
 
 /**
- * Once per second and key, and so many per second in total: for answers to strangers, who may be forged.
- * Two generations of keys, each a second old at most, so that a second always lies between two answers.
+ * Once per second and key, and a limit per second in total: for answers to unknown senders, whose addresses may be forged. There are two
+ * generations of keys, each at most a second old, so that there is always a second between two answers.
  */
 export class OncePerSecond {
   readonly #perSecondMax: number;

@@ -12,7 +12,7 @@ export interface SessionRecord {
   readonly sleepSeconds: number;
   /** Lost, and its will has not reached the broker yet. */
   readonly farewell: boolean;
-  /** More than CONNECT and goodbye was heard from it. This and the next are not in the oldest records. */
+  /** More than CONNECT and DISCONNECT was received from it. The oldest records do not have this field and the next one. */
   readonly spoke?: boolean;
   /** What its client spoke; absent: MQTT-SN 1.2. */
   readonly dialect?: string;
@@ -30,11 +30,11 @@ export interface SessionRecord {
   readonly topics: readonly (TopicRecord & { readonly id: number })[];
   readonly nextTopicId: number;
   /**
-   * Where at the broker its exchanges and subscriptions are: an upstream, or one of its shared connections. Absent: an MQTT
-   * session of its own at the default upstream.
+   * The place of its exchanges and subscriptions at the broker: an upstream, or one of its shared connections. Absent: its own MQTT session
+   * at the default upstream.
    */
   readonly home?: string;
-  /** It was being left, and the client went by this connection already: both have a session at the broker. */
+  /** The old session is being left, and the client already uses this connection: both have a session at the broker. */
   readonly movingTo?: string;
   readonly subscriptions: readonly {
     readonly filter: string;
@@ -51,7 +51,7 @@ export interface TopicRecord {
   readonly name: string;
   /** An answer of the client has confirmed that it knows the id. */
   readonly known: boolean;
-  /** It was told, and has confirmed nothing. */
+  /** The client was told the id, and has not confirmed it. */
   readonly told?: boolean;
 }
 
@@ -75,7 +75,7 @@ export interface QueuedRecord {
   readonly left?: number;
   /** Wall clock when those are over; absent = the clock could not be trusted. */
   readonly due?: number;
-  /** Sent in vain: copies, rounds, and of those the ones that count (`Unanswered`); absent = not. */
+  /** Sent without an answer: copies, rounds, and the rounds that count (`Unanswered`); absent = none. */
   readonly unanswered?: {
     readonly tries: number;
     readonly rounds: number;
@@ -89,7 +89,7 @@ export interface UplinkRecord {
   readonly publication: Publication;
   /** The client's, for its answers; undefined when it needs none (any more). */
   readonly origin: { readonly msgId: number; readonly topicId: number; readonly heard?: number } | undefined;
-  /** `open`: the broker may or may not have it; `released`: PUBREL may have gone out. */
+  /** `open`: the broker may or may not have it; `released`: PUBREL may have been sent. */
   readonly stage: "open" | "released";
   readonly isWill: boolean;
 }
@@ -158,7 +158,7 @@ export interface LetterRecord {
   readonly publication: Publication;
   /** Wall clock, ms since 1970; 0 = unknown. */
   readonly at: number;
-  /** It was of QoS 2 and on its way: the broker may have it, and sent again it may come twice. */
+  /** It has QoS 2 and was in flight: the broker may have it, and if it is sent again it may arrive twice. */
   readonly mayBeThere?: boolean;
 }
 

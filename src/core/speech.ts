@@ -24,7 +24,7 @@ export interface Speech {
 /** What a stored session speaks where its record names nothing: the only version that there was. */
 export const assumedDialect = "mqtt-sn-1.2";
 
-/** Somebody at an address, and how he is spoken to. */
+/** A sender at an address, and the dialect that it uses. */
 export interface Listener {
   readonly peer: PeerId | undefined;
   readonly dialect: Speech;

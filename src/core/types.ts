@@ -4,9 +4,8 @@
 export type Instant = number;
 
 /**
- * A transport address: `<transport name>/<address within it>`, for a node behind a forwarder followed by
- * `#<Wireless Node Id in hex>`. A transport makes those of its own network; whatever else is to be made of one or read in
- * one is in peer-id.ts.
+ * A transport address: `<transport name>/<address within it>`, for a node behind a forwarder followed by `#<Wireless Node Id in hex>`. A
+ * transport makes those of its own network. All other functions that make or read one are in peer-id.ts.
  */
 export type PeerId = `${string}/${string}`;
 
@@ -15,8 +14,8 @@ export interface PeerIdentity {
   /** An address, or what else names the peer. */
   readonly name: string;
   /**
-   * What the name comes from. `address`: it says where somebody is, and can be forged. `network`: another says so, as a
-   * forwarder does of its nodes. The rest is proved with a secret.
+   * The origin of the name. `address`: the address of the sender, which can be forged. `network`: reported by another node, as a forwarder
+   * reports its nodes. All others are proved with a secret.
    */
   readonly by: "psk" | "certificate" | "bond" | "address" | "network";
   /** Has the peer proved that the name is its own? */
@@ -81,7 +80,7 @@ export interface Will extends Publication {}
 export interface BrokerLimits {
   /** QoS 1 and 2 publications unacknowledged at a time. Default 65535. */
   readonly receiveMaximum: number;
-  /** Of those, at QoS 2. Absent = no limit of its own. */
+  /** The part of them at QoS 2. Absent = no limit. */
   readonly exactlyOnceMaximum?: number;
   readonly maximumQoS: QoS;
   readonly retainAvailable: boolean;

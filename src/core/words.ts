@@ -21,7 +21,7 @@ export type TopicKind = "normal" | "predefined" | "short" | "name" | "reserved";
 
 // From a client.
 
-/** Whatever it is, as far as everybody reads it. */
+/** Any message, with the fields that all parts read. */
 export interface FromClient {
   /** The name of the message, for counters and for people. */
   readonly type: string;

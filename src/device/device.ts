@@ -58,7 +58,7 @@ export class Device {
     this.#taken = new TakenMessages(this.#retryMs * (this.#retryLimit + 1));
   }
 
-  /** Nothing is under way or waits. */
+  /** No request is open or waits. */
   get idle(): boolean {
     return this.#open === undefined && this.#queue.length === 0;
   }
@@ -91,7 +91,7 @@ export class Device {
     return ref;
   }
 
-  /** QoS -1: needs no connection, hears no answer. [§6.8] */
+  /** QoS -1: needs no connection and gets no answer. [§6.8] */
   publishWithoutConnection(message: { topic: TopicNaming; payload: Uint8Array; retain?: boolean }, now: number): void {
     this.#now = now;
     const id = this.#topics.idOf(message.topic);
@@ -171,7 +171,7 @@ export class Device {
     return this.#pingAt === undefined || this.#open ? this.#retryAt : Math.min(this.#retryAt, this.#pingAt);
   }
 
-  /** What is to be sent and told; starts anew. */
+  /** The datagrams to send and the events; empties the list. */
   take(): readonly DeviceOutput[] {
     const output = this.#output;
     this.#output = [];
@@ -253,7 +253,7 @@ export class Device {
       this.#tries = 0;
     }
     const request = this.#open;
-    // Before CONNACK whatever comes is for our former self, whose topic ids and exchanges we may have forgotten.
+    // Before CONNACK, messages belong to the device's earlier connection, whose topic ids and exchanges it may have forgotten.
     if (this.state === "disconnected" && (message.type === "PUBLISH" || message.type === "REGISTER")) return;
     switch (message.type) {
       case "CONNACK":
@@ -347,7 +347,7 @@ export class Device {
       return this.#done();
     }
     if (this.state === "disconnected" && request?.kind !== "connect" && request?.kind !== "disconnect") return;
-    if (request?.kind === "connect") return; // an old one, or to our former self: the CONNECT under way decides
+    if (request?.kind === "connect") return; // an answer to an old one, or to an earlier connection: the open CONNECT decides
     const asked = request?.kind === "disconnect";
     this.#end("disconnected");
     this.#tell({ event: "disconnected", asked });

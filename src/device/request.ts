@@ -1,6 +1,6 @@
 /**
- * What a device may ask of a gateway. One request is under way at a time and is repeated until it is answered, as the
- * standard's client does. [MQTT-SN 1.2 §6.13]
+ * What a device may ask of a gateway. One request is open at a time and is repeated until it is answered, like in the standard's client.
+ * [MQTT-SN 1.2 §6.13]
  */
 import type { QoS, TopicIdType } from "../wire/fields.ts";
 
@@ -52,7 +52,7 @@ export type Request =
   | { readonly kind: "ping" }
   | { readonly kind: "disconnect" };
 
-/** What a device's owner hears. */
+/** Events for the owner of the device. */
 export type DeviceEvent =
   | { readonly event: "connected" }
   /** The gateway said no, or nothing until the retries ended (`returnCode` undefined). The request is over. */

@@ -1,8 +1,8 @@
 /**
- * The device's side of DTLS 1.2 with a pre-shared key or a certificate, and a connection id, without I/O: for `pub` and `sub`, tests and the
- * simulation. [RFC 6347, RFC 4279, RFC 9146]
+ * The device's side of DTLS 1.2 with a pre-shared key or a certificate, and a connection id, without I/O: for `pub` and `sub`, tests and
+ * the simulation. [RFC 6347, RFC 4279, RFC 9146]
  *
- * A device that sleeps, or comes back from another address, goes on with the same object: no handshake is needed.
+ * A device that sleeps, or comes back from another address, continues with the same object and needs no handshake.
  */
 import {
   ecdsaSha256,
@@ -130,7 +130,7 @@ export class SecureDevice {
     if (this.#state === "open") this.#say([{ isSealed: true, type: contentTypes.applicationData, content: bytes }]);
   }
 
-  /** Says goodbye: the gateway forgets the context, and the next time needs a handshake. */
+  /** Sends close_notify: the gateway deletes the context, and the next message needs a handshake. */
   close(): void {
     if (this.#state === "open") this.#say([{ isSealed: true, type: contentTypes.alert, content: Uint8Array.of(1, 0) }]);
     this.#end("closed");

@@ -1,6 +1,6 @@
 /**
- * QoS 2 messages that a device has taken. One counts once: until the gateway releases it, whatever DUP says, and a
- * while longer if it comes with DUP, since a repetition may be overtaken by the end of its own exchange.
+ * QoS 2 messages that the device has accepted. A message counts once: until the gateway releases it, for any value of DUP; and for a while
+ * longer if it has DUP, because a repetition may arrive after the end of its exchange.
  */
 const finishedMax = 16;
 

@@ -1,5 +1,5 @@
 /**
- * What Home Assistant is told of a device: one retained message for each, with all that it measures and takes.
+ * The discovery message for Home Assistant: one retained message for each device, with everything that it measures and accepts.
  * https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload
  */
 import type { BitField, Field, NumberField } from "../payload/fields.ts";
@@ -78,7 +78,7 @@ export function devicePayload(names: GatewayNames, device: DeviceNames): DeviceP
       gatewayAvailability(names),
       {
         topic: `${names.statusTopic}/clients/${statusLevel}`,
-        // A sleeper is there: it says so when it wakes.
+        // A sleeping device is available: it continues when it wakes.
         value_template: "{{ 'online' if value in ['active', 'asleep', 'awake'] else 'offline' }}",
       },
     ],
@@ -123,7 +123,7 @@ export function gatewayPayload(names: GatewayNames): DevicePayload {
   };
 }
 
-/** The same, but for components that only say that they are gone: what the broker still keeps of them is no difference. */
+/** The same, without components that only report their removal: whether the broker still has those makes no difference. */
 export function isSamePayload(kept: string, wanted: DevicePayload): boolean {
   const parsed = parsedPayload(kept);
   if (!parsed) return false;
@@ -159,7 +159,7 @@ const gatewayAvailability = ({ statusTopic }: GatewayNames) => ({
   payload_not_available: "offline",
 });
 
-/** A value that comes out of a payload, whatever it is packed in. */
+/** A value that is made from a payload, in any format. */
 interface Readable {
   readonly name: string;
   readonly unit?: string | undefined;

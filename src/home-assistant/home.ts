@@ -1,6 +1,6 @@
 /**
- * Keeps what Home Assistant is told in step with what the gateway knows: which devices there are, what they say, what they
- * take. The broker's retained messages are its memory: they are read at each connection, and what differs is put right.
+ * Keeps Home Assistant up to date with what the gateway knows: the devices, their values, and what they accept. The broker's retained
+ * messages are its memory: they are read at each connection, and differences are corrected.
  */
 import type { GatewayEvent } from "../core/event.ts";
 import type { Field } from "../payload/fields.ts";
@@ -67,7 +67,7 @@ export interface HomeOptions extends GatewayNames {
   readonly topicPrefix: string;
 }
 
-/** Devices that are told of; beyond, further ones are not. */
+/** Devices that are published. Further ones are not. */
 const devicesMax = 10_000;
 const topicsPerDeviceMax = 50;
 /** After the last retained message: then all of them are here. */
@@ -267,7 +267,7 @@ export class Home {
     const facts = this.#knowledge.client(clientId);
     if (!facts) return undefined;
     const device = this.#devices.get(clientId);
-    // What an earlier run told of its readings stays until some have been heard, or there is nothing to declare them.
+    // What an earlier run published about its readings stays until some readings have arrived, or no declaration is left for them.
     if (!device && this.#knowledge.isDeclaring && this.#kept.has(this.#topicOf(clientId))) return "as it is";
     const says = [...(device?.says.values() ?? [])].map((each) => this.#atBroker(each));
     const takes = this.#takes(clientId, facts);
@@ -297,7 +297,7 @@ export class Home {
     return { topicName: this.#options.topicPrefix + topicName, fields };
   }
 
-  /** Home Assistant has begun anew, and may not have what the broker keeps. */
+  /** Home Assistant has restarted, and may not have the retained messages. */
   #sayAll(): void {
     for (const [topicName, text] of this.#kept) if (!this.#due.has(topicName)) this.#due.set(topicName, text);
     this.#pauseMs = Math.floor(spreadMs / Math.max(1, this.#due.size));

@@ -32,7 +32,7 @@ export class ComingsAndGoings {
     this.#after = after;
   }
 
-  /** False: it is counted, and gets no line of its own. */
+  /** False: it is only counted, and gets no log line. */
   hasLine(event: GatewayEvent): boolean {
     const kind = kindOf(event);
     if (kind === undefined) return true;

@@ -1,6 +1,6 @@
 /**
- * Why something was dropped or refused: for each reason of core/event.ts what it means, in plain sentences, and what to do
- * about it. Data only; the log, docs/guide/events.md and whoever shows drops to people read it.
+ * For each drop reason of core/event.ts: what it means, and what the operator can do. Only data; the log, docs/guide/events.md and
+ * the console show it.
  */
 import type { DropReason } from "../core/event.ts";
 
@@ -8,323 +8,328 @@ export interface DropRow {
   /** What happened. */
   readonly meaning: string;
   readonly advice: string;
-  /** `warn` where something is lost that the operator promised himself to have, or nobody else would find out why. */
+  /** `warn` if a message is lost that the operator expects to be kept, or if there is no other way to find the cause. */
   readonly level: "debug" | "warn";
   /**
-   * Whoever reaches a listener can cause it as often as he likes, before any rule of `access` lets him in: its number
-   * says nothing about the gateway's own devices, and nothing may grow with it.
+   * Whether any sender that can reach a transport may cause it, as often as it likes, before a rule of `access` admits it. The count then
+   * says nothing about the gateway's own devices, and no table may grow with it.
    */
   readonly byStrangers: boolean;
 }
 
 export const dropReasonRows = {
   malformed: {
-    meaning: "A datagram that is no message of MQTT-SN 1.2.",
+    meaning: "A datagram that is not a message of MQTT-SN 1.2.",
     advice:
-      "The detail says what is wrong. From one of your devices: its firmware, or a line that damages octets. From elsewhere: somebody tries the port; keep it inside the sensor network.",
+      "The detail says what is wrong. If the sender is one of your devices, its firmware has a fault, or the line damages octets. If not, somebody tries the port: make it reachable only from the sensor network.",
     level: "debug",
     byStrangers: true,
   },
   "mqtt-sn-2.0": {
     meaning:
-      "A CONNECT as the draft of MQTT-SN 2.0 has it. This gateway speaks 1.2, in which there is no answer to it: the device hears nothing.",
+      "A CONNECT in the format of the draft of MQTT-SN 2.0. This gateway speaks 1.2, which has no answer to it, so the device gets no answer.",
     advice:
-      "Set the device, or its library, to MQTT-SN 1.2 (protocol id 1). The line is logged once a minute at most, for all senders together.",
+      "Set the device, or its library, to MQTT-SN 1.2 (protocol id 1). The line is logged at most once a minute, for all senders together.",
     level: "warn",
     byStrangers: true,
   },
   "unexpected-type": {
     meaning:
-      "A client sent what only gateways send, or something out of its turn (a will that nobody asked for, anything before CONNACK).",
-    advice: "Its firmware mixes up the order of messages; `mqtt-sn-gateway decode` says in words what it sent.",
+      "A client sent a message that only gateways send, or a message at the wrong time (a will without a request for it, or any message before CONNACK).",
+    advice: "The firmware sends messages in the wrong order. `mqtt-sn-gateway decode` explains what it sent.",
     level: "debug",
     byStrangers: false,
   },
   "unknown-sender": {
     meaning:
-      "A message from an address that has no session. Where an answer helps, the sender hears DISCONNECT, once a second at most.",
+      "A message from an address that has no session. If an answer helps, the sender gets DISCONNECT, at most once a second.",
     advice:
-      "A device that the gateway forgot, or whose address changed, connects again by itself. If one does not, its firmware ignores DISCONNECT.",
+      "A device whose session was deleted, or whose address changed, connects again by itself. If it does not, its firmware ignores DISCONNECT.",
     level: "debug",
     byStrangers: true,
   },
   "not-admitted": {
-    meaning: "A CONNECT of a client that no rule of `access` lets in. It hears 'not supported'.",
+    meaning: "A CONNECT of a client that no rule of `access` admits. The client gets 'not supported'.",
     advice: "To admit it, use the line that the log gives with `not_admitted`.",
     level: "debug",
     byStrangers: true,
   },
   "topic-not-allowed": {
     meaning:
-      "A topic from which `publish` or `subscribe` of `access` keeps a client: a publication is not sent on (its device hears 'not supported' where it waits for an answer, and what it was answered for before becomes a dead letter), a subscription is refused, a message is not handed over.",
+      "A topic that `publish` or `subscribe` of `access` does not allow to the client. Its publication is not forwarded: a device that waits for an answer gets 'not supported', and a publication that was acknowledged before becomes a dead letter. Its subscription is refused, and a message for it is not delivered.",
     advice: "To allow it, use the line that the log gives with `topic_not_allowed`.",
     level: "debug",
     byStrangers: false,
   },
   "over-limit": {
     meaning:
-      "A device asked for more than `access.limits` allows it, messages a second or octets a day, or somebody without a connection for more than `access.qosMinusOne.perSecond`. A client hears 'congestion' where there is such an answer.",
+      "A device sent more messages a second or octets a day than `access.limits` allows, or a sender without a connection more than `access.qosMinusOne.perSecond`. A client gets 'congestion', if the message has such an answer.",
     advice:
-      "See whether the device has run wild. If it is as it should be, give it more in the rule of `access.limits` that names it.",
+      "Find out whether the device has a fault. If it has none, raise the limit in the entry of `access.limits` that names it.",
     level: "debug",
     byStrangers: true,
   },
   quarantined: {
     meaning:
-      "A message of a device that is not listened to for a while: it went on beyond its limits although it heard 'congestion'.",
-    advice: "As for `over-limit`; the log has said when it began (`client_quarantined`).",
+      "A message of a device that the gateway ignores for a time, because it continued to send beyond its limits although it got 'congestion'.",
+    advice: "As for `over-limit`. The log says when this began (`client_quarantined`).",
     level: "debug",
     byStrangers: false,
   },
   "client-id-taken": {
     meaning:
-      "A client whose MQTT client id is another's at its broker: one of the gateway's own connections (`upstream.serviceClientId`, and `-1`, `-2` of shared ones), or a client of another upstream, prefixes counted. It hears 'not supported'.",
+      "A client whose MQTT client id is already used at its broker: by one of the gateway's own connections (`upstream.serviceClientId`, and `-1`, `-2` for shared ones), or by a client of another upstream (with its prefix). The client gets 'not supported'.",
     advice:
-      "If the device is yours, give it another id, or the upstream another `clientIdPrefix` or `serviceClientId`. If not, somebody wanted what was meant for others.",
+      "If the device is yours, give it another id, or give the upstream another `clientIdPrefix` or `serviceClientId`. If not, somebody tried to receive messages for others.",
     level: "debug",
     byStrangers: true,
   },
   "id-in-use": {
     meaning:
-      "A CONNECT from elsewhere with the id of a client that is there, after several in a minute: two devices have the same id. Who has the session keeps it; the other hears 'congestion', for a pause that doubles up to five minutes while both speak.",
-    advice: "Give one of the two another client id; `id_in_use` in the log says where both are.",
+      "A CONNECT from another address with the id of a connected client, after several in a minute: two devices have the same id. The device that has the session keeps it. The other one gets 'congestion', for a pause that doubles up to five minutes while both send.",
+    advice: "Give one of the two another client id. `id_in_use` in the log has the addresses of both.",
     level: "debug",
     byStrangers: true,
   },
   "encapsulation-not-allowed": {
-    meaning: "A forwarder that `access.forwarders` does not let in passed on a message. Nobody is answered.",
+    meaning: "A message through a forwarder that `access.forwarders` does not admit. Nothing is answered.",
     advice: "If it is yours, add its address to `access.forwarders.from`.",
     level: "debug",
     byStrangers: true,
   },
   "qos-minus-one-not-allowed": {
-    meaning: "A publication without a connection from a place that `access.qosMinusOne` does not let in.",
+    meaning: "A publication without a connection, from an address that `access.qosMinusOne` does not admit.",
     advice: "If the device is yours, add its network to `access.qosMinusOne.from`.",
     level: "debug",
     byStrangers: true,
   },
   "qos-minus-one-topic": {
     meaning:
-      "A publication without a connection whose topic id means nothing: not predefined, no two printable characters, or a long name while `extensions.longNameQoSMinusOne` is off.",
+      "A publication without a connection whose topic id has no meaning: it is not predefined, it is not two printable characters, or it is a long name while `extensions.longNameQoSMinusOne` is off.",
     advice: "Add the id to `topics.predefined`, or correct the device.",
     level: "debug",
     byStrangers: false,
   },
   "message-id-zero": {
-    meaning: "A PUBLISH at QoS 1 or 2, a SUBSCRIBE or an UNSUBSCRIBE with MsgId 0, which no answer could name.",
+    meaning:
+      "A PUBLISH at QoS 1 or 2, a SUBSCRIBE or an UNSUBSCRIBE with MsgId 0. The client could not match an answer to it.",
     advice: "Correct the device: MsgIds begin at 1.",
     level: "debug",
     byStrangers: false,
   },
   "unmatched-ack": {
-    meaning: "An acknowledgement of something that is not waited for, from a client or the broker.",
+    meaning: "An acknowledgement, from a client or the broker, for which the gateway does not wait.",
     advice:
-      "Usually the second copy of one that came late: nothing to do. Many mean a slow network: raise `retry.intervalSeconds`.",
+      "Usually it is the second copy of a late acknowledgement, and there is nothing to do. If there are many, the network is slow: raise `retry.intervalSeconds`.",
     level: "debug",
     byStrangers: false,
   },
   "clock-not-set": {
-    meaning: "A device asked for the time (`topics.timeId`), and nobody has set this machine's clock yet.",
-    advice: "Give the machine a time server or a clock: `sudo timedatectl set-ntp true`. The device asks again.",
+    meaning: "A device asked for the time (`topics.timeId`), but the clock of this machine was not set yet.",
+    advice: "Give the machine a time server (`sudo timedatectl set-ntp true`) or a clock. The device asks again.",
     level: "debug",
     byStrangers: false,
   },
   "unknown-topic-id": {
     meaning:
-      "A publication under a topic id that the client never registered in this session. It hears 'invalid topic id'.",
-    advice: "The device registers the topic again and goes on. If it does not, its firmware ignores the return code.",
+      "A publication with a topic id that the client did not register in this session. The client gets 'invalid topic id'.",
+    advice: "The device registers the topic again and continues. If it does not, its firmware ignores the return code.",
     level: "debug",
     byStrangers: false,
   },
   "too-large-for-peer": {
-    meaning: "A message for a client that does not fit into one message of its network, or its topic name does not.",
+    meaning: "A message for a client that does not fit into one message of its network, or whose topic name does not.",
     advice:
-      "Publish less at a time, shorten the topic name or predefine it, or raise `transports[].maxMessageBytes` if the device can take it.",
+      "Publish shorter messages, shorten the topic name or predefine it, or raise `transports[].maxMessageBytes` if the device can receive such messages.",
     level: "debug",
     byStrangers: false,
   },
   "too-large-for-client": {
     meaning:
-      "A message for a client that is longer than the `payloadBytesMax` of its rule in `buffer.rules`: it is not even tried.",
+      "A message for a client that is longer than the `payloadBytesMax` of its rule in `buffer.rules`. The gateway does not try to send it.",
     advice:
-      "Send less, or correct the rule. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it once more.",
+      "Send a shorter message, or correct the rule. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it again.",
     level: "debug",
     byStrangers: false,
   },
   "payload-unfit": {
-    meaning:
-      "A message for a client whose payload should have been made into the octets that the declaration for it in `payloads` describes, and could not be.",
+    meaning: "A message for a client whose payload could not be encoded as its declaration in `payloads` describes.",
     advice:
-      "`payload_unfit` in the log says which field is wrong. Correct what sends the command, or the declaration. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` tries it once more.",
+      "`payload_unfit` in the log says which field is wrong. Correct the sender of the command, or the declaration. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` tries it again.",
     level: "debug",
     byStrangers: false,
   },
   "too-large-for-broker": {
     meaning:
-      "A publication that the broker said it does not take (its size, QoS or the retain flag), or that is larger than `upstream.payloadBytesMax`. The client hears 'not supported'.",
-    advice: "Publish less at a time, or raise the limit at the broker or in `upstream.payloadBytesMax`.",
+      "A publication that the broker does not accept, as it announced (because of its size, QoS or retain flag), or that is larger than `upstream.payloadBytesMax`. The client gets 'not supported'.",
+    advice: "Publish shorter messages, or raise the limit at the broker or in `upstream.payloadBytesMax`.",
     level: "debug",
     byStrangers: false,
   },
   "buffer-full": {
     meaning:
-      "A message for a client found no room in its buffer, or made way for a newer one. QoS 1 and 2 are kept as dead letters.",
+      "A message for a client did not fit into its buffer, or was dropped for a newer one. At QoS 1 and 2 it is kept as a dead letter.",
     advice:
-      "See who it is with `mqtt-sn-gateway queue`: a device that sleeps too long or is gone (`sessions drop`), or a limit that is too small (`buffer`).",
+      "`mqtt-sn-gateway queue` shows the client. The device sleeps too long, or does not exist any more (`sessions drop`), or the limit is too small (`buffer`).",
     level: "warn",
     byStrangers: false,
   },
   superseded: {
-    meaning: "A later message of the same topic took its place, as `keep: latest` in `buffer` asks.",
-    advice: "Nothing: it is what was wanted.",
+    meaning: "A later message of the same topic replaced it, because `buffer` has `keep: latest`.",
+    advice: "Nothing: this is intended.",
     level: "debug",
     byStrangers: false,
   },
   "not-buffered": {
-    meaning: "A QoS 0 message for a client that sleeps, and `qos0WhileAsleep` in `buffer` is off.",
-    advice: "Nothing; or publish at QoS 1 what must not be missed.",
+    meaning: "A QoS 0 message for a sleeping client, while `qos0WhileAsleep` in `buffer` is off.",
+    advice: "Nothing. Publish a message at QoS 1 if it must not be lost.",
     level: "debug",
     byStrangers: false,
   },
   expired: {
     meaning:
       "A message waited longer than its time to live (`buffer`, `uplink.ageSecondsMax`, or the publisher's own).",
-    advice: "Nothing if it is out of date by then. Else raise the time, or let the device wake more often.",
+    advice: "Nothing, if the message is useless by then. Otherwise raise the time, or let the device wake more often.",
     level: "debug",
     byStrangers: false,
   },
   "refused-by-client": {
     meaning: "The client answered a publication with a return code that refuses it.",
-    advice: "Look at the device: it subscribes to what it cannot use.",
+    advice: "Look at the device: it subscribes to messages that it cannot use.",
     level: "debug",
     byStrangers: false,
   },
   unanswered: {
     meaning:
-      "A message that its client never answered, over three rounds of repetitions or five wake-ups, though it answered others between them: larger than its buffer, as a rule. Or the REGISTER of its topic, from a client that knows none.",
+      "A message that its client never answered, over three rounds of repetitions or five wake-ups, although it answered others in between. Usually the message is larger than the buffer of the client. Or the REGISTER of its topic, if the client does not support REGISTER.",
     advice:
-      "The detail gives topic, QoS and length. Send less, give the client more room, or set a `payloadBytesMax` in `buffer.rules`, so that such a message is not even tried. A client that takes no REGISTER subscribes to each name by itself. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it once more.",
+      "The detail has topic, QoS and length. Send shorter messages, give the client a larger buffer, or set a `payloadBytesMax` in `buffer.rules`, so that the gateway does not try such a message. A client without REGISTER must subscribe to each topic name separately. At QoS 1 and 2 it is a dead letter: `mqtt-sn-gateway queue republish` sends it again.",
     level: "warn",
     byStrangers: false,
   },
   "registration-refused": {
-    meaning: "The client refused the topic id of a message for it. The topic is offered again at its next CONNECT.",
-    advice: "Its topic table is full: narrower subscriptions, predefined topic ids, or more room in the device.",
+    meaning:
+      "The client refused the topic id of a message for it. The gateway registers the topic again after the next CONNECT.",
+    advice:
+      "The topic table of the device is full. Use narrower subscriptions, predefined topic ids, or a larger table.",
     level: "debug",
     byStrangers: false,
   },
   "topic-ids-exhausted": {
     meaning:
-      "The client has as many topic names as `topics.idsPerClientMax` allows, or names, filters and a will of as many octets as `topics.bytesPerClientMax` does. In answer to REGISTER, SUBSCRIBE or a will it hears 'congestion'.",
-    advice: "A device that makes up topic names as it goes: correct it, or raise the limit.",
+      "The client has as many topic names as `topics.idsPerClientMax` allows, or its names, filters and will have as many octets as `topics.bytesPerClientMax` allows. REGISTER, SUBSCRIBE or a will is answered with 'congestion'.",
+    advice: "The device always makes new topic names. Correct it, or raise the limit.",
     level: "debug",
     byStrangers: false,
   },
   "session-ended": {
     meaning:
-      "Messages waited for a client whose session ended: it began a new one, expired, or was dropped by the operator.",
-    advice: "Nothing. QoS 1 and 2 are dead letters: `mqtt-sn-gateway queue republish` sends them once more.",
+      "Messages waited for a client whose session ended: the client began a new one, the session expired, or the operator dropped it.",
+    advice: "Nothing. At QoS 1 and 2 they are dead letters: `mqtt-sn-gateway queue republish` sends them again.",
     level: "debug",
     byStrangers: false,
   },
   "retained-again": {
     meaning:
-      "A retained message that the client had been sent already: with MQTT 3.1.1 the broker sends it whenever the gateway subscribes again, as it does after each start.",
+      "A retained message that was sent to the client already. With MQTT 3.1.1 the broker sends it each time the gateway subscribes again, for example after each start of the gateway.",
     advice: "Nothing.",
     level: "debug",
     byStrangers: false,
   },
   "unsafe-topic": {
     meaning:
-      "A topic name with control characters or non-characters, or (where clients share a connection) with more than 100 levels. Brokers close a connection for it. The client hears 'not supported'.",
-    advice: "Correct the device. For so many levels, give it an upstream of its own in mode transparent.",
+      "A topic name with control characters or non-characters, or (if clients share a connection) with more than 100 levels. Brokers close a connection because of it. The client gets 'not supported'.",
+    advice: "Correct the device. If it needs so many levels, give it a separate upstream in transparent mode.",
     level: "debug",
     byStrangers: false,
   },
   "link-down": {
     meaning:
-      "The broker is away and nothing is stored for it (QoS 0, or `uplink.whenAway: refuse`). A client that waits for an answer hears 'congestion'.",
-    advice: "Look at the broker. `uplink.whenAway: store` and `uplink.qos0` keep publications meanwhile.",
+      "The broker is away, and the message is not stored (QoS 0, or `uplink.whenAway: refuse`). A client that waits for an answer gets 'congestion'.",
+    advice: "Look at the broker. `uplink.whenAway: store` and `uplink.qos0` store publications meanwhile.",
     level: "debug",
     byStrangers: false,
   },
   "uplink-congested": {
     meaning:
-      "Too much of the client, or of its connection, waits for the broker's answer. The client hears 'congestion' and tries again.",
+      "Too many messages of the client, or of its connection, wait for the broker's answer. The client gets 'congestion' and tries again.",
     advice:
-      "A broker or network that is too slow; else raise `clients.uplinkInFlightMax` or `upstream.sendBufferBytesMax`.",
+      "The broker or the network is too slow. If not, raise `clients.uplinkInFlightMax` or `upstream.sendBufferBytesMax`.",
     level: "debug",
     byStrangers: false,
   },
   "backlog-full": {
-    meaning: "Too much waits on disk for the broker: of this client, or of all together (`uplink`).",
+    meaning: "Too many messages wait on disk for the broker: of this client, or of all clients together (`uplink`).",
     advice:
-      "Bring the broker back, or raise the limits if the disk has room. What went at QoS 1 and 2 is a dead letter.",
+      "Repair the connection to the broker, or raise the limits if the disk has space. Dropped messages at QoS 1 and 2 are dead letters.",
     level: "debug",
     byStrangers: false,
   },
   "store-failing": {
     meaning:
-      "The store does not take what it is given, and this needs it. A client that waits for an answer hears 'congestion'.",
-    advice: "See `persist_failed`: free some space, or see what the kernel's log says of the disk.",
+      "The message has to be stored, and the store cannot write. A client that waits for an answer gets 'congestion'.",
+    advice: "See `persist_failed` in the log: free some space, or look for disk errors in the kernel's log.",
     level: "debug",
     byStrangers: false,
   },
   "refused-by-broker": {
     meaning:
-      "The broker will not have it: a publication that had been accepted, a subscription that had been granted, or (see `packet_taken_out`) whatever it closes the connection for, and later ones of that kind. A device that waits for an answer hears 'not supported'.",
-    advice: "Look at the broker's rules and limits for this client. What had been accepted is a dead letter.",
+      "The broker refuses it: a publication that was acknowledged to the device, a subscription that was granted, or (see `packet_taken_out`) a packet for which the broker closes the connection, and later ones of the same kind. A device that waits for an answer gets 'not supported'.",
+    advice:
+      "Look at the broker's rules and limits for this client. A publication that was acknowledged is a dead letter.",
     level: "debug",
     byStrangers: false,
   },
   purged: {
     meaning:
-      "The operator took out what a client had sent and the broker does not have (`queue purge --client`, `--topic`). A device that waits for an answer hears 'not supported'.",
-    advice: "Nothing: it is what was asked for.",
+      "The operator deleted publications of a client that were not at the broker yet (`queue purge --client`, `--topic`). A device that waits for an answer gets 'not supported'.",
+    advice: "Nothing: the operator asked for it.",
     level: "debug",
     byStrangers: false,
   },
   "too-many-pending": {
     meaning:
-      "Too many CONNECTs are under way (`clients.pendingMax`), or the client has too many subscriptions (`clients.subscriptionsMax`). It hears 'congestion'.",
-    advice: "After a power failure it passes by itself. Else somebody floods the port, or the limit is too small.",
+      "Too many CONNECTs are open (`clients.pendingMax`), or the client has too many subscriptions (`clients.subscriptionsMax`). It gets 'congestion'.",
+    advice: "After a power failure this ends by itself. Otherwise somebody floods the port, or the limit is too small.",
     level: "debug",
     byStrangers: false,
   },
   "rate-limited": {
     meaning:
-      "More new sessions in a second than `clients.newPerSecondMax` or `newPerSecondPerHostMax` allow. The device hears 'congestion' and tries again.",
+      "More new sessions in a second than `clients.newPerSecondMax` or `newPerSecondPerHostMax` allow. The device gets 'congestion' and tries again.",
     advice:
-      "After a power failure it passes by itself. Else somebody floods the port, or the limits are too small: behind one forwarder or translated address many devices count as one host.",
+      "After a power failure this ends by itself. Otherwise somebody floods the port, or the limits are too small: many devices behind one forwarder or one translated address (NAT) count as one host.",
     level: "debug",
     byStrangers: false,
   },
   "too-many-answers": {
-    meaning:
-      "Somebody without a session asked more often than eight times a second from one address: he is not answered.",
-    advice: "Nothing. Many from the address of a forwarder: its nodes all search, or all connect wrongly.",
+    meaning: "A sender without a session sent more than eight requests a second from one address. It gets no answer.",
+    advice:
+      "Nothing. If there are many from the address of a forwarder, all its nodes search, or all send a wrong CONNECT.",
     level: "debug",
     byStrangers: true,
   },
   "not-proven": {
     meaning:
-      "Messages wait for a client outside the own site (`access.site`) that has answered none of ours: it gets at most `clients.unprovenFactorMax` octets for each octet heard from it, since its address may be forged. Counted when the waiting begins; nothing is lost by it.",
+      "Messages wait for a client outside the own site (`access.site`) that has not answered any message yet. Its address may be forged, so it gets at most `clients.unprovenFactorMax` octets for each octet that it sent. This is counted when the messages begin to wait; nothing is lost.",
     advice:
-      "Nothing: the first answer ends it, and each message of the client makes room for more. If the network is your own, add it to `access.site`.",
+      "Nothing: the first answer of the client ends this, and each of its messages allows more octets. If the network is your own, add it to `access.site`.",
     level: "debug",
     byStrangers: true,
   },
   "no-place": {
     meaning:
-      "There are as many sessions as `clients.sessionsMax` allows, or of this host as `sessionsPerHostMax` does, and none that would make way. The device hears 'congestion' and tries again.",
+      "There are as many sessions as `clients.sessionsMax` allows, or as `sessionsPerHostMax` allows for this host, and none of them may be ended for a new one. The device gets 'congestion' and tries again.",
     advice:
-      "Name your devices in `access.rules`: those get a place before others. See with `mqtt-sn-gateway sessions` who has them; a squatter has to speak to keep one. Many devices behind one address need a higher `sessionsPerHostMax`.",
+      "Name your devices in `access.rules`: they get a session before others. `mqtt-sn-gateway sessions` shows who has the sessions; an attacker must send messages to keep one. Many devices behind one address need a higher `sessionsPerHostMax`.",
     level: "debug",
     byStrangers: true,
   },
   repeat: {
-    meaning: "A second copy of a message whose answer is under way or was given: it is not done twice.",
-    advice: "Nothing: that is how datagrams arrive. Many mean that answers get lost, or come late.",
+    meaning:
+      "A second copy of a message that is being processed or was answered. The gateway does not process it again.",
+    advice:
+      "Nothing: networks duplicate datagrams, and devices repeat them. If there are many, answers are lost or late.",
     level: "debug",
     byStrangers: false,
   },

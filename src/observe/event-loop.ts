@@ -31,7 +31,7 @@ export function addEventLoopMetric(registry: Registry): void {
   });
 }
 
-/** @param sinceLook nanoseconds from look to look; nobody looked yet: 0 */
+/** @param sinceLook nanoseconds since the last look; 0: this is the first one */
 function secondsAbove(sinceLook: number): number {
   return Math.max(0, sinceLook - lookEveryMs * 1e6) / 1e9;
 }

@@ -1,9 +1,9 @@
 /**
- * What the core reports, one row per kind: how loud, in which words, what counts it, who may see it. Log lines, the help of
- * metrics and docs/guide/events.md are made from it, and so is whatever else shows events to people.
+ * What the core reports, one row for each kind of event: level, text, metric, and who may see it. Log lines, the help of metrics,
+ * docs/guide/events.md and everything else that shows events are made from it.
  *
- * The table is complete by its type: a new event, or a new field of one, does not compile before somebody has said here
- * what it means and for whose eyes it is.
+ * The type makes the table complete: a new event, or a new field of one, does not compile without its meaning and without the roles that
+ * may see it.
  */
 import type { GatewayEvent } from "../core/event.ts";
 import { mayAs, type Role } from "../roles.ts";
@@ -40,7 +40,7 @@ interface MetricRow {
 /** Metrics that count events, or the state that events tell of. Names get the prefix `mqttsn_`. */
 export const eventMetrics = {
   sessions: { type: "gauge", help: "Sessions by state", label: "state" },
-  clients_lost_total: { type: "counter", help: "Clients that went without a goodbye" },
+  clients_lost_total: { type: "counter", help: "Clients that were lost without DISCONNECT" },
   dropped_total: { type: "counter", help: "What was dropped or refused, by reason", label: "reason" },
   upstream_links_up: {
     type: "gauge",
@@ -117,7 +117,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     sentence: ({ clientId, peer, why }) => `CONNECT of "${clientId}" from ${peer} refused: ${why}`,
     limitedBy: ({ clientId, why }) => `${clientId} ${why}`,
     metrics: [],
-    // Whoever is turned away chose this text himself, and the broker's words say what is behind the gateway.
+    // A refused sender chose this text itself, and the text of the broker reveals what is behind the gateway.
     audience: { event: "viewer", clientId: "operator", peer: "operator", reason: "viewer", why: "operator" },
   },
   not_admitted: {
@@ -202,7 +202,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   copies_known: {
     meaning:
-      "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap go by further connections, so that nobody gets a message twice.",
+      "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap use further connections, so that no client gets a message twice.",
     advice:
       "Nothing. Where it could not be found out, copies are counted: messages that are alike, within a second, as many as there are filters, are taken for one. Better say what the broker does in `upstream.copies`. Such brokers are named in docs/guide/brokers.md.",
     level: ({ copies }) => (copies === undefined ? "warn" : "info"),
@@ -285,7 +285,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   will_refused: {
     meaning:
-      "The broker closes the connection for a CONNECT with this will, three times, while one without it was accepted. A device that waits for its CONNACK hears 'not supported'; one that is running is connected without, and the gateway publishes its will. No client: the gateway's own status message, which nobody hears when the gateway is gone. After an hour it is tried again.",
+      "The broker closes the connection for a CONNECT with this will, three times, while one without it was accepted. A device that waits for its CONNACK hears 'not supported'; one that is running is connected without, and the gateway publishes its will. No client: the gateway's own status message, which is then not published when the gateway ends. After an hour it is tried again.",
     advice:
       'See what the broker does not take: the topic, QoS, Retain, the size. Put it right there or in the device; or keep wills here, with `upstream.will.held: "gateway"`.',
     level: "warn",
@@ -364,7 +364,7 @@ export function floodKeyOf<Kind extends EventKind>(event: EventOf<Kind>): string
   return key === undefined ? undefined : `${event.event} ${key}`;
 }
 
-/** The event as somebody with this role may see it, field by field; undefined: not at all. */
+/** The event as a user with this role may see it, field by field; undefined: not at all. */
 export function seenBy(role: Role, event: GatewayEvent): Readonly<Record<string, unknown>> | undefined {
   const audience: Readonly<Record<string, Role>> = eventRows[event.event].audience;
   const fields = Object.entries(event).filter(([field]) => mayAs(role, audience[field] ?? "operator"));

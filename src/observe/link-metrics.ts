@@ -1,4 +1,7 @@
-/** Bluetooth and the like: the adapter, what it does, and every device. Labels are devices that were let in: bounded. */
+/**
+ * Metrics of Bluetooth and other transports with links: the adapter, what it does, and every device. Labels are admitted devices, so their
+ * number is limited.
+ */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { LinkReport } from "../transports/transport.ts";
 

@@ -1,9 +1,9 @@
 /**
- * What somebody who looks at the running gateway is told as it happens: which devices changed, and which datagrams pass,
- * decoded. While nobody looks it costs one check for each event and each datagram, and keeps nothing.
+ * What pages that show the running gateway get as it happens: which devices changed, and which datagrams pass, decoded. While no page is
+ * open it costs one check for each event and each datagram, and stores nothing.
  *
- * Each watch holds a bounded amount between two looks of its owner. What does not fit is counted, never queued: a slow
- * page loses, the gateway does not wait.
+ * Each watch holds a limited amount between two reads of its owner. What does not fit is counted and not queued: a slow page misses
+ * something, and the gateway does not wait.
  */
 import type { GatewayEvent } from "../core/event.ts";
 import { peerBehind } from "../core/peer-id.ts";
@@ -15,7 +15,7 @@ import { describe } from "../wire/v12/words.ts";
 /** Datagrams that one watch holds; a page looks twice a second. */
 const heldMax = 200;
 const clientsNamedMax = 100;
-/** Of one client, while somebody watches it; and of all. */
+/** Of one client, while a page shows it; and of all. */
 const ringMax = 100;
 const octetsShownMax = 256;
 const lineCharactersMax = 300;
@@ -39,11 +39,11 @@ export interface DatagramEntry {
   readonly octets?: string;
 }
 
-/** As it is kept: whether somebody with a session said it, or was told it. */
+/** As it is stored: whether a client with a session sent it, or it was sent to such a client. */
 interface Kept {
   readonly entry: DatagramEntry;
   readonly isKnown: boolean;
-  /** Asked when somebody takes it: a script may have answered by then. */
+  /** Determined when a page reads it, because a script may have answered by then. */
   readonly value: () => string | undefined;
 }
 
@@ -51,16 +51,16 @@ export interface Wanted {
   /** Datagrams: of this client, of all, or none. */
   readonly datagrams: "none" | "all" | { readonly clientId: string };
   readonly seesPayloads: boolean;
-  /** Who has no session, and chose his name himself. */
+  /** A sender without a session, which chose its name itself. */
   readonly seesStrangers: boolean;
 }
 
 export interface News {
   /** Clients that changed; undefined: more than can be named. */
   readonly clients: readonly string[] | undefined;
-  /** Somebody was turned away, or let in after that. */
+  /** A device was refused, or admitted after a refusal. */
   readonly knocks: boolean;
-  /** A broker came or went, or the store. */
+  /** The state of a broker or of the store has changed. */
   readonly surroundings: boolean;
   readonly datagrams: readonly DatagramEntry[];
   /** Datagrams that found no room since the last look. */
@@ -70,7 +70,7 @@ export interface News {
 /** What a poll is answered with: one of them, or nothing at all. */
 export interface PollAnswer {
   readonly news?: News;
-  /** Whoever was logged in is so no more. */
+  /** A user who was logged in is logged out. */
   readonly bye?: true;
 }
 
@@ -94,7 +94,7 @@ export class Live {
   readonly #watches = new Set<Watch>();
   readonly #rings = new Map<string, Kept[]>();
   #number = 0;
-  /** Undefined while nobody looks: the one check on the way of a datagram. */
+  /** Undefined while no page is open: the only check for each datagram. */
   tap: ((way: "in" | "out", peer: PeerId, bytes: Uint8Array) => void) | undefined = undefined;
 
   constructor(names: LiveNames, wallClock: () => number, saidBy: SaidBy = () => undefined) {
@@ -120,7 +120,7 @@ export class Live {
     for (const watch of this.#watches) watch.note(event);
   }
 
-  /** Somebody was turned away of whom the core knows nothing. */
+  /** A device was refused before the core knew of it. */
   knocked(): void {
     for (const watch of this.#watches) watch.noteKnock();
   }
@@ -157,7 +157,7 @@ export class Live {
     if (!one && !all) return;
     const takers = [...this.#watches].filter(({ wanted }) => wants(wanted, client));
     const withRoom = takers.filter((watch) => watch.hasRoom());
-    if (withRoom.length === 0) return; // nobody would see it: it is not even put into words
+    if (withRoom.length === 0) return; // no page would see it, so it is not even formatted
     const topic = message && this.#topicOf(client, message);
     const said = topic !== undefined && message?.type === "PUBLISH" ? message.data : undefined;
     const kept: Kept = {

@@ -31,7 +31,7 @@ export async function createLog(options: LogOptions, fd = 1): Promise<Log> {
   );
 }
 
-/** https://no-color.org: whatever it is set to, but empty. */
+/** https://no-color.org: set to anything but an empty text. */
 export function hasColors(environment: Readonly<Record<string, string | undefined>>, isTerminal: boolean): boolean {
   return isTerminal && (environment["NO_COLOR"] ?? "") === "";
 }

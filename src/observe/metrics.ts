@@ -1,4 +1,4 @@
-/** Counters as Prometheus reads them: nothing is done per message, everything is read when somebody scrapes. */
+/** Metrics for Prometheus. Nothing is done per message: all values are read at a scrape. */
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import type { LinkReport, SecureReport, TransportStats } from "../transports/transport.ts";
 import { addEventLoopMetric, neverMs } from "./event-loop.ts";

@@ -1,4 +1,4 @@
-/** Encryption of devices: how handshakes end, and what came that nobody had sealed for us. */
+/** Metrics of DTLS: how handshakes end, and records that are not authentic. */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { SecureReport } from "../transports/transport.ts";
 

@@ -9,14 +9,14 @@ import { execFile } from "node:child_process";
 
 export interface ServiceManagerOptions {
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Runs the program to its end; calls back with what went wrong. */
+  /** Runs the program until it ends; calls back with an error if there was one. */
   readonly run?: (words: readonly string[], done: (error: Error | null) => void) => void;
   readonly every?: (ms: number, call: () => void) => () => void;
-  /** Said once: systemd will not hear us. */
+  /** Logged once: systemd does not accept our messages. */
   readonly warn: (say: string) => void;
 }
 
-/** How long a start may take after each word that it goes on. */
+/** How long a start may take after each message that it continues. */
 const startingMs = 60_000;
 
 export class ServiceManager {
@@ -33,7 +33,7 @@ export class ServiceManager {
     this.#every = options.every ?? unrefInterval;
   }
 
-  /** It is on its way: systemd waits longer than it would. */
+  /** The gateway is still starting: systemd waits longer than its default. */
   starting(status: string): void {
     if (this.#isAsked) this.#say(`STATUS=${status}`, `EXTEND_TIMEOUT_USEC=${startingMs * 1_000}`);
   }
@@ -47,7 +47,7 @@ export class ServiceManager {
     this.#stopPinging = this.#every(Math.max(1, periodMs / 3), () => this.#ping());
   }
 
-  /** The gateway ends in order. The watchdog stays fed until the process is gone. */
+  /** The gateway ends in order. The watchdog is fed until the process has ended. */
   stopping(): void {
     if (this.#isAsked) this.#say("STOPPING=1");
   }

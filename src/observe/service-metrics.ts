@@ -261,7 +261,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
   );
 }
 
-/** A histogram whose numbers are elsewhere: nothing is done with it until somebody scrapes. */
+/** A histogram whose numbers are elsewhere: they are read only at a scrape. */
 class Durational extends Histogram<string> {
   readonly #read: () => readonly (readonly [Labels, Durations])[];
   /** For what stands around the numbers. */

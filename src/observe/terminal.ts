@@ -1,6 +1,6 @@
 /**
- * Words that others chose (client ids, topic names, names of Bluetooth devices) on their way to somebody's terminal, where
- * control characters move the cursor, change the title or hide what stands there, and marks of direction turn text round.
+ * Text that others chose (client ids, topic names, names of Bluetooth devices), before it is written to a terminal. There, control
+ * characters could move the cursor, change the title or hide text, and marks of direction could reverse text.
  */
 
 /** C0 but tab and end of line, DEL, C1 (U+009B begins a sequence as ESC [ does), separators, marks and embeddings of direction. */

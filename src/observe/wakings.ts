@@ -2,7 +2,9 @@
 import type { GatewayEvent } from "../core/event.ts";
 import { Durations } from "../durations.ts";
 
-/** Wakings remembered of a client, and clients of which they are; beyond, whoever woke longest ago is forgotten. */
+/**
+ * Wakings that are remembered for a client, and clients for which they are. If there are more, the one with the oldest waking is forgotten.
+ */
 const recentMax = 24;
 const clientsMax = 5_000;
 

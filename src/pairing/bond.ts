@@ -13,7 +13,7 @@ export interface BluetoothAddress {
 
 /** Keys with the high octet first. */
 export interface Bond {
-  /** By which it is known, whatever address it uses now. */
+  /** Identifies the device at any address that it uses. */
   readonly identity: BluetoothAddress;
   /** Resolves its private addresses; absent: it always has the same one. */
   readonly identityKey?: Uint8Array;
@@ -22,7 +22,7 @@ export interface Bond {
   readonly random: Uint8Array;
   readonly diversifier: number;
   readonly secureConnections: boolean;
-  /** By passkey: nobody stood between. */
+  /** Made with a passkey, so no attacker was between the two sides. */
   readonly authenticated: boolean;
 }
 

@@ -1,4 +1,4 @@
-/** The primitives that pairing stands on. They are handed in: this folder has no dice and no ciphers of its own. */
+/** The primitives that pairing needs. The caller provides them: this folder has no random numbers and no ciphers. */
 
 export interface PairingCrypto {
   /** AES-128 of one block of 16 octets. */

@@ -1,7 +1,7 @@
 /**
- * Pairing as the central: LE legacy pairing and LE Secure Connections, with nothing to compare (just works) or with a passkey that
- * both sides know. [Bluetooth Core 5.4, 3.H.2.3] Packets go in, steps come out; no socket, no clock. Out-of-band data and
- * numeric comparison are not done: nobody sits at the gateway and looks.
+ * Pairing as the central: LE legacy pairing and LE Secure Connections, without a comparison (just works) or with a passkey that both sides
+ * know. [Bluetooth Core 5.4, 3.H.2.3] Packets go in, steps come out; no socket, no clock. Out-of-band data and numeric comparison are not
+ * supported, because nobody watches a display of the gateway.
  */
 import { addressOctets, type BluetoothAddress, type Bond, isLasting, isOf, isResolvable } from "./bond.ts";
 import type { KeyPair, PairingCrypto } from "./crypto.ts";
@@ -84,7 +84,7 @@ export class Pairing {
   receive(packet: Uint8Array): readonly PairingStep[] {
     const code = packet[0] ?? 0;
     if (this.#stage === "over" || code === codes.keypress) return [];
-    // Whoever asks for what is under way gets it.
+    // A request for a pairing that has already begun gets this pairing.
     if (code === codes.securityRequest) return [];
     if (packet.length !== lengths[code]) this.#fail(failures.invalid, "broken", "it says what makes no sense");
     else if (code === codes.failed) this.#onFailed(packet[1] ?? 0);

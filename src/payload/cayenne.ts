@@ -1,6 +1,6 @@
 /**
- * Cayenne Low Power Payload: a row of readings, each channel (1), type (1) and value, high octet first. A reading is given
- * as type and channel: `temperature_3`. Types are those of IPSO smart objects minus 3200, and the few that came later.
+ * Cayenne Low Power Payload: a list of readings, each with channel (1), type (1) and value, high octet first. A reading is named by type
+ * and channel: `temperature_3`. Types are those of IPSO smart objects minus 3200, and a few later ones.
  */
 import {
   isObject,

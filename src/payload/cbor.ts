@@ -78,7 +78,7 @@ function tooDeep(payload: Uint8Array): number | undefined {
       at++;
     } else {
       const head = headAt(payload, at, info);
-      if (!head) return undefined; // whoever reads it will say so
+      if (!head) return undefined; // the decoder will report it
       at = head.end + ((major === 2 || major === 3) && info !== 31 ? head.value : 0);
       const isOpening = major === 4 || major === 5 || ((major === 2 || major === 3) && info === 31) || major === 6;
       if (isOpening) open.push(info === 31 ? Infinity : major === 6 ? 1 : head.value * (major === 5 ? 2 : 1));

@@ -19,10 +19,10 @@ import {
   type Writing,
 } from "./value.ts";
 
-/** What people, and Home Assistant, are told of a value beside the value. */
+/** Properties of a value for people and Home Assistant. */
 interface Described {
   readonly name: string;
-  /** As it is written behind the number: "°C". */
+  /** As it is written after the number: "°C". */
   readonly unit?: string | undefined;
   /** What it is of, where the unit alone does not say: "battery", "opening". */
   readonly kind?: string | undefined;
@@ -37,7 +37,7 @@ export interface NumberField extends Described {
   readonly offset?: number | undefined;
   /** Names for numbers; one that has none stays a number. */
   readonly values?: Readonly<Record<string, string>> | undefined;
-  /** The number is a row of bits: it is given by these, and not by itself. */
+  /** The number is a set of bits: these are published, and not the number. */
   readonly bits?: readonly BitField[] | undefined;
   /** Where a command does not say it. */
   readonly default?: number | undefined;

@@ -1,4 +1,4 @@
-/** What a payload says, in things that JSON has; and how it is told that one cannot be read or written. */
+/** The content of a payload in values that JSON has, and how errors of reading and writing are reported. */
 
 export type PayloadValue =
   | number

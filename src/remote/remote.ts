@@ -1,13 +1,13 @@
 /**
- * Commands over MQTT: whoever the broker lets publish below the control topic asks what the API can be asked, and what
- * happens to devices is told there.
+ * Commands over MQTT. A client that the broker allows to publish below the control topic can send the commands of the API. Events of
+ * devices are published there too.
  *
  *     {topic}/command/NAME        the inputs as a JSON object; answered at the response topic of MQTT 5, with its correlation data
  *     {topic}/command/NAME/ID     the same; answered at {topic}/answer/ID
- *     {topic}/event/NAME          what happened
+ *     {topic}/event/NAME          an event
  *
- * Commands that open the gateway to somebody, or hand out a secret, are not asked for here. Knows no connection: it is handed
- * messages, and an outlet for answers.
+ * Commands that give access to the gateway, or answer with a secret, are refused. This class makes no connection: `OwnConnection`
+ * passes messages to it, and an outlet for answers.
  */
 import { z } from "zod";
 import type { GatewayEvent } from "../core/event.ts";
@@ -21,9 +21,9 @@ import { matches } from "../wire/topic.ts";
 
 /** Octets of a command. */
 export const commandBytesMax = 65_536;
-/** Octets of an answer; what is longer is asked for by the API. */
+/** Octets of an answer. A longer one is refused with the advice to use the API. */
 export const answerBytesMax = 262_144;
-/** Commands that are carried out at a time; beyond, they are refused. */
+/** Commands that are carried out at the same time. Further ones are refused. */
 const underWayMax = 16;
 const quietMs = 60_000;
 
@@ -34,7 +34,7 @@ export interface RemoteOptions {
   readonly answerTopics: readonly string[];
   readonly commandsPerSecondMax: number;
   readonly eventsPerSecondMax: number;
-  /** 0 where the broker knows no better. */
+  /** 0 if the broker supports no higher one. */
   readonly qos: 0 | 1 | 2;
 }
 
@@ -47,7 +47,7 @@ export interface RemoteParts {
   readonly told: (level: "info" | "warn", say: string) => void;
 }
 
-/** JSON, or nothing at all. Values as in the API: texts, numbers, truth; lists of numbers. */
+/** The inputs of a command; an empty payload has none. Values as in the API: strings, numbers, booleans and lists. */
 const inputs = z.record(
   z.string(),
   z.union([z.string(), z.number(), z.boolean(), z.array(z.union([z.string(), z.number()])), z.array(z.json())]),
@@ -64,7 +64,7 @@ export class Remote implements Speaker {
   #outlet: Outlet | undefined;
   #underWay = 0;
   #quietUntil = Number.NEGATIVE_INFINITY;
-  /** Events since the last that was told. */
+  /** Events that were not published since the last one. */
   #leftOut = 0;
 
   constructor(options: RemoteOptions, parts: RemoteParts) {
@@ -92,7 +92,7 @@ export class Remote implements Speaker {
     const [name = "", id, ...more] = topicName.slice(this.#options.topic.length + "/command/".length).split("/");
     const answerTo = this.#answerTopic(id, message);
     const refuse = (say: string) => this.#answer(answerTo, message, { command: name, outcome: "refused", say });
-    // It would be carried out again at each connection.
+    // The broker would send it again at each connection.
     if (message.retain) return refuse("a command must not be retained");
     if (more.length > 0 || (id !== undefined && !/^[\w.~-]{1,64}$/.test(id)))
       return refuse(
@@ -144,12 +144,12 @@ export class Remote implements Speaker {
     this.#answer(answerTo, message, { command: name, ...inAnswer(answer) });
   }
 
-  /** Undefined: nobody waits for an answer, or none may go there. */
+  /** Undefined: the sender wants no answer, or answers to this topic are not allowed. */
   #answerTopic(id: string | undefined, { responseTopic }: OwnMessage): string | undefined {
     const { topic, answerTopics } = this.#options;
     if (responseTopic !== undefined && !/[+#\0]/.test(responseTopic)) {
       const filters = [`${topic}/answer/#`, ...answerTopics];
-      if (responseTopic.startsWith(`${topic}/command/`)) return undefined; // it would be a command again
+      if (responseTopic.startsWith(`${topic}/command/`)) return undefined; // the answer would be read as a command
       if (filters.some((filter) => matches(filter, responseTopic))) return responseTopic;
       this.#warn(`an answer is not sent to ${responseTopic.slice(0, 200)}: control.answerTopics does not name it`);
       return undefined;
@@ -157,7 +157,7 @@ export class Remote implements Speaker {
     return id === undefined ? undefined : `${topic}/answer/${id.slice(0, 64)}`;
   }
 
-  /** One a minute: whoever asks chooses how often. */
+  /** Logs at most one warning a minute, because senders decide how many there are. */
   #warn(say: string): void {
     const now = this.#parts.now();
     if (now < this.#quietUntil) return;
@@ -180,7 +180,7 @@ export class Remote implements Speaker {
   }
 }
 
-/** So many a second, and as many at once. */
+/** A token bucket: `perSecond` each second, and as many at once. */
 class Allowance {
   readonly #perSecond: number;
   readonly #now: () => number;
@@ -204,14 +204,14 @@ class Allowance {
   }
 }
 
-/** Also who sits on the way to the broker reads what goes there: no secret, no way in. */
+/** Others can read what is sent to the broker. So commands with a secret, or that give access, are not offered. */
 function isOffered(name: string): name is CommandName {
   if (!Object.hasOwn(commands, name)) return false;
   const command: AnyCommand = commands[name as CommandName];
   return command.isLocal !== true && command.isSecret !== true && command.stream === undefined;
 }
 
-/** Commands that can be asked for here, with the role that each needs. */
+/** Commands that can be sent over MQTT, with the role that each needs. */
 export function offered(): readonly { readonly name: string; readonly role: Role }[] {
   return Object.entries(commands as Record<string, AnyCommand>)
     .filter(([name]) => isOffered(name))

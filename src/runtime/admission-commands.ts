@@ -1,4 +1,4 @@
-/** Commands about who gets in: devices that were turned away, keys of devices, clients that were admitted by hand. */
+/** Commands about admission: refused devices, keys of devices, clients that the operator admitted. */
 import { z } from "zod";
 import { json, type Outcome } from "./command.ts";
 import { count, done, moment, nothing, oneClient } from "./command-shapes.ts";
@@ -35,7 +35,7 @@ export const admissionCommands = {
     path: "/knocking",
     input: nothing,
     output: z.array(knock),
-    role: "operator", // a viewer does not see who was turned away
+    role: "operator", // a viewer does not see refused devices
     audited: false,
     run: (operator) => done([...operator.installation.knocks.all]),
   }),

@@ -15,7 +15,7 @@ export interface Refusal {
   readonly say: string;
 }
 
-/** What whoever asked is to be told. */
+/** The answer for the user. */
 export type Answer =
   | { readonly kind: "done"; readonly output: unknown }
   | { readonly kind: "stream"; readonly contentType: string; readonly octets: AsyncIterable<Uint8Array> }
@@ -23,7 +23,7 @@ export type Answer =
   | { readonly kind: "wrong-input"; readonly problems: readonly string[] }
   | { readonly kind: "not-allowed"; readonly say: string };
 
-/** Who asks: some see less of the same. */
+/** The user: some roles see less of the same answer. */
 export interface Reader {
   readonly role: Role;
   readonly seesPayloads: boolean;
@@ -39,20 +39,20 @@ interface Spec<In extends z.ZodObject> {
   readonly role: Role;
   /** Each time is a line in the log. For what changes something, or hands out all at once. */
   readonly audited: boolean;
-  /** All of it holds payloads: not for who does not see them. */
+  /** All of it has payloads: it is not for roles that do not see payloads. */
   readonly isPayloads?: true;
   /** Only for who may open the control socket: by HTTP there is no such command. */
   readonly isLocal?: true;
-  /** A secret goes out: only where nobody stands between, which is the control socket, this machine, and https. */
+  /** The answer has a secret: only over the control socket, from this machine, or over https. */
   readonly isPrivate?: true;
-  /** What comes in or goes out is nobody else's business: the log says only that it was asked for, and what became of it. */
+  /** Input or output is confidential: the log has only that the command was used, and its result. */
   readonly isSecret?: true;
   /** What the log says of the input, where not all of it is for the log. */
   readonly noted?: (query: Query) => object;
 }
 
 interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<In> {
-  /** As it is in JSON: no octets, no dates. */
+  /** In a form that JSON has: no octets, no dates. */
   readonly output: Out;
   readonly run: (
     operator: Operator,

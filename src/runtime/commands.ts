@@ -1,7 +1,6 @@
 /**
- * What an operator may ask of a running gateway: the one list. The control socket and the command line are made from it,
- * and so is every other way to ask. A new command is a row here and what it does in operator.ts; the rows that people
- * look by are in console-commands.ts and its parts.
+ * The list of all commands of an operator. The control socket, the command line, the API and MQTT are made from it. A new command needs a
+ * row here and its function in operator.ts. The commands of the console are in console-commands.ts and its parts.
  */
 import { z } from "zod";
 import { type AnyCommand, json, type Refusal, stream } from "./command.ts";
@@ -340,7 +339,7 @@ export const commands = {
     path: "/capture",
     input: chosenDatagrams,
     stream: "application/x-pcapng",
-    role: "operator", // it shows payloads, and who is turned away
+    role: "operator", // it shows payloads and refused devices
     audited: true,
     run: (operator, { client, transport, payload = "yes" }, { seesPayloads }) => {
       if (transport !== undefined && !operator.hasTransport(transport))

@@ -1,17 +1,17 @@
-/** Where commands are asked for, whatever way they came: who may, what is read from the question, what is noted down. */
+/** Runs the commands of all interfaces: checks the role, reads the inputs, and writes the log line. */
 import { mayAs, type Role, showsPayloads } from "../roles.ts";
 import type { Answer, AnyCommand } from "./command.ts";
 import { type CommandName, commands } from "./commands.ts";
 import { openApiOf } from "./openapi.ts";
 import type { Operator } from "./operator.ts";
 
-/** Who asks, as the log names him. */
+/** The user, as the log names it. */
 export interface Asker {
   readonly name: string;
   readonly role: Role;
-  /** By the control socket: whoever may open it owns the gateway. */
+  /** The user of the control socket: a user that may open it owns the gateway. */
   readonly isLocal?: true;
-  /** Nobody reads on the way what he is answered: he is on this machine, or asks by https. */
+  /** Nobody can read the answer on its way: the user is on this machine, or uses https. */
   readonly isPrivate?: true;
 }
 
@@ -36,7 +36,7 @@ const textMax = 200;
 const notPrivate =
   "a key is answered only on the gateway's own machine or by https, since others could read it on the way: `mqtt-sn-gateway device` there does the same";
 
-/** They are about this gateway, not about devices: also where it stands by. */
+/** Commands about this gateway, not about devices. They also work on a gateway that stands by. */
 const ofTheMachine = /^(overview|totals|radio|settings|console|token|fleet)\./;
 
 /** Every command, and how it is asked for. */

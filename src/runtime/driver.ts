@@ -1,15 +1,14 @@
 /**
- * The join: inputs go into the core, effects come out and are carried out, and the core's one timer is kept.
+ * Connects the core and the edges: passes inputs to the core, carries out its effects, and keeps its one timer.
  *
- * Effects of one input are carried out in order. One with `after` is held until that commit is done; held effects are
- * released in their order. An edge may answer while its effect is being carried out: the answer waits its turn.
+ * The effects of one input are carried out in order. An effect with `after` is held until that commit is done; held effects are released in
+ * their order. If an edge answers while its effect is carried out, the answer waits for the end of the turn.
  *
- * While the store fails, steps of QoS 2 exchanges stay back until a commit succeeds, which then holds all that was owed;
- * everything else goes on.
+ * While the store fails, steps of QoS 2 exchanges are held until a commit succeeds, which then has all missing changes. Everything else
+ * continues.
  *
- * A timer of Node's comes before the sockets are read. So a timer that is late lets what waits be read first: nobody is
- * judged silent whose words are here already. One that is very late means that the process stood still, which the core is
- * told before anything else.
+ * Node runs timers before it reads sockets. So if a timer is late, the sockets are read first: no client is declared silent while its
+ * messages wait in a socket. If a timer is very late, the process stood still, and the core is told this before anything else.
  */
 import type { Core } from "../core/core.ts";
 import { type Effect, isExactlyOnce } from "../core/effect.ts";
@@ -24,11 +23,11 @@ import type { Steps } from "./steps.ts";
 /** After these a client may sleep. */
 const endsListening: ReadonlySet<ToClient["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
 
-/** The timer is never set further ahead: that the process stood still is noticed, and for how long, to so much. */
+/** The longest time of the timer. It limits the error with which a standstill of the process is measured. */
 const lookEveryMs = 1_000;
-/** Late by so much, it stood still. */
+/** If the timer is late by so much, the process stood still. */
 const stillMs = 1_000;
-/** Late by so much, what waits is read first; less is usual. */
+/** If the timer is late by so much, the sockets are read first. Smaller delays are normal. */
 const lateMs = 50;
 /** For so long at most: a flood shall not put off what is due for ever. */
 const readMsMax = 200;
@@ -37,7 +36,7 @@ interface Held {
   readonly effect: Effect;
   /** See `destinationOf`. */
   readonly to: string | undefined;
-  /** It was for a connection that is gone: it holds its place, and is not said. */
+  /** It was for a connection that has ended. It keeps its place in the order, and is not sent. */
   isVoid: boolean;
 }
 
@@ -184,7 +183,7 @@ export class Driver {
     return true;
   }
 
-  /** A commit is done, and with it what earlier ones owed. */
+  /** A commit is done, and with it the changes that earlier commits could not write. */
   #done(token: CommitToken): void {
     if (this.#failedFrom === undefined) return this.#release(token);
     // What was kept back was said before all that is held: it leaves before that.
@@ -215,7 +214,7 @@ export class Driver {
     }
   }
 
-  /** What was promised on a commit that failed is not said; the core was told and decides anew. */
+  /** Effects that wait for a failed commit are not carried out. The core is told, and decides again. */
   #discard(token: CommitToken): void {
     this.#failedFrom ??= token;
     for (const [at, held] of this.#held) {
@@ -240,7 +239,7 @@ export class Driver {
     }
   }
 
-  /** The device has begun anew meanwhile: what was on its way to it comes again when it is connected. [§6.3] */
+  /** The device has sent CONNECT meanwhile. Messages on the way to it are sent again when it is connected. [§6.3] */
   #isOfBefore(effect: Effect): boolean {
     return effect.kind === "send" && isNews(effect.message) && this.#core.isConnecting(effect.to);
   }
@@ -328,7 +327,7 @@ export class Driver {
   }
 }
 
-/** It begins or goes on with an exchange of ours, which the core repeats. */
+/** It begins or continues an exchange of the gateway, which the core repeats. */
 function isNews({ type }: ToClient): boolean {
   return type === "PUBLISH" || type === "PUBREL" || type === "REGISTER";
 }

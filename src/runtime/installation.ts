@@ -1,6 +1,6 @@
 /**
- * What the operator's commands need of the gateway beside core and store: its networks and brokers, its configuration,
- * who knocked. The composition root has all of it, and hands it over by this interface; `emptyInstallation` is for who has none.
+ * What the operator's commands need besides core and store: transports and brokers, the configuration, refused devices. The composition
+ * root has all of it, and passes it by this interface. `emptyInstallation` is for a core without these parts.
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { PayloadsFor, Role } from "../roles.ts";
@@ -61,7 +61,7 @@ export interface Installation {
   exportSettings(): string;
   /** Answers with a sentence where it cannot be. */
   admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined>;
-  /** For so long whoever no rule lets in is admitted by hand when it knocks, `joinsMax` of them; 0 = not any more. */
+  /** For so long, clients that no rule admits are admitted when they connect, at most `joinsMax` of them; 0 = no longer. */
   join(seconds: number): void;
   /** How it stands with that. */
   joining(): { readonly seconds: number; readonly left: number; readonly admitted: readonly string[] };
@@ -133,7 +133,7 @@ export interface Settings {
   /** What stands in the file. */
   readonly written: {
     readonly values?: unknown;
-    /** Named again by who saves: somebody else may have changed it meanwhile. */
+    /** The user names the version again when saving, because another user may have changed the file meanwhile. */
     readonly version: string;
     /** Why nothing can be changed; absent: it can. */
     readonly readOnly?: string | undefined;

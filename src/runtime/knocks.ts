@@ -1,4 +1,7 @@
-/** Who was turned away: for the operator who asks why a device does not get in. Kept while nobody looks too, for they are few. */
+/**
+ * Refused devices, for an operator who asks why a device is not admitted. They are recorded also while no page is open, because they are
+ * few.
+ */
 import type { GatewayEvent } from "../core/event.ts";
 import type { PeerId } from "../core/types.ts";
 import type { TurnedAway } from "../transports/transport.ts";
@@ -8,7 +11,7 @@ const knocksMax = 200;
 
 export interface Knock {
   readonly what: "client" | "qosMinusOne" | "forwarder" | "refused" | "key";
-  /** With `key`: the identity, as far as it was said. */
+  /** With `key`: the identity, if the device sent one. */
   readonly clientId: string | undefined;
   readonly peer: PeerId;
   /** Why, where it is no rule of `access`. */
@@ -52,11 +55,11 @@ export class Knocks {
 
   /** Before it has said a message: it could not show who it is. */
   noteTurnedAway({ identity, from, why }: TurnedAway, hint: string): void {
-    const who = identity === undefined ? `host ${from.replace(/:\d+$/, "")}` : `key ${identity}`; // whatever its port
+    const who = identity === undefined ? `host ${from.replace(/:\d+$/, "")}` : `key ${identity}`; // without its port
     this.#add(who, { what: "key", clientId: identity, peer: from, why, hint });
   }
 
-  /** It was let in, or the operator does not want to see it. */
+  /** The client was admitted, or the operator removed it from the list. */
   forget(clientId: string): boolean {
     if (this.#byWho.size === 0) return false;
     const was = this.#byWho.delete(`client ${clientId}`);

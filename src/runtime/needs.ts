@@ -122,7 +122,7 @@ function ofRest(facts: NeedFacts): Need[] {
     needs.push({
       level: "warn",
       says: `${few(facts.lost, "One device is", "devices are")} lost.`,
-      advice: "It went without a goodbye. Look at its battery and its radio.",
+      advice: "It was lost without DISCONNECT. Look at its battery and its radio.",
       view: "devices?state=lost",
     });
   if (facts.deadLetters > 0)

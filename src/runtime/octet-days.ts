@@ -1,4 +1,4 @@
-/** Octets to and from each upstream's brokers, by the day. In memory: a day begins anew with the gateway. */
+/** Octets to and from the brokers of each upstream, by day. In memory: the counts of a day begin again when the gateway starts. */
 
 /** From (in) and to (out) the broker, as TCP carries them. */
 export interface Octets {
@@ -19,8 +19,8 @@ export class OctetDays {
   readonly #noted = new Map<string, Octets>();
 
   /**
-   * What came since the last time belongs to the day that it is now.
-   * @param at milliseconds since 1970; undefined: nobody knows, and it belongs to the day that it is when somebody does
+   * Octets since the last call are counted for the day of this call.
+   * @param at milliseconds since 1970; undefined: the clock is not set; the octets count for the first day that is known
    * @param totals since the gateway started, by upstream
    */
   note(at: number | undefined, totals: ReadonlyMap<string, Octets>): void {

@@ -77,7 +77,7 @@ export function createOperator(
         clients.push({ clientId, messages: owedToBroker, bytes: owedBytes, oldestAt: await oldest(store, clientId) });
       }
       const { bufferedMessages, bufferedBytes, dropped } = core.counters;
-      // Of the same sessions as the table: on disk, and on its way.
+      // For the same sessions as the table: on disk, and being written.
       const messages = owing.reduce((sum, { owedToBroker }) => sum + owedToBroker, 0);
       const bytes = owing.reduce((sum, { owedBytes }) => sum + owedBytes, 0);
       return {
@@ -89,7 +89,7 @@ export function createOperator(
         storeFails: core.storeFails,
       };
     },
-    /** What of this client is under way, and waits on disk behind that; undefined: it has no session. */
+    /** Messages of this client in flight, and those that wait on disk; undefined: the client has no session. */
     queueOf: async (clientId: string) => {
       const underWay = core.underWay(clientId);
       if (!underWay) return undefined;

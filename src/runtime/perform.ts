@@ -15,7 +15,7 @@ export interface Edges {
   readonly upstream: Upstream;
   readonly store: Pick<Store, "commit" | "fetch">;
   readonly report: (event: GatewayEvent) => void;
-  /** Hears what leaves. */
+  /** Called with each datagram that is sent. */
   readonly tap?: Pick<Tap, "said" | "saidToAll">;
 }
 

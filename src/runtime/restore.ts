@@ -1,9 +1,8 @@
 /**
- * Hands what a store kept of an earlier run to the core, slice by slice, so that neither memory nor the event loop has
- * to do with all of it at once. Whoever calls opens no transport before it is done: nobody is answered whose session is
- * still to come.
+ * Passes what the store has of an earlier run to the core, in slices, so that neither memory nor the event loop is occupied by all of it at
+ * once. The caller opens no transport before this is done: otherwise a client could be answered before its session is restored.
  *
- * Letters and known clients go first: what a session brings about (a message that is dropped, a refusal) may add to them.
+ * Dead letters and known clients come first, because a session may add to them (a message that is dropped, a refusal).
  */
 import type { Input } from "../core/input.ts";
 import { transportNameOf } from "../core/peer-id.ts";
@@ -24,9 +23,9 @@ export interface Restored {
 }
 
 /**
- * `hasTransport`: a transport may have gone from the configuration; its clients are known by their ids alone.
- * `pause` lets the event loop turn.
- * @throws {GatewayError} ERR_STORE_OPEN when the store cannot be read.
+ * `hasTransport`: whether the configuration still has a transport; clients of a removed one are known only by their ids. `pause` lets the
+ * event loop turn.
+ * @throws {GatewayError} ERR_STORE_OPEN if the store cannot be read.
  */
 export async function restore(
   store: Store,

@@ -1,12 +1,11 @@
 /**
- * Between the networks and the driver, where declarations have scripts: a message that a script is to be asked about waits
- * here for the answer, with all that comes after it from the same device, or from the broker under the same topic over the
- * same connection. Everybody else goes on. The core gets the message with the answer, as an input like any other: so it
- * decides, stores and acknowledges once, when the payload is known, and a crash before that costs nothing, for nobody was
- * answered.
+ * Between the transports and the driver, if declarations have scripts. A message for a script waits here for the answer, and so do all
+ * later messages of the same device, or of the broker under the same topic over the same connection. All other messages continue. The core
+ * gets the message together with the answer, as one input. So it decides, stores and acknowledges once, when the payload is known. A crash
+ * before that loses nothing, because nothing was acknowledged.
  *
- * What waits has limits. At a limit the oldest message of the line goes on without its script, so nothing is ever dropped
- * here. A device that repeats what waits is behind its own message, and the core knows it as a repetition then.
+ * What waits has limits. At a limit the oldest message of the queue continues without its script, so nothing is dropped here. If a device
+ * repeats a message that waits, the copy waits behind it, and the core recognizes it as a repetition.
  */
 import type { GatewayCore } from "../core/gateway-core.ts";
 import type { Input } from "../core/input.ts";
@@ -28,7 +27,7 @@ export interface StageParts {
   /** Milliseconds since 1970. */
   readonly wallClock: () => number;
   readonly limits?: StageLimits;
-  /** Hears what scripts made of what was accepted. */
+  /** Called with the results of scripts for accepted messages. */
   readonly values?: Pick<ScriptValues, "note">;
 }
 
@@ -180,7 +179,7 @@ export class ScriptStage {
     this.#bytes += octets;
   }
 
-  /** Its first message goes on. */
+  /** Its first message continues. */
   #leave(line: Line): Held | undefined {
     const first = line.items.shift();
     if (!first) return undefined;
@@ -207,7 +206,7 @@ export class ScriptStage {
     }
   }
 
-  /** The first message goes on, and its script is not waited for. */
+  /** The first message continues without its script. */
   #goOnWithout(line: Line, why: string): void {
     const first = this.#leave(line);
     if (first) this.#handOn(first, this.#unanswered(first, why));
@@ -280,7 +279,7 @@ export class ScriptStage {
     return { payloads: withDown(entries, topicName, wish, this.#parts.values) };
   }
 
-  /** All of them at once. Answers at once where nobody is asked; `done` is not called then. */
+  /** Asks for all of them at once. Returns at once if no script is asked; then `done` is not called. */
   #inquire(
     questions: readonly (readonly [ScriptEntry, Question])[],
     sender: string,
@@ -332,8 +331,8 @@ export class ScriptStage {
   }
 
   /**
-   * What waits came over a connection that is gone. At QoS 1 and 2 the broker has no answer to it, and sends it again; with the
-   * next connection its packet id may mean another message. At QoS 0 it will not come again.
+   * These messages came over a connection that has ended. At QoS 1 and 2 the broker has no answer and sends them again; over the next
+   * connection their packet ids may mean other messages. At QoS 0 they do not come again.
    */
   #endDeliveries(linkId: LinkId): void {
     for (const line of [...(this.#ofLinks.get(linkId)?.values() ?? [])]) {
@@ -347,7 +346,7 @@ export class ScriptStage {
     }
   }
 
-  /** Nobody was answered for what waits: devices and broker say it again. */
+  /** Nothing that waits was acknowledged: devices and broker send it again. */
   #endAll(): void {
     this.#entries = undefined;
     const ofLinks = [...this.#ofLinks.values()].flatMap((lines) => [...lines.values()]);

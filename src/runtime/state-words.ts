@@ -1,6 +1,6 @@
 /**
- * How a client is, in a few words that carry their cause: "asleep, due in 4 min", "lost: keep alive ran out, 3 h ago".
- * Pure, and of no other file: the console's page says the same words, from the same numbers, while time goes on.
+ * The state of a client in a few words, with its cause: "asleep, due in 4 min", "lost: keep alive ran out, 3 h ago". A pure function
+ * without imports, so that the console's page can use the same words and update them while time passes.
  */
 
 export interface StateFacts {
@@ -78,14 +78,14 @@ function sentence(facts: StateFacts, dueSeconds: number | undefined): string {
     case "awake":
       return "awake, fetching what waits for it";
     case "disconnected":
-      return why === "DISCONNECT" ? `left with a goodbye, ${since}` : `disconnected${cause}, ${since}`;
+      return why === "DISCONNECT" ? `disconnected in order, ${since}` : `disconnected${cause}, ${since}`;
     case "lost":
       return `lost${cause}, ${since}`;
   }
 }
 
 export interface HandoverFacts {
-  /** "": nobody. */
+  /** "": none. */
   readonly owner: string;
   readonly epoch: number;
   readonly handover?:
@@ -93,7 +93,7 @@ export interface HandoverFacts {
     | undefined;
 }
 
-/** How the lease came to whoever has it, in words. */
+/** How the lease passed to its holder, in words. */
 export function handoverWords({ owner, epoch, handover }: HandoverFacts): string {
   const who = owner === "" ? "" : ` to ${owner}`;
   if (!handover) return `epoch ${epoch}; how it came${who} is not known`;

@@ -1,6 +1,7 @@
 /**
- * Listens to what goes between gateway and devices, for captures and for the page: the one place on the way of a datagram.
- * While nobody captures or looks it costs one look at a number and one at a field for each datagram. A capture that is read too slowly loses its oldest datagrams, and says how many; it never holds up the gateway.
+ * Observes the datagrams between gateway and devices, for captures and for the page. This is the only such place. While there is no capture
+ * and no page, it costs two comparisons for each datagram. A capture that is read too slowly loses its oldest datagrams and reports how
+ * many. It never delays the gateway.
  */
 import { CaptureWriter, type Datagram } from "../capture/capture-file.ts";
 import { forwardedNodeOf, neighbourOf, transportNameOf } from "../core/peer-id.ts";
@@ -29,7 +30,7 @@ export interface TapOptions {
   readonly clientAt: (peer: PeerId) => string | undefined;
   /** How many octets come before the contents of a message. */
   readonly payloadStart: (bytes: Uint8Array) => number;
-  /** The page of who looks; `tap` is undefined while nobody does. */
+  /** The open pages; `tap` is undefined while there is none. */
   /** What the message of this client says by its declaration, as JSON; undefined: not known. Asked for captures with payloads. */
   readonly saidIn?: (way: "in" | "out", clientId: string | undefined, bytes: Uint8Array) => string | undefined;
   readonly page?: { readonly tap: ((way: "in" | "out", peer: PeerId, bytes: Uint8Array) => void) | undefined };
@@ -45,11 +46,11 @@ export interface TapLimits {
 }
 
 const usualLimits: TapLimits = { waitingBytesMax: 4 * 1024 * 1024, readersMax: 4, pieceBytes: 256 * 1024 };
-/** A capture in which nothing comes says so: nobody takes it for dead, and who is gone is noticed. */
+/** A capture without datagrams sends a sign of life, so that the reader knows that it works, and an ended reader is noticed. */
 const signOfLifeMs = 5_000;
 /** What a datagram costs beside its octets. */
 const entryBytes = 300;
-/** Clients are remembered by address, for what is said to them when their session is gone. */
+/** Clients are remembered by address, for datagrams that are sent to them after their session has ended. */
 const namesMax = 10_000;
 
 export class Tap {
@@ -86,7 +87,7 @@ export class Tap {
     this.#hand("out", to, transportNameOf(to), bytes, clientId);
   }
 
-  /** A datagram leaves for everybody who hears this transport. */
+  /** A datagram that is sent to all receivers of this transport. */
   saidToAll(transport: string, bytes: Uint8Array): void {
     if (this.#readers.size === 0) return;
     this.#hand("out", undefined, transport, bytes, undefined);
@@ -145,9 +146,7 @@ interface Waiting {
   readonly transport: string;
 }
 
-/**
- * One capture. An iterator of its own and no generator: a generator that waits for the next datagram could not be ended.
- */
+/** One capture. It is an iterator and not a generator, because a generator that waits for the next datagram could not be ended. */
 class Reader implements AsyncIterator<Uint8Array, undefined> {
   readonly #options: CaptureOptions;
   readonly #world: ReaderWorld;
@@ -206,7 +205,7 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
     });
   }
 
-  /** Whoever reads goes. */
+  /** The reader has ended. */
   return(): Promise<IteratorResult<Uint8Array, undefined>> {
     this.#waiting = [];
     this.#first = 0;

@@ -1,4 +1,4 @@
-/** What went through in the last hour: one row of numbers every ten seconds, and nothing per message. */
+/** Traffic of the last hour: one row of numbers every ten seconds, and nothing per message. */
 export const totalsEverySeconds = 10;
 const rowsMax = 3_600 / totalsEverySeconds + 1;
 

@@ -1,4 +1,4 @@
-/** What people look at: the list of devices, one of them, the overview, topics. Read from the core when somebody asks. */
+/** What the console and the commands show: the list of devices, one device, the overview, topics. Read from the core on demand. */
 import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
 import { neighbourOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId } from "../core/types.ts";
@@ -99,7 +99,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
       const owedToBroker = all.reduce((sum, { owed }) => sum + owed, 0);
       const pair = installation.pair();
       const needs = needsOf({
-        // Whoever stands by connects to none.
+        // A gateway that stands by connects to none.
         brokers: pair && pair.role !== "active" ? [] : brokers,
         pair,
         transports,

@@ -1,8 +1,8 @@
 /**
- * Can the time of day be trusted? A Raspberry Pi has no clock of its own: until a time server answers it begins where it
- * stopped, or in 1970. A time before this program was written is certainly wrong; where systemd-timesyncd runs, it says
- * whether it has heard from a server; any other time is taken to be right. Nobody tells a process that the clock was set,
- * so it is compared with the monotonic one.
+ * Whether the time of day can be trusted. A Raspberry Pi has no battery for its clock: until a time server answers, its clock begins at the
+ * time of its last stop, or in 1970. A time before this program was written is certainly wrong. If systemd-timesyncd runs, it says whether
+ * it has heard from a server. Any other time is treated as right. The system does not tell a process when the clock is set, so it is
+ * compared with the monotonic clock.
  */
 import { existsSync } from "node:fs";
 import { performance } from "node:perf_hooks";
@@ -18,9 +18,9 @@ const timesyncFolder = "/run/systemd/timesync";
 export interface WallClockSources {
   /** Milliseconds since 1970, right or wrong. */
   readonly now: () => number;
-  /** Milliseconds that nobody sets. */
+  /** Milliseconds of a clock that cannot be set. */
   readonly monotonic: () => number;
-  /** False: somebody is to set the clock, and has not yet. */
+  /** False: the clock was not set yet. */
   readonly isSynchronised: () => boolean;
 }
 
@@ -79,7 +79,7 @@ export class WallClock {
   }
 }
 
-/** Where systemd-timesyncd runs, has it heard from a time server since the start of the system? */
+/** Whether systemd-timesyncd, if it runs, has heard from a time server since the start of the system. */
 function timesyncHeard(): boolean {
   return !existsSync(timesyncFolder) || existsSync(`${timesyncFolder}/synchronized`);
 }

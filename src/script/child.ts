@@ -1,6 +1,6 @@
 /**
- * The process in which scripts run. It is told the scripts and asked one question at a time; it has no secrets, decides
- * nothing, and nothing that it keeps is needed after its end.
+ * The process in which scripts run. It gets the scripts, and answers one question at a time. It has no secrets, decides nothing, and
+ * nothing that it keeps is needed after its end.
  */
 import process from "node:process";
 import type { ChildCommand, ChildReport } from "./child-words.ts";
@@ -10,7 +10,7 @@ const tell = (report: ChildReport): void => {
   if (process.connected) process.send?.(report);
 };
 
-process.on("disconnect", () => process.exit(0)); // the gateway is gone
+process.on("disconnect", () => process.exit(0)); // the gateway has ended
 process.on("SIGINT", () => {}); // the terminal's; the gateway ends us
 process.on("SIGTERM", () => process.exit(0));
 

@@ -6,7 +6,7 @@
  */
 import type { Decoded, Origin, PayloadPolicy, Unfit } from "../core/payloads.ts";
 
-/** A file as it is given to the process. */
+/** A file as the process gets it. */
 export interface ScriptSource {
   /** How the configuration names it; problems begin with it. */
   readonly file: string;
@@ -48,10 +48,10 @@ export interface ScriptEntries {
   /** The entry that decides, where it is one with a script. */
   up(clientId: string | undefined, topicName: string): ScriptEntry | undefined;
   down(clientId: string, topicName: string): ScriptEntry | undefined;
-  /** Those that decide for at least one client, whoever it is. */
+  /** Those that decide for at least one client. */
   downFor(topicName: string): readonly ScriptEntry[];
   /** Is it meant to be made into octets? */
   isCommand(payload: Uint8Array): boolean;
-  /** Without scripts: what nobody was asked about is unfit. */
+  /** Without scripts: a payload for which no script was asked is unfit. */
   readonly policy: PayloadPolicy;
 }

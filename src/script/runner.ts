@@ -1,13 +1,12 @@
 /**
- * Asks scripts in a process of their own, one question at a time, and keeps that process running.
+ * Asks scripts in a separate process, one question at a time, and keeps this process running.
  *
- * Who asks has his answer within `runMs` of its turn, or is told that there is none; the question of a script that has
- * used up its time may still be at work then. A process that does not come back from it is killed, and a new one is
- * started after a pause that grows while none works. While there is none, and beyond the limits on what waits, the answer is
- * "unfit" at once: nobody waits for a process that is not there.
+ * The caller gets an answer within `runMs` of its turn, or is told that there is none; a script that has used up its time may still be
+ * running then. A process that does not return from a script is killed, and a new one is started after a pause, which grows while no
+ * process works. While there is no process, and beyond the limits on what waits, the answer is "unfit" at once.
  *
- * A sender whose payloads use up a script's time again and again is not asked for, for a pause that grows: so it costs the
- * others no more than the time of a call now and then.
+ * If the payloads of a sender repeatedly use up a script's time, the sender's payloads get no script for a growing pause. So they cost
+ * other senders only the time of one call now and then.
  */
 import { fork } from "node:child_process";
 import type { Timers } from "../transports/timers.ts";
@@ -23,7 +22,7 @@ export interface RunnerCounters {
   asked: number;
   /** Of these: not answered in time. */
   overTime: number;
-  /** Not asked: too much waited, there was no process, or the sender's payloads used up the time before. */
+  /** Not asked: too much waited, there was no process, or the sender's payloads had used up their time. */
   turnedAway: number;
   /** Processes that ended by themselves, or were killed. */
   readonly restarts: number;
@@ -34,7 +33,7 @@ export const waitingMax = 1_000;
 const waitingBytesMax = 2 * 2 ** 20;
 /** So long a question waits for its turn; then there is no answer to it. */
 const waitMsMax = 500;
-/** A process that is so much over its time does not come back. */
+/** A process that exceeds its time by so much does not return. */
 const hungMs = 500;
 /** Loading the interpreter and the scripts, on a slow machine. */
 const startMs = 30_000;
@@ -42,7 +41,7 @@ const firstPauseMs = 1_000;
 const pauseMsMax = 60_000;
 /** Senders whose payloads used up their time are remembered, so many; beyond, the oldest is forgotten. */
 const sendersMax = 10_000;
-/** In a row, before a sender pauses. */
+/** Payloads in a row, before a sender pauses. */
 const patience = 2;
 
 interface Call {
@@ -129,8 +128,8 @@ export class ScriptRunner {
   }
 
   /**
-   * Calls `done` once, later; the answer ends the wish for that. Or gives an answer at once, where nobody is asked.
-   * @param sender whose payload it is, for the account of those that use up the time
+   * Calls `done` once, later; the returned function cancels this. Or returns an answer at once, if no script is asked.
+   * @param sender whose payload it is, to count those that use up the time
    */
   ask(question: Question, sender: string, done: (answer: Answer) => void): Answer | (() => void) {
     const refuse = (why: string): Answer => {

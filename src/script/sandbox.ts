@@ -1,11 +1,11 @@
 /**
- * The interpreter in which scripts run: QuickJS, compiled to WebAssembly. A script sees the language and nothing else: no
- * files, no network, no clock but `Date`, no timers. Each has an instance of its own, and nothing goes in or out but text in
- * JSON: what a script does to its prototypes, or to its memory, stays there.
+ * The interpreter in which scripts run: QuickJS, compiled to WebAssembly. A script has only the language: no files, no network, no clock
+ * but `Date`, no timers. Each script has its own instance, and only JSON text goes in and out. What a script does to its prototypes, or to
+ * its memory, stays in its instance.
  *
- * The limit on memory is that of the instance: QuickJS's own counts nothing in WebAssembly, where nobody tells it how large a
- * block is. One that allocates in a loop spends its time collecting garbage, so the limit on time ends that one, and not
- * punctually: who waits for an answer needs a deadline of his own.
+ * The limit on memory is that of the instance: QuickJS's own limit does not work in WebAssembly, where the size of a block is not known. A
+ * script that allocates in a loop spends its time collecting garbage, so the limit on time ends it, but late: the caller needs its own
+ * deadline.
  */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";

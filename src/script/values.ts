@@ -4,13 +4,13 @@
  */
 
 const keptMax = 1_000;
-/** What nobody could see in one line is not kept. */
+/** Values that are too long for one line are not kept. */
 const charactersMax = 4_096;
 
 export class ScriptValues {
   readonly #values = new Map<string, string>();
 
-  /** @param octets as the device says or is told them; `json`: what they say */
+  /** @param octets as the device sends or receives them; `json`: their meaning */
   note(way: "in" | "out", clientId: string | undefined, topicName: string, octets: Uint8Array, json: Uint8Array): void {
     if (json.byteLength > charactersMax || octets.byteLength > charactersMax) return;
     const key = keyOf(way, clientId, topicName, octets);

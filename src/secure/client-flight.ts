@@ -1,9 +1,9 @@
 /**
- * What a client answers to our first flight, up to its Finished: ClientKeyExchange alone with a pre-shared key, or
+ * What a client answers to the server's first flight, up to its Finished: only ClientKeyExchange with a pre-shared key; otherwise
  * Certificate, ClientKeyExchange and CertificateVerify. [RFC 4279 2, RFC 5246 7.4.6 to 7.4.8]
  *
- * Who shows a certificate that is not good hears why, since he has nothing that he could be guessing; who has a wrong
- * pre-shared key does not.
+ * A client with an invalid certificate gets an alert with the reason, because this helps no attacker to guess anything. A client with a
+ * wrong pre-shared key gets none.
  */
 import { readCertificates, readSignature } from "./certificate-messages.ts";
 import type { Common } from "./common.ts";
@@ -116,7 +116,7 @@ function secretsOf(
   return { master, keys, read, keyMark: keyMark(common, trust), isKnown };
 }
 
-/** Once: the setup is gone after it. */
+/** Called once: the setup has ended after it. */
 function refuse(common: Common, setup: Setup, refusal: CertificateRefusal): void {
   const { address } = setup;
   common.counters.certificatesRefused[refusal]++;

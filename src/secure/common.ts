@@ -8,19 +8,19 @@ import type { Suite } from "./suites.ts";
 export interface SecureOptions {
   /** Those that are spoken; the client's order decides. */
   readonly suites: readonly Suite[];
-  /** What the suites with certificates need; undefined: those are not spoken. Asked anew at each handshake. */
+  /** What the suites with certificates need; undefined: these suites are not offered. Asked again at each handshake. */
   readonly credentials?: (() => Credentials | undefined) | undefined;
   /** Length of the connection ids that devices get; 0: none are given. */
   readonly cidOctets: number;
   readonly contextsMax: number;
-  /** Handshakes under way, in all and from one host. */
+  /** Open handshakes, in all and from one host. */
   readonly setupsMax: number;
   readonly setupsPerHostMax: number;
   /** ClientHellos that are looked at, with a cookie and without one: each kind so many. Beyond: dropped, and counted. */
   readonly hellosPerSecondMax: number;
-  /** A context that is not heard for so long is dropped. */
+  /** A context without messages for so long is dropped. */
   readonly idleMs: number;
-  /** How old what is stored of the numbers that came may be: so much can be replayed once after a crash. */
+  /** How old the stored receive window may be: after a crash, records of this time can be replayed once. */
   readonly storeTopEveryMs: number;
 }
 
@@ -29,11 +29,11 @@ export class Common {
   readonly options: SecureOptions;
   readonly contexts: Contexts;
   readonly counters: SecureCounters;
-  /** In the place of the key of an identity that there is not: nobody can tell it from a wrong key. */
+  /** Used in place of the key of an unknown identity, so that it cannot be distinguished from a wrong key. */
   readonly strangersSecret: Uint8Array;
   #effects: SecureEffect[] = [];
   #token = 0;
-  /** Contexts on their way to the store that are not in use yet, by identity. */
+  /** Contexts that are being stored and are not in use yet, by identity. */
   readonly #storing = new Map<string, number>();
   #begun = 0;
   readonly #promised = new Map<number, (ok: boolean) => void>();
@@ -57,7 +57,7 @@ export class Common {
     return effects;
   }
 
-  /** `then` hears what there is for this identity. */
+  /** `then` is called with the key of this identity, if there is one. */
   askKey(identity: string, then: (key: Uint8Array | undefined) => void): void {
     const token = ++this.#token;
     this.#awaited.set(token, then);
@@ -75,7 +75,7 @@ export class Common {
     return ++this.#begun;
   }
 
-  /** A new context of this device is on its way to the store: nothing older may come behind it. */
+  /** A new context of this device is being stored: nothing older may be stored after it. */
   isStoring(identity: string): boolean {
     return this.#storing.has(identity);
   }
@@ -86,7 +86,7 @@ export class Common {
     else this.#storing.delete(identity);
   }
 
-  /** `then` hears how it ended. */
+  /** `then` is called with the result. */
   persist(changes: readonly SecureChange[], then: (ok: boolean) => void): void {
     const token = ++this.#token;
     this.#promised.set(token, then);

@@ -1,11 +1,11 @@
 /**
- * A device whose handshake is done: its keys, and the numbers of its records.
+ * The DTLS context of a device after its handshake: its keys, and the sequence numbers of its records.
  *
- * **No number is used twice under one key, ever**: the cipher would give the key stream away, and with GCM the means to
- * forge. So numbers are reserved ahead. What is stored is a ceiling; only numbers below a ceiling that is known to be
- * stored are used, and whoever takes a context over, after any end, begins far above it: `jumpMin` further even a gateway
- * whose store lost its last commits has not come, and a random distance besides keeps those apart that take over from one
- * and the same copy of a store. A ceiling that cannot be stored stops the sending.
+ * **No sequence number is used twice with one key.** Otherwise the cipher would reveal the key stream, and with GCM an attacker could
+ * forge records. Therefore numbers are reserved in advance. The store has a ceiling, and only numbers below a stored ceiling are used.
+ * A process that reads a context from the store, after any kind of end, begins far above the ceiling. `jumpMin` is more than a gateway
+ * can have sent whose store lost its last commits. A random distance is added, so that two processes that read the same copy of a
+ * store do not use the same numbers. If a ceiling cannot be stored, nothing is sent.
  */
 import type { Crypto } from "./crypto.ts";
 import type { TrafficKeys } from "./key-schedule.ts";
@@ -17,43 +17,43 @@ import { ReplayWindow } from "./window.ts";
 
 /** Numbers reserved with one commit. */
 export const reservedAtOnce = 1_024;
-/** More than any process sends between two commits that were lost. */
+/** More records than a process can send during the commits that a store may lose. */
 const jumpMin = 2 ** 24;
-/** Room for some thousands of taking overs: 2 ** 48 in all. */
+/** There are 2 ** 48 numbers, enough for some thousands of takeovers. */
 const jumpSpread = 2 ** 36;
-/** Drawn for a jump. */
+/** Random octets for a jump. */
 export const jumpOctets = 5;
-/** Messages that wait for a ceiling, each context. */
+/** Messages of a context that wait for a ceiling. If there are more, the oldest one is dropped. */
 const heldMax = 16;
 
-/** The server's last flight, repeated while the device may not have it. [RFC 6347 4.2.4] */
+/** The server's last flight. It is repeated as long as the device may not have received it. [RFC 6347 4.2.4] */
 export interface LastFlight {
-  /** The device's random of that handshake: a ClientHello that comes late is known by it. Not stored. */
+  /** The client random of that handshake. A late copy of its ClientHello is recognized by it. Not stored. */
   readonly clientRandom: Uint8Array | undefined;
   /** The message Finished. */
   readonly finished: Uint8Array;
   /** The next number in epoch 0, for ChangeCipherSpec. */
   plainNext: number;
   sentAt: Instant;
-  /** Not repeated sooner; doubles. */
+  /** The time until the next repetition; doubles each time. */
   pauseMs: number;
   repeatsLeft: number;
 }
 
-/** What is stored of a context. */
+/** The stored part of a context. */
 export interface ContextState {
   readonly identity: string;
   readonly suite: Suite;
-  /** By which the device names us this context; undefined: it is found by its address. */
+  /** The connection id in the device's records; undefined: the context is found by the device's address. */
   readonly cid: Uint8Array | undefined;
-  /** By which it wants its own records named; undefined: bare records. */
+  /** The connection id in records to the device; undefined: records without one. */
   readonly peerCid: Uint8Array | undefined;
   readonly keys: TrafficKeys;
-  /** Tells whether the identity still has the key that this context was made with. */
+  /** Shows whether the identity still has the key with which this context was made. */
   readonly keyMark: Uint8Array;
   readonly address: string;
   readonly ceiling: number;
-  /** The highest number that came; -1: none. */
+  /** The highest sequence number that was received; -1: none. */
   readonly readTop: number;
   readonly lastFlight: { readonly finished: Uint8Array; readonly plainNext: number } | undefined;
 }
@@ -76,19 +76,19 @@ export class SecureContext {
   readonly held: Held[] = [];
   address: string;
   heardAt: Instant;
-  /** When it went to the end of the row of those that are silent. */
+  /** When it was moved to the end of the list that is ordered by silence. */
   touchedAt: Instant;
   lastFlight: LastFlight | undefined;
-  /** Of the window, as it is stored or on its way there. */
+  /** Top of the window that is stored, or that is being stored. */
   storedTop: number;
-  /** The number of its handshake; 0: of an earlier run. */
+  /** Number of its handshake in this run; 0: it is from an earlier run. */
   begun = 0;
-  /** It was closed, or another took its place: late answers of the store mean nothing to it. */
+  /** It was closed, or replaced by another one. Late answers of the store are then ignored. */
   isGone = false;
   #sendNext: number;
-  /** Stored for certain. */
+  /** The highest ceiling that is stored. */
   #ceiling: number;
-  /** The highest that was ever given to the store. */
+  /** The highest ceiling that was passed to the store. */
   #asked: number;
   #isAsking = false;
 
@@ -113,7 +113,7 @@ export class SecureContext {
     this.#asked = Math.max(state.ceiling, sendNext);
   }
 
-  /** Of an earlier run: goes on where no number was used. undefined: there is no room for that. */
+  /** A context from an earlier run; it begins at a number that was not used. undefined: there are no such numbers left. */
   static takenOver(crypto: Crypto, state: ContextState, now: Instant): SecureContext | undefined {
     const jump = jumpMin + (readNumber(crypto.random(jumpOctets), 0, jumpOctets) % jumpSpread);
     if (state.ceiling + jump > seqMax - jumpMin) return undefined;
@@ -127,12 +127,12 @@ export class SecureContext {
     return context;
   }
 
-  /** A number that was never used; undefined: none may be now. */
+  /** A sequence number that was never used; undefined: none may be used before a ceiling is stored. */
   takeNumber(): number | undefined {
     return this.#sendNext < this.#ceiling ? this.#sendNext++ : undefined;
   }
 
-  /** The ceiling that is to be stored now; undefined: there is room enough, or one is on its way. */
+  /** The ceiling that must be stored now; undefined: enough numbers are left, or a ceiling is being stored. */
   ceilingToAsk(): number | undefined {
     if (this.#isAsking || this.#ceiling - this.#sendNext > reservedAtOnce / 2) return undefined;
     this.#isAsking = true;
@@ -140,25 +140,25 @@ export class SecureContext {
     return this.#asked;
   }
 
-  /** The store answered what `ceilingToAsk` said. */
+  /** The answer of the store to `ceilingToAsk`. */
   ceilingStored(ceiling: number, ok: boolean): void {
     this.#isAsking = false;
     if (ok) this.#ceiling = Math.max(this.#ceiling, ceiling);
   }
 
-  /** All numbers were used. */
+  /** Whether all sequence numbers were used. */
   get isUsedUp(): boolean {
     return this.#asked > seqMax - reservedAtOnce;
   }
 
-  /** What no other commit may fall below. */
+  /** The state to store. Later commits must not have lower numbers. */
   state(): ContextState {
     const { identity, suite, cid, peerCid, keys, keyMark, address, window, lastFlight } = this;
     const ceiling = this.#asked;
     return { identity, suite, cid, peerCid, keys, keyMark, address, ceiling, readTop: window.top, lastFlight };
   }
 
-  /** Waits for a ceiling; the oldest makes way, as a datagram is lost. */
+  /** Keeps a message until a ceiling is stored. @returns false: the oldest one was dropped; the device sees a lost datagram. */
   hold(held: Held): boolean {
     this.held.push(held);
     if (this.held.length <= heldMax) return true;
@@ -175,7 +175,7 @@ export function newLastFlight(
   return { clientRandom, finished, plainNext, sentAt: 0, pauseMs: firstPauseMs, repeatsLeft: lastFlightRepeats };
 }
 
-/** A device repeats its last flight after a second at the soonest, and gives up after a minute or so. */
+/** A device repeats its last flight after at least a second, and gives up after about a minute. */
 const firstPauseMs = 400;
 const lastFlightRepeats = 8;
 

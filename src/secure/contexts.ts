@@ -1,4 +1,4 @@
-/** Who is known, by identity, by connection id and by address; and who is about to be (`Setup`). */
+/** All contexts, by identity, by connection id and by address; and open handshakes (`Setup`). */
 import type { SecureContext } from "./context.ts";
 import type { Instant } from "./messages.ts";
 import { hex } from "./octets.ts";
@@ -22,7 +22,7 @@ export class Contexts {
     return this.#setups;
   }
 
-  /** Setups of this host, whatever its ports. */
+  /** Handshakes of this host, from all its ports. */
   setupsOf(host: string): number {
     return this.#setupsOfHost.get(host) ?? 0;
   }
@@ -63,7 +63,7 @@ export class Contexts {
     return old;
   }
 
-  /** It was heard: it goes to the end of the row, once a second at most; so the row is in order to a second. */
+  /** The device was heard: its context moves to the end of the list, at most once a second. So the order is exact to a second. */
   touch(context: SecureContext, now: Instant): void {
     if (now - context.touchedAt < touchEveryMs) return;
     context.touchedAt = now;

@@ -1,6 +1,6 @@
 /**
- * Whoever says hello has to show first that he hears at the address he gives: he repeats a cookie that only we can have
- * made. Nothing is kept for it. [RFC 6347 4.2.1]
+ * A sender of ClientHello must first show that it receives datagrams at its address: it returns a cookie that only this server can have
+ * made. The server stores nothing for it. [RFC 6347 4.2.1]
  */
 import type { Crypto } from "./crypto.ts";
 import { isEqual, octetsOf } from "./octets.ts";

@@ -1,6 +1,6 @@
 /** Certificates, as far as a handshake asks about them. What one is, and which are good, is decided where they are read. */
 
-/** Why a device is not let in with what it showed. The alert is what it hears. [RFC 5246 7.2.2] */
+/** Why a device was refused. The alert is the answer to the device. [RFC 5246 7.2.2] */
 export const certificateRefusals = {
   none: { alert: 40, say: "it shows no certificate" },
   malformed: { alert: 42, say: "what it shows is no certificate" },
@@ -32,7 +32,7 @@ export interface Accepted {
 export interface Credentials {
   /** What we show: our own certificate first, in DER. */
   readonly chain: readonly Uint8Array[];
-  /** With the key of our own: ECDSA on P-256 with SHA-256, in DER. */
+  /** With the gateway's own key: ECDSA on P-256 with SHA-256, in DER. */
   sign(bytes: Uint8Array): Uint8Array;
   /** What a client shows, its own first, in DER. */
   judge(chain: readonly Uint8Array[]): Accepted | CertificateRefusal;

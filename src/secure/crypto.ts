@@ -1,6 +1,4 @@
-/**
- * The only door to cryptography: everything else in this folder is bookkeeping, and can be run without a machine's dice.
- */
+/** The only access to cryptography. Everything else in this folder can be tested without random numbers. */
 
 export type AeadName = "aes-128-ccm-8" | "aes-128-ccm" | "aes-128-gcm";
 

@@ -33,7 +33,7 @@ export interface Message {
   readonly body: Uint8Array;
 }
 
-/** A whole message in one fragment, as it is sent and as it stands in the transcript. [RFC 6347 4.2.6] */
+/** A whole message in one fragment, as it is sent and as the transcript has it. [RFC 6347 4.2.6] */
 export function encodeMessage({ type, seq, body }: Message): Uint8Array {
   const head = new Uint8Array(headOctets);
   head[0] = type;
@@ -97,7 +97,7 @@ export class Assembly {
     if (body.length === total) return this.#whole({ type, seq, body: total === 0 ? none : body });
     this.#parts ??= { type, body: new Uint8Array(total), has: new Uint8Array(total), missing: total };
     const parts = this.#parts;
-    // Fragments of two messages under one number: whoever began it goes on.
+    // Fragments of two messages with one number: the message that came first continues.
     if (parts.type !== type || parts.body.length !== total) return undefined;
     for (let i = 0; i < body.length; i++) {
       if (parts.has[offset + i] === 1) continue;

@@ -1,8 +1,8 @@
 /**
- * How many ClientHellos are looked at. A cookie costs two or three times what an opened record costs, and anybody may ask for one: without
- * a limit a flood of hellos takes the time of devices that have a context. Those with a cookie are counted apart, so that a flood without
- * one does not keep out who has answered. What is beyond costs a comparison, and is said again by its client: after a second, two, four.
- * [RFC 6347 4.2.4]
+ * Limits how many ClientHellos are processed. A cookie costs two or three times as much as decrypting a record, and anybody can ask for
+ * one. Without a limit, a flood of ClientHellos takes the time of devices that have a context. Those with a cookie are counted separately,
+ * so that a flood without cookies does not keep out clients that have returned one. A ClientHello beyond the limit costs one comparison,
+ * and its client repeats it after one, two, four seconds. [RFC 6347 4.2.4]
  */
 import type { Instant } from "./messages.ts";
 

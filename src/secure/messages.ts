@@ -9,7 +9,7 @@ export type SecureInput =
   /** `address`: where answers go; behind its last colon is what differs between programs of one host. */
   | { readonly kind: "datagram"; readonly address: string; readonly bytes: Uint8Array }
   | { readonly kind: "send"; readonly identity: string; readonly bytes: Uint8Array }
-  /** The answer to `askKey`; undefined: nobody has this identity. */
+  /** The answer to `askKey`; undefined: no device has this identity. */
   | { readonly kind: "key"; readonly token: number; readonly key: Uint8Array | undefined }
   | { readonly kind: "persisted"; readonly token: number; readonly ok: boolean }
   /** What an earlier run stored. Before any datagram. */
@@ -49,15 +49,15 @@ export type SecureEffect =
   | { readonly kind: "closed"; readonly identity: string; readonly reason: ClosedReason }
   /** All changes or none; `persisted` answers, in the order of these effects. */
   | { readonly kind: "persist"; readonly changes: readonly SecureChange[]; readonly token: number }
-  /** Somebody showed a certificate that does not let him in. */
+  /** A device showed a certificate that was refused. */
   | { readonly kind: "badCertificate"; readonly address: string; readonly refusal: CertificateRefusal }
-  /** Somebody gave this identity and has not its key. `isKnown`: there is such an identity. */
+  /** A device used this identity and does not have its key. `isKnown`: the identity exists. */
   | { readonly kind: "badKey"; readonly identity: string; readonly address: string; readonly isKnown: boolean };
 
 /** Since the start. */
 export interface SecureCounters {
   handshakesDone: number;
-  /** Given up: the other side did not go on. */
+  /** Given up: the other side did not continue. */
   handshakesExpired: number;
   /** Nothing in common, or no DTLS 1.2. */
   handshakesUnsuitable: number;
@@ -73,7 +73,7 @@ export interface SecureCounters {
   /** Addresses that contexts moved to. */
   moved: number;
   replays: number;
-  /** Records that are none, that nobody waits for, or that are not authentic. */
+  /** Records that are invalid, unexpected or not authentic. */
   badRecords: number;
   /** Messages that could not leave: no context, or no number that may be used. */
   unsent: number;

@@ -1,6 +1,6 @@
 /** Octets put together and taken apart. Numbers are big-endian, as everywhere in TLS. [RFC 5246 4.1] */
 
-/** Reads from the front. What is asked for beyond the end is zero or empty, and `ok` says so from then on. */
+/** Reads octets in order. Beyond the end the result is zero or empty, and `ok` is false from then on. */
 export class Reader {
   readonly #bytes: Uint8Array;
   #at = 0;
@@ -84,7 +84,7 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-/** Takes as long whatever differs, so that nobody learns a secret octet by octet. */
+/** Takes the same time for any difference, so that an attacker cannot find a secret octet by octet. */
 export function isEqual(one: Uint8Array, other: Uint8Array): boolean {
   if (one.length !== other.length) return false;
   let difference = 0;

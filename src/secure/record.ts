@@ -77,7 +77,7 @@ export function plainRecord(type: number, seq: number, content: Uint8Array, vers
   return bytes;
 }
 
-/** How much longer than its content a sealed record is. */
+/** How much longer an encrypted record is than its content. */
 export function sealedOverhead(tagOctets: number, cidOctets: number | undefined): number {
   const bare = headOctets + explicitNonceOctets + tagOctets;
   return cidOctets === undefined ? bare : bare + cidOctets + 1;

@@ -27,7 +27,7 @@ export function reserve(common: Common, context: SecureContext): void {
   });
 }
 
-/** The context as it is to be stored. Whatever is stored of it later, its ceiling is never lower. */
+/** The context to be stored. A later one never has a lower ceiling. */
 export function changeOf(context: SecureContext): { readonly identity: string; readonly record: Uint8Array } {
   context.storedTop = context.window.top;
   return { identity: context.identity, record: recordOf(context.state()) };

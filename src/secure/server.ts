@@ -47,7 +47,7 @@ export class SecureServer {
   readonly #cookies: CookieMaker;
   readonly #firstHellos: HelloBudget;
   readonly #secondHellos: HelloBudget;
-  /** Heard since it was stored. */
+  /** The device was heard since it was stored. */
   readonly #dirty = new Set<SecureContext>();
   #storeTopsAt: Instant | undefined;
   /** Nothing is to be done for a handshake before. */
@@ -65,12 +65,12 @@ export class SecureServer {
     return this.#contexts.size;
   }
 
-  /** Handshakes under way. */
+  /** Open handshakes. */
   get setups(): number {
     return this.#contexts.setups.size;
   }
 
-  /** Where this device was heard last; undefined: it has no context. */
+  /** The last address of this device; undefined: it has no context. */
   addressOf(identity: string): string | undefined {
     return this.#contexts.of(identity)?.address;
   }
@@ -81,8 +81,8 @@ export class SecureServer {
   }
 
   /**
-   * Identities whose context was made with what is not good any more. `goodFor`: keys, or what makes a certificate good;
-   * undefined: nobody can say.
+   * Identities whose context was made with a key or certificate that is not valid any more. `goodFor`: the keys, or what makes a
+   * certificate valid; undefined: not known.
    */
   strangers(goodFor: (identity: string, by: ProofKind) => readonly Uint8Array[] | undefined): readonly string[] {
     const strangers: string[] = [];
@@ -213,7 +213,7 @@ export class SecureServer {
     this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
   }
 
-  /** A copy, or a late one: its own handshake goes on, or is over. Each side repeats by its own clock. */
+  /** A copy or a late datagram: its own handshake continues, or has ended. Each side repeats by its own timer. */
   #isRepeated(address: string, random: Uint8Array): boolean {
     const known = [
       this.#contexts.setupAt(address)?.agreed.clientRandom,
@@ -241,7 +241,7 @@ export class SecureServer {
     const setup = at && !at.cid ? at : undefined;
     if (setup?.secrets && onSealed(this.#common, setup, record, now)) return;
     const context = this.#contexts.at(address);
-    // Who has a connection id has to use it. [RFC 9146 3]
+    // A client with a connection id must use it. [RFC 9146 3]
     if (context && !context.cid && this.#ofContext(context, address, record, now)) return;
     if (!setup) this.counters.badRecords++;
     else if (setup.secrets) noteBadKey(this.#common, setup);
@@ -270,7 +270,7 @@ export class SecureServer {
     this.#contexts.touch(context, now);
     this.#dirty.add(context);
     this.#storeTopsAt ??= now + this.#common.options.storeTopEveryMs;
-    // An old record that somebody held back must not lead answers elsewhere. [RFC 9146 6]
+    // An old record that an attacker delayed must not redirect answers. [RFC 9146 6]
     if (isNewest && context.cid && address !== context.address) {
       this.counters.moved++;
       this.#contexts.move(context, address);
@@ -324,7 +324,7 @@ export class SecureServer {
     if (alert) sendContent(this.#common, context, contentTypes.alert, alert);
     this.#contexts.remove(context);
     this.#dirty.delete(context);
-    // What is stored is another's already, if it shakes hands anew.
+    // If the device makes a new handshake, the stored context already is the new one.
     if (!this.#common.isStoring(context.identity)) this.#delete(context.identity);
     this.#common.say({ kind: "closed", identity: context.identity, reason });
   }

@@ -1,4 +1,4 @@
-/** A handshake under way, with a client that has shown that it hears at its address. */
+/** An open handshake with a client that has shown that it receives datagrams at its address. */
 import type { Accepted, Credentials } from "./credentials.ts";
 import type { KeyAgreement } from "./crypto.ts";
 import { Assembly } from "./handshake.ts";
@@ -44,7 +44,7 @@ export interface Secrets {
   readonly isKnown: boolean;
 }
 
-/** What comes next: a message of the client, the answer of who knows the keys, Finished, the answer of the store. */
+/** What comes next: a message of the client, the key, Finished, or the answer of the store. */
 export type Stage = "certificate" | "keyExchange" | "verify" | "key" | "finished" | "stored";
 
 export class Setup {
@@ -77,7 +77,7 @@ export class Setup {
   #periodMs = firstPeriodMs;
   #repeatsLeft = repeats;
 
-  /** `messageSeq`, `recordSeq`: of the ClientHello; ours go on from there. [RFC 6347 4.2.1, 4.2.2] */
+  /** `messageSeq`, `recordSeq`: of the ClientHello; ours continue from there. [RFC 6347 4.2.1, 4.2.2] */
   constructor(
     agreed: Agreement,
     { messageSeq, recordSeq, begun }: { messageSeq: number; recordSeq: number; begun: number },

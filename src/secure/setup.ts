@@ -264,7 +264,7 @@ function open(common: Common, context: SecureContext, now: Instant): void {
   sendLastFlight(common, context, now);
 }
 
-/** What was put over it is nobody's. */
+/** The inputs of what was encrypted before are dropped. */
 function storeWhoIs(common: Common, identity: string): void {
   if (common.isStoring(identity)) return;
   const context = common.contexts.of(identity);

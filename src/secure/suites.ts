@@ -9,7 +9,7 @@ export type ProofKind = "psk" | "certificate";
 export interface Suite {
   readonly name: SuiteName;
   readonly by: ProofKind;
-  /** As it goes over the wire. */
+  /** The number of the suite in the handshake. */
   readonly id: number;
   readonly aead: AeadName;
   readonly keyOctets: number;

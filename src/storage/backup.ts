@@ -1,9 +1,9 @@
 /**
- * Everything a store holds in one file, and back.
+ * Writes everything in a store to one file, and reads it back.
  *
- * A line of JSON that says what it is; then for each record the lengths of key (2) and value (4), key and value; a
- * record without a key ends it, followed by SHA-256 over all before. Nothing is restored from a file that is not whole.
- * An empty value takes back what came before under its key: it went while the backup was made (`redis-export.ts`).
+ * The file has a line of JSON that says what it is. Then it has for each record the lengths of key (2) and value (4), the key and the
+ * value. A record without a key ends it, followed by SHA-256 over everything before. Nothing is restored from an incomplete file. An empty
+ * value removes the earlier record with the same key, which was deleted while the backup was made (`redis-export.ts`).
  */
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync, mkdirSync, renameSync } from "node:fs";
@@ -90,9 +90,9 @@ export async function writeBackup(file: string, octets: AsyncIterable<Uint8Array
 }
 
 /**
- * Puts a backup in the place of a store that nobody uses. What was there is moved aside; answers where to, and how many
- * records there are now.
- * @throws {GatewayError} ERR_BACKUP when the file is not a whole backup, ERR_STORE_OPEN when a gateway runs there.
+ * Replaces a store that is not in use with a backup. The old store is moved aside.
+ * @returns where it was moved, and the number of records
+ * @throws {GatewayError} ERR_BACKUP if the file is not a complete backup, ERR_STORE_OPEN if a gateway uses the store.
  */
 export async function restoreBackup(
   file: string,

@@ -22,7 +22,7 @@ export type Ailment =
   | "locked"
   /** Nothing wrong with what is there: the disk is full or read-only, or memory or files are lacking. It may pass. */
   | "disk"
-  /** Not ours to use: somebody has to act. */
+  /** The gateway must not use it: the operator has to act. */
   | "rights"
   /** What is there cannot be read. */
   | "damaged";
@@ -40,10 +40,9 @@ const passing =
   /no space left|quota exceeded|read-only file system|too many open files|cannot allocate|ENOSPC|EDQUOT|EROFS|EMFILE|ENFILE|ENOMEM/i;
 
 /**
- * Opens a database with `use`, which also looks at what is in it. Where that shows damage, the folder is copied aside,
- * repaired and opened again; where that fails too, a new database is begun and the old one stays beside it. What
- * happened is put into `notices`.
- * @throws what `use` threw, when the database is another's or the disk is in trouble, or `use` says so (GatewayError).
+ * Opens a database with `use`, which also reads its content. If there is damage, the folder is copied aside, repaired and opened again. If
+ * this fails too, a new database is begun, and the old one is kept beside it. `notices` gets what happened.
+ * @throws what `use` threw, if the database belongs to another program, the disk has a fault, or `use` demands it (GatewayError).
  */
 export async function openOrRepair<T>(
   folder: string,
@@ -87,7 +86,7 @@ async function tryUse<T>(
   }
 }
 
-/** It could not be used, so it may not close in order either; what counts is that it is opened anew. */
+/** It could not be used, so closing it may fail too. It is opened again in any case. */
 export async function closeQuietly(database: Database | undefined): Promise<void> {
   try {
     await database?.close();
@@ -119,7 +118,7 @@ export class FolderSync {
     this.#folder = folder;
   }
 
-  /** Costs one `stat` where no file came or went. */
+  /** Costs one `stat` if no file was created or removed. */
   async sync(): Promise<void> {
     const { mtimeNs } = statSync(this.#folder, { bigint: true });
     if (mtimeNs === this.#synced) return;

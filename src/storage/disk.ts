@@ -64,15 +64,15 @@ export class DiskStore implements Store {
   readonly #names: FolderSync;
   readonly #place: Place;
   #watch: NodeJS.Timeout | undefined;
-  /** What was told of its place last, so that it is told once. */
+  /** The last report about its folder, so that each is reported once. */
   #toldOfPlace: Whereabouts = "there";
   readonly #told: (notice: string) => void;
   readonly #boot: string;
   readonly #progress: (records: number) => void;
 
   /**
-   * `told` hears what is found while running, in plain sentences; `boot` names this run of the system; `progress` hears how many
-   * records were looked at while it is opened.
+   * `told` is called with what is found while the gateway runs, in plain sentences; `boot` identifies this run of the system; `progress` is
+   * called with the number of records that were read while it is opened.
    */
   constructor(
     options: StoreOptions,
@@ -134,7 +134,7 @@ export class DiskStore implements Store {
       if (stored !== undefined) await database.del(openKey, { sync: true });
     } else await database.put(openKey, encodeValue(this.#boot, 0), { sync: true });
     if (before === undefined || before === this.#boot) return [];
-    // Numbers of sealed records were used that nobody knows of any more: those devices shake hands again.
+    // Sequence numbers of records were used that are not stored: those devices make a new handshake.
     await database.clear({ ...rangeOf("secure") });
     return [
       "the system went down while the store was open with durability none: " +
@@ -294,14 +294,14 @@ export class DiskStore implements Store {
     } catch (error) {
       this.#commit = before;
       for (const [key, operation] of operations) this.#owed.set(key, operation);
-      // LevelDB takes no writes after a failed one, until it is opened again. Where its files are gone, all there is of
-      // them is what is open.
+      // LevelDB accepts no writes after a failed one until it is opened again. If its files were removed, only the open database still has
+      // the data.
       if (this.#place.look() === "there") await this.#shut();
       return new GatewayError("ERR_STORE_WRITE", { folder: this.#folder }, { cause: error, say: sayWrite(error) });
     }
   }
 
-  /** Nobody may write for hours: what is removed in that time is missed before the next kill. */
+  /** There may be no writes for hours: a file that is removed in that time is replaced before the next kill. */
   #lookAfter(): void {
     const found = this.#place.look();
     if (found === "there" || found === this.#toldOfPlace) return;
@@ -312,8 +312,8 @@ export class DiskStore implements Store {
   }
 
   /**
-   * What is answered must be found by the next run. Where the folder was removed under an open database, all of it is
-   * written again; where that cannot be, the commit fails, and so the operator hears of it.
+   * Everything that was acknowledged must be found by the next run. If the folder was removed while the database is open, all records are
+   * written again. If this is not possible, the commit fails, and the operator is told.
    */
   async #keepPlace(): Promise<void> {
     const found = this.#place.look();

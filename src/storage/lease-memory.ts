@@ -9,8 +9,8 @@ export class LeaseFile implements LeaseMemory {
   #highest: number;
 
   /**
-   * Where there is no file, or nothing in it that is a number, nothing was seen. `failed` hears when it cannot be written: it then
-   * counts until this process ends.
+   * Without a file, or if the file has no number, no epoch was seen. `failed` is called if the file cannot be written; then the value lasts
+   * until this process ends.
    */
   constructor(path: string, failed: (say: string) => void) {
     this.#path = path;

@@ -1,73 +1,80 @@
 /**
- * Who of a pair is active: whoever holds the lease. It lies at a server that all can ask; each taking over has an epoch of its
- * own, one higher than the last.
+ * The lease decides which gateway of a pair is active: the gateway that holds it. The lease is a record at a server that both
+ * gateways can reach. Each takeover has an epoch, which is one higher than the last.
  *
- * No clock is compared with another one. Whoever holds the lease counts from before it asked for the renewal that was granted last,
- * and gives up a tenth of the lease before its end; whoever waits counts from after it saw that renewal for the first time, and
- * claims it when the whole lease is over and nothing has changed. So both are never active, as long as their clocks run at nearly
- * the same pace (and while a machine sleeps, its clock stands: then what the server checks with each commit is what holds).
+ * The clocks of two machines are never compared. The holder counts the length of the lease from the moment before it asked for the
+ * last granted renewal, and gives up a tenth of the length before the end. The other gateway counts from the moment after it saw
+ * this renewal for the first time, and claims the lease when the whole length has passed without a change. So both are never active
+ * at the same time, if their clocks run at nearly the same rate. While a machine is suspended, its clock stands still. Then the
+ * epoch, which the server checks with each commit, protects the sessions.
  */
 
 export interface LeaseTimers {
   /** Monotonic milliseconds. */
   now(): number;
-  /** Calls once; the answer cancels. */
+  /** Calls once. @returns a function that cancels the call. */
   after(ms: number, call: () => void): () => void;
 }
 
 export interface LeaseState {
-  /** How the gateway is called that holds it; "": none ever did. */
+  /** Name of the gateway that holds the lease; "": no gateway ever held it. */
   readonly owner: string;
-  /** The run of that gateway: each start is another one. */
+  /** Identifies one start of that gateway. */
   readonly run: string;
-  /** Goes up by one with each taking over. */
+  /** Grows by one with each takeover. */
   readonly epoch: number;
   readonly renewals: number;
   readonly leaseMs: number;
-  /** Nobody holds it, or whoever did gave it back. */
+  /** No gateway holds the lease, or the last holder gave it back. */
   readonly isFree: boolean;
-  /** Of the gateway that holds it; "": it does not say. */
+  /** Version of the gateway that holds the lease; "": not known. */
   readonly version: string;
-  /** How it came to whoever holds it, or held it last; undefined: nobody ever did, or it does not say. */
+  /** How the lease passed to its present or last holder; undefined: it never had one, or this is not known. */
   readonly handover: Handover | undefined;
 }
 
 /**
- * `first`: nobody had it before. `drained`: the one before was told to hand it over. `ended`: it gave it back at its end.
- * `silent`: it did not renew it.
+ * `first`: the lease had no holder before. `drained`: an operator told the last holder to hand it over. `ended`: the last holder gave
+ * it back at its end. `silent`: the last holder did not renew it.
  */
 export const handoverCauses = ["first", "drained", "ended", "silent"] as const;
 export type HandoverCause = (typeof handoverCauses)[number];
 
 export interface Handover {
-  /** Who had it before; "": nobody. */
+  /** Name of the last holder; "": none. */
   readonly from: string;
   readonly cause: HandoverCause;
   readonly secondsAgo: number;
 }
 
-/** The trace of one that stands by. */
+/** The other gateway of the pair, as the server shows it. */
 export interface OtherOne {
   readonly name: string;
   readonly version: string;
-  /** Since it left its trace, or renewed the lease. */
+  /** Since it wrote its presence record, or renewed the lease. */
   readonly secondsAgo: number;
 }
 
-/** Where the lease lies. All of these may throw: the server is away, and what was asked may have been done or not. */
+/**
+ * The server that has the lease. Each function may throw if the server cannot be reached; then the server may or may not have carried
+ * out the request.
+ */
 export interface LeaseServer {
   look(): Promise<LeaseState>;
-  /** Takes it if it is still as it was seen; answers the new epoch, and how it came here. undefined: it is not. */
+  /**
+   * Takes the lease if it has not changed since `seen`.
+   * @returns the new epoch, and how the lease passed to this gateway; undefined: the lease has changed.
+   */
   claim(seen: LeaseState): Promise<{ readonly epoch: number; readonly handover: Handover | undefined } | undefined>;
-  /** Answers who stands by, if anybody does. `isOurs` false: it is another one's by now. */
+  /** Renews the lease. @returns `standby`: the gateway that stands by, if there is one; `isOurs` false: another gateway holds the lease. */
   renew(epoch: number): Promise<{ readonly isOurs: boolean; readonly standby: OtherOne | undefined }>;
-  /** Gives it back, if it is ours. */
+  /** Gives the lease back, if this gateway holds it. */
   release(epoch: number, cause: "drained" | "ended"): Promise<void>;
-  /** Leaves a trace for whoever is active, which goes by itself after a lease; or takes it away. */
+  /** Writes the presence record that the active gateway reads, or removes it. The record expires after the length of the lease. */
   stand(isThere: boolean): Promise<void>;
 }
 
-/** Highest epoch that this machine has seen: the server shall not come back with less. */
+/** The highest epoch that this machine has seen. A server with a lower one has lost data. */
 export interface LeaseMemory {
   highest(): number;
   keep(epoch: number): void;
@@ -77,13 +84,13 @@ export interface LeaseParts {
   readonly server: LeaseServer;
   readonly timers: LeaseTimers;
   readonly memory: LeaseMemory;
-  /** How this gateway is called, and its run. */
+  /** Name of this gateway, and the identifier of this start. */
   readonly name: string;
   readonly run: string;
   readonly leaseMs: number;
   /** Plain sentences, for the log. */
   readonly told: (level: "info" | "warn" | "error", say: string) => void;
-  /** Once, and at once when it is known: from now on nothing may leave. */
+  /** Called once, as soon as the loss is known. From then on this gateway must send nothing. */
   readonly lost: (why: string) => void;
 }
 
@@ -92,20 +99,23 @@ export type PairRole = "active" | "standby" | "ended";
 export interface PairFacts {
   readonly role: PairRole;
   readonly name: string;
-  /** Its own where it is active, else the one that it saw last. */
+  /** Of this gateway if it is active, otherwise the last one that it saw. */
   readonly epoch: number;
-  /** Who is active, as far as this one knows; "": nobody. */
+  /** Name of the active gateway, as far as it is known; "": none. */
   readonly owner: string;
   readonly leaseSeconds: number;
-  /** Since when it has this role. */
+  /** Time in this role. */
   readonly sinceSeconds: number;
-  /** Why the lease cannot be asked for or claimed just now; "": it can. */
+  /** Why the lease cannot be read or claimed at present; "": it can. */
   readonly trouble: string;
-  /** Until it gives up by its own clock, if no renewal is granted; where it stands by, until it claims what nobody renews. 0: nobody has it. */
+  /**
+   * If this gateway is active: until it gives up by its own clock, if no renewal is granted. If it stands by: until it claims the
+   * lease, if no renewal comes. 0: no gateway holds the lease.
+   */
   readonly leaseLeftSeconds: number;
-  /** The other one, as far as it is seen: who stands by, or the active one. */
+  /** The other gateway of the pair, if it was seen. */
   readonly other?: OtherOne;
-  /** How the lease came to whoever has it. */
+  /** How the lease passed to its holder. */
   readonly handover?: Handover;
 }
 
@@ -122,15 +132,15 @@ export class Lease {
   #epoch = 0;
   #owner = "";
   #trouble = "";
-  /** Until then it is ours, by our own clock. */
+  /** This gateway holds the lease until then, by its own clock. */
   #deadline = 0;
   #renewAt = 0;
   #isRenewing = false;
   #cancelBeat: () => void = () => {};
-  /** The holder's last renewal, and when we saw it for the first time. */
+  /** The last renewal of the holder, and when this gateway saw it for the first time. */
   #seen = { what: "", at: 0, leaseMs: 0, version: "" };
   #handover: { readonly is: Handover; readonly at: number } | undefined;
-  /** Who stands by while this one is active, and when that was heard. */
+  /** The gateway that stands by while this one is active, and when the server reported it. */
   #standby: { readonly is: OtherOne; readonly at: number } | undefined;
   #tracedAt = Number.NEGATIVE_INFINITY;
 
@@ -141,7 +151,7 @@ export class Lease {
     this.#since = parts.timers.now();
   }
 
-  /** Waits until it is ours; answers the epoch. undefined: it was given back, or lost, meanwhile. */
+  /** Waits until this gateway holds the lease. @returns the epoch; undefined: the lease was given back or lost meanwhile. */
   async acquire(): Promise<number | undefined> {
     while (this.#role === "standby") {
       const epoch = await this.#tried();
@@ -151,7 +161,7 @@ export class Lease {
     return undefined;
   }
 
-  /** Asked before anything leaves. When our own clock says no, it is lost before this answers. */
+  /** Whether this gateway may send; called before everything that is sent. If its clock has passed the deadline, the lease is lost before this returns. */
   owns(): boolean {
     if (this.#role !== "active") return false;
     if (this.#parts.timers.now() < this.#deadline) return true;
@@ -196,8 +206,8 @@ export class Lease {
   }
 
   /**
-   * Who would take over now, as the server says at this moment; undefined: nobody.
-   * @throws {Error} when it cannot be asked, or the lease is not ours any more.
+   * Asks the server which gateway would take over now; undefined: none.
+   * @throws {Error} if the server cannot be reached, or this gateway does not hold the lease any more.
    */
   async whoStandsBy(): Promise<OtherOne | undefined> {
     if (this.owns()) await this.#renew();
@@ -207,8 +217,8 @@ export class Lease {
   }
 
   /**
-   * Gives it back, and waits until another one has it. undefined: nobody took it within its length and two seconds, or the server
-   * does not answer.
+   * Gives the lease back, and waits until another gateway holds it.
+   * @returns undefined: no gateway took it within its length and two seconds, or the server does not answer.
    */
   async handOver(): Promise<{ readonly to: string; readonly epoch: number } | undefined> {
     const { server, timers, leaseMs } = this.#parts;
@@ -223,7 +233,7 @@ export class Lease {
     return undefined;
   }
 
-  /** Somebody else has it, or it is over. Nothing comes after that. */
+  /** Another gateway holds the lease, or it has expired. This state is final. */
   lose(why: string): void {
     if (this.#role !== "active") return;
     this.#become("ended");
@@ -231,13 +241,13 @@ export class Lease {
     this.#parts.lost(why);
   }
 
-  /** Gives it back: the other one need not wait for its end. Where it stands by, its trace goes. */
+  /** Gives the lease back, so that the other gateway need not wait until it expires. If this gateway stands by, removes its presence record. */
   async release(cause: "drained" | "ended" = "ended"): Promise<void> {
     const wasActive = this.#role === "active";
     if (this.#role === "ended") return;
     this.#become("ended");
     this.#cancelBeat();
-    if (!wasActive) return this.#parts.server.stand(false).catch(() => {}); // then it goes by itself
+    if (!wasActive) return this.#parts.server.stand(false).catch(() => {}); // then the record expires
     try {
       await this.#parts.server.release(this.#epoch, cause);
     } catch (error) {
@@ -254,7 +264,7 @@ export class Lease {
       if (this.#isOlder(state)) return undefined;
       this.#note(state, now);
       const isOver = now - this.#seen.at >= Math.max(leaseMs, state.leaseMs);
-      // What is our own was claimed, and the answer did not come.
+      // A lease of our own run: the server granted the claim, but its answer was lost.
       if (!state.isFree && state.run !== run && !isOver) return await this.#trace(now);
       const asked = timers.now();
       const claimed = await server.claim(state);
@@ -275,7 +285,7 @@ export class Lease {
     }
   }
 
-  /** The active one hears that somebody stands by. */
+  /** Tells the active gateway that this one stands by. */
   async #trace(now: number): Promise<undefined> {
     const { server, leaseMs } = this.#parts;
     if (now - this.#tracedAt < leaseMs / 3) return;
@@ -283,7 +293,7 @@ export class Lease {
     this.#tracedAt = now;
   }
 
-  /** The server has less than it had: whoever goes on with that, loses what was acknowledged. */
+  /** Whether the server has older data than before. A gateway that continued with them would lose acknowledged messages. */
   #isOlder({ epoch }: LeaseState): boolean {
     const { memory } = this.#parts;
     const highest = memory.highest();
@@ -345,7 +355,7 @@ export class Lease {
     this.#since = this.#parts.timers.now();
   }
 
-  /** Said once, until it is well again or another trouble. */
+  /** Logged once, until the lease works again or the reason changes. */
   #ails(trouble: string): void {
     if (trouble !== this.#trouble) this.#parts.told("error", trouble);
     this.#trouble = trouble;
@@ -357,7 +367,7 @@ export class Lease {
   }
 }
 
-/** With the time that has passed since it was heard. */
+/** Adds the time that has passed since the report. */
 function aged<Is extends { readonly secondsAgo: number }>(
   { is, at }: { readonly is: Is; readonly at: number },
   now: number,
@@ -365,7 +375,7 @@ function aged<Is extends { readonly secondsAgo: number }>(
   return { ...is, secondsAgo: tenths(is.secondsAgo + (now - at) / 1_000) };
 }
 
-/** As people and programs are shown it. */
+/** Rounded for display. */
 function tenths(seconds: number): number {
   return Math.round(seconds * 10) / 10;
 }

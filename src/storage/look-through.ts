@@ -25,7 +25,7 @@ const others: ReadonlySet<string> = new Set([formatKey, openKey, epochKey]);
 
 const toldEvery = 1_000;
 
-/** `progress` hears how many were looked at, now and then. */
+/** `progress` is called from time to time with the number of records that were read. */
 export async function lookThrough(entries: Entries, progress: (records: number) => void = () => {}): Promise<Findings> {
   let looked = 0;
   const wrong: { key: string; why: string }[] = [];
@@ -66,7 +66,7 @@ export async function lookThrough(entries: Entries, progress: (records: number) 
 
 const namedMax = 20;
 
-/** What may be there without a session: on its way to the broker, or learnt of what the broker does not take. */
+/** Records that may exist without a session: for the broker, or about packets that the broker does not accept. */
 const outlives: ReadonlySet<string> = new Set(["uplink", "backlog", "suspect", "kind"]);
 
 /** What an operator should know of it, in plain sentences. */

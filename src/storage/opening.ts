@@ -55,7 +55,7 @@ export async function checkRecords(
     repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, commit) });
   }
   if (missing > 0) {
-    // The gap is told once: the marks begin anew.
+    // The gap is reported once: the marks begin again.
     for (const mark of marks) repairs.push({ type: "del", key: markKey(mark) });
     commit = Math.min(commit + 1, commitMax);
     repairs.push({ type: "put", key: markKey(commit), value: encodeValue(null, commit) });

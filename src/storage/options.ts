@@ -64,7 +64,7 @@ const pairOptions = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      "Two gateways with the same store.redis and the same configuration: one is active, the other stands by, answers nobody, and takes over when the first one ends or is silent. Needs kind redis.",
+      "Two gateways with the same store.redis and the same configuration: one is active, the other stands by, answers no device, and takes over when the first one ends or is silent. Needs kind redis.",
     ),
   name: z
     .string()

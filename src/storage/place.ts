@@ -28,7 +28,7 @@ interface Found {
 export class Place {
   readonly #folder: string;
   #found: Found | undefined;
-  /** When the folder changed last, as far as it was looked at since. */
+  /** Time of the last known change of the folder. */
   #seen: bigint | undefined;
 
   constructor(folder: string) {
@@ -44,8 +44,8 @@ export class Place {
   }
 
   /**
-   * Costs one `stat` where no file came or went. "there" also where that cannot be known (before `note`, or while the file
-   * system answers nothing): who writes hears of that.
+   * Costs one `stat` if no file was created or removed. Also "there" if it cannot be known (before `note`, or while the file system does
+   * not answer): a write will report the error.
    */
   look(): Whereabouts {
     try {

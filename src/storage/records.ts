@@ -1,8 +1,8 @@
 /**
- * What a record of each kind looks like: a checksum says that octets are as they were written, not that they make sense.
- * What does not is no record, whoever wrote it (a backup can be made by anybody), and costs nothing but itself.
+ * The schema of each kind of stored record. A checksum shows only that octets are as they were written. It does not show that they
+ * are a valid record, because anybody can write a backup file. An invalid record is left out; all others are read.
  *
- * Read are all versions up to ours. Fields that are not known are passed over; what is optional here is not in the oldest
+ * All versions up to the present one are read. Unknown fields are ignored. Fields that are optional here are missing in the oldest
  * records.
  */
 import { z } from "zod";
@@ -39,12 +39,12 @@ export interface RecordOf {
   readonly secure: SecureRecord;
 }
 
-/** The version that is written. */
+/** The version of records that are written. */
 export const version = 2;
 
 export type Parsed<Of extends Kind> =
   | { readonly record: RecordOf[Of] }
-  /** Of a version above ours. */
+  /** The record has a later version than this program knows. */
   | { readonly later: number }
   | { readonly wrong: string };
 
@@ -109,7 +109,7 @@ const publication: z.ZodType<Publication> = z.object({
   meta: meta.exactOptional(),
 });
 
-/** What a broker sent is not ours to judge; below the gateway's prefix a name may be empty. */
+/** A publication from a broker. Its topic name is not checked; without the gateway's prefix it may be empty. */
 const downlink: z.ZodType<Publication> = z.object({
   topicName: text,
   payload: octets,
@@ -118,14 +118,14 @@ const downlink: z.ZodType<Publication> = z.object({
   meta: meta.exactOptional(),
 });
 
-/** Undefined is not in what is stored. */
+/** A field that may be undefined in the program. Stored records have no undefined fields. */
 const orNothing = <Of extends z.ZodType>(of: Of) => of.optional().default(undefined as never);
 
 const count = z.int().min(0);
 
 const topic = { name, known: z.boolean(), told: z.boolean().exactOptional() };
 
-/** `transport/address`, and behind a forwarder `#` with the node's id. */
+/** `transport/address`; for a node behind a forwarder followed by `#` and the node id. */
 const peer = z.custom<PeerId>(
   (value) => typeof value === "string" && value.length <= 1_000 && !lone.test(value) && address.test(value),
   "no address",

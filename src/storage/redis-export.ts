@@ -1,7 +1,7 @@
 /**
- * All that is at Redis as records of a backup. A server has no picture of one moment to read from while others write. So it is
- * read slice by slice while the gateway goes on, and what the gateway itself wrote meanwhile comes last, over what was read: nobody
- * else writes there. The whole is as it was when the reading was over; a record that went away meanwhile is an empty one.
+ * All records at Redis, for a backup. A server has no snapshot that can be read while others write. So the records are read in slices while
+ * the gateway continues. What the gateway itself wrote meanwhile is added at the end and replaces what was read; no other process writes
+ * there. The result is the state at the end of the reading. A record that was deleted meanwhile has an empty value.
  */
 import type { Change } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
@@ -19,7 +19,7 @@ const recordsAtOnce = 200;
 const namesAtOnce = 1_000;
 /** Records that change while it is read; beyond, there is no end in sight. */
 const changedMax = 500_000;
-/** All records are of one commit: whoever takes them over misses none before it. */
+/** All records belong to one commit, so a reader misses none before it. */
 const commit = 1;
 
 /** What is written while a backup is read, the latest for each key. */
@@ -32,7 +32,7 @@ export class Meanwhile {
     else this.#changed.set(key, change);
   }
 
-  /** @throws {GatewayError} ERR_BACKUP when it was too much to be kept. */
+  /** @throws {GatewayError} ERR_BACKUP if there were too many changes to keep. */
   *entries(): Generator<Entry> {
     if (this.#isTooMuch) {
       const say = `more than ${changedMax} records changed while the store was read: take the backup in a quieter hour`;

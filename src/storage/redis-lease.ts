@@ -20,7 +20,7 @@ export class RedisLease implements LeaseServer {
   readonly #password: () => string | undefined;
   readonly #holder: LeaseHolder;
   readonly #meta: string;
-  /** Of its own: a renewal does not wait behind a large read. */
+  /** A connection of its own, so that a renewal does not wait behind a large read. */
   #connection: RedisConnection | undefined;
   #opening: Promise<RedisConnection> | undefined;
   #isClosed = false;

@@ -42,8 +42,8 @@ end
 `;
 
 /**
- * ARGV: name of this run, of the server, and of a pair the epoch of its lease ('' = no pair). Where a pair has the store, nobody else
- * opens it while its lease runs, by the clock of the server; among the pair it is whoever has claimed the lease.
+ * ARGV: name of this run, of the server, and the epoch of the pair's lease ('' = no pair). If a pair has the store, no other gateway opens
+ * it while the lease runs, by the clock of the server. Of the pair, the gateway that has claimed the lease opens it.
  */
 export const openScript = script(`${begin}
 local m = call('HMGET', meta, 'format', 'server', 'commit', 'epoch', 'queued', 'letter', 'life', 'until', 'owner')
@@ -95,8 +95,8 @@ return found
 `);
 
 /**
- * ARGV: name of this run, of the gateway, length of the lease in ms, how it was seen: run ('' = it was free) and renewals; version.
- * Where it is free, or as it was seen, it is this run's, and each commit of another run is refused from now on.
+ * ARGV: name of this run, of the gateway, length of the lease in ms, how the lease was seen: run ('' = it was free) and renewals; version.
+ * If the lease is free, or has not changed, this run gets it, and each commit of another run is refused from now on.
  */
 export const claimScript = script(`${begin}
 local m = call('HMGET', meta, 'format', 'life', 'renewals', 'until', 'epoch', 'gave', 'owner')
@@ -114,7 +114,10 @@ if call('HGET', base .. 'standby', 'run') == ARGV[1] then call('DEL', base .. 's
 return {'claimed', epoch, last}
 `);
 
-/** ARGV: name of this run, epoch, length of the lease in ms. Behind the first word: who stands by, its version, and for how many ms it was not heard of. */
+/**
+ * ARGV: name of this run, epoch, length of the lease in ms. After the first word: name and version of the gateway that stands by, and the
+ * time since it was heard in ms.
+ */
 export const renewScript = script(`${begin}
 local m = call('HMGET', meta, 'life', 'epoch')
 if m[1] ~= ARGV[1] or m[2] ~= ARGV[2] then return {'other'} end
@@ -125,7 +128,7 @@ if not s[1] then return {'renewed'} end
 return {'renewed', s[1], s[2], string.format('%.0f', now() - tonumber(s[3]))}
 `);
 
-/** ARGV: name of this run, of the gateway, version, and for how many ms this holds (0 = it does not stand by any more). */
+/** ARGV: name of this run, of the gateway, version, and for how many ms this is valid (0 = it does not stand by any more). */
 export const standScript = script(`${begin}
 local key = base .. 'standby'
 if ARGV[4] ~= '0' then

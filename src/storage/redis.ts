@@ -1,10 +1,10 @@
 /**
- * Sessions at a Redis or Valkey server. Commits that come while one is under way are written together, by one script: all or
- * nothing. What lies there, and under which keys, is said in `redis-scripts.ts`.
+ * Sessions at a Redis or Valkey server. Commits that come while one is being written are written together, by one script: all or nothing.
+ * `redis-scripts.ts` describes the records and their keys.
  *
- * Redis may be away, or come back with less than it had. So each commit has a number, and says which one was acknowledged last:
- * where the server has less than that, nothing is written, and the operator hears of it. A commit whose answer was lost is written
- * again under the next number, and one that the server finds late, in a connection that was given up, is passed over.
+ * Redis may be away, or come back with older data. So each commit has a number, and names the last one that was acknowledged. If the server
+ * has a lower one, nothing is written, and the operator is told. A commit whose answer was lost is written again with the next number. If
+ * the server finds a late copy of a commit, from a connection that was given up, it ignores this copy.
  */
 import { randomBytes } from "node:crypto";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
@@ -42,7 +42,7 @@ import type {
 
 /** A server that is silent for so long is taken for one that is away. */
 const answerMsUsual = 5_000;
-/** Damaged records that are told of, each once. */
+/** Damaged records that are reported, each once. */
 const toldMax = 1_000;
 
 /** Of a pair: what the lease says. */
@@ -85,9 +85,9 @@ export class RedisStore implements Store {
   readonly #noting = new Set<Meanwhile>();
 
   /**
-   * `password` is asked for at each opening; `told` hears what is found while running, in plain sentences. `member`: it belongs to a
-   * pair, or is a shard's, and is opened when the lease is claimed; each commit bears the epoch of that. `source`: connections that it shares
-   * with others; absent: it has one of its own.
+   * `password` is called at each opening; `told` is called with what is found while the gateway runs, in plain sentences. `member`: the
+   * gateway belongs to a pair, or is a shard's, and the store is opened when the lease is claimed; each commit carries the epoch of the lease.
+   * `source`: connections that it shares with others; absent: it has one of its own.
    */
   constructor(
     options: RedisOptions,
@@ -380,7 +380,7 @@ export class RedisStore implements Store {
     return new GatewayError("ERR_STORE_EPOCH", { place: this.#place }, { say });
   }
 
-  /** What the script found, behind the word that says that it went well. */
+  /** The results of the script, after the word for success. */
   async #read(script: Script, words: readonly string[]): Promise<readonly Answer[]> {
     try {
       if (!this.#connection) throw new Error("it is closed");

@@ -1,4 +1,4 @@
-/** Puts records together that belong to one session, in whatever order they come. */
+/** Collects the records of each session, in any order. */
 import type {
   BacklogRecord,
   BacklogSummary,
@@ -215,8 +215,8 @@ export function behind(names: Iterable<string>, after: string | undefined, limit
 }
 
 /**
- * Takes the place of a session whose record is gone: what was accepted for the broker goes there, and what waits for the
- * client (`isAwaited`) is there when it returns, if it asks for its old session.
+ * Replaces a session whose record is missing: publications for the broker are sent, and messages for the client (`isAwaited`) are delivered
+ * when it returns and asks for its old session.
  */
 export function standIn(clientId: string, isAwaited: boolean): SessionRecord {
   return {

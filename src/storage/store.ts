@@ -3,7 +3,7 @@
 import type { BacklogRecord, Change, LetterRecord, StoredState } from "../core/record.ts";
 import type { GatewayError } from "../errors.ts";
 
-/** What the operator should know of the store as it was found. */
+/** What the operator should know about the state in which the store was found. */
 export interface StoreReport {
   /** In plain sentences: damage, repairs, what is lost. */
   readonly notices: readonly string[];
@@ -41,8 +41,8 @@ export type Fetched = (
 
 export interface CommitOptions {
   /**
-   * Of whoever writes: a counter that goes up when another process takes the work over. The store keeps the highest that
-   * it was given, with the changes, and refuses a commit with a lower one (ERR_STORE_EPOCH). Without: always accepted.
+   * A counter that grows when another process takes over. The store keeps the highest value, together with the changes, and refuses a
+   * commit with a lower one (ERR_STORE_EPOCH). Without a value every commit is accepted.
    */
   readonly epoch?: number;
 }
@@ -76,7 +76,7 @@ export interface Store {
   letters(after: number, limit: number): Promise<readonly StoredLetter[]>;
   /** Of devices' encryption, by name. None where the store may have lost what was committed last: a number must not be used twice. */
   secure(after: string | undefined, limit: number): Promise<readonly StoredSecure[]>;
-  /** Everything that is for a backup, as it is at one moment, key by key; undefined where there is nothing to keep (memory). */
+  /** All records for a backup, at one moment, ordered by key; undefined if nothing is stored (memory). */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> | undefined;
   /**
    * Up to `limit` records of a client's backlog from number `from` on, in order; with all that was committed before

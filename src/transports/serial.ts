@@ -21,14 +21,14 @@ const encapsulationBytesMax = 255;
 /** An open line. */
 export interface OpenLine {
   write(bytes: Uint8Array): void;
-  /** Octets written and not yet on their way. */
+  /** Octets that were written and not yet sent. */
   readonly waitingBytes: number;
   close(): Promise<void>;
 }
 
 export interface LineEvents {
   data(chunk: Uint8Array): void;
-  /** The line is gone, once; nothing follows. */
+  /** The line has ended. Called once; nothing follows. */
   gone(why: string): void;
 }
 
@@ -47,7 +47,7 @@ interface Line {
   stopWatching: (() => void) | undefined;
   lastHeard: number | undefined;
   failures: number;
-  /** What the operator was told of it last; "" = that it works. */
+  /** The last condition that was reported to the operator; "" = the line works. */
   said: string | undefined;
 }
 
@@ -117,7 +117,7 @@ export class SerialTransport implements Transport {
     else this.#stats.sendErrors++;
   }
 
-  /** To whoever is on a line: what a radius means there is the business of the module behind it. */
+  /** Sent to everything on the line. The module behind it interprets the radius. */
   broadcast(bytes: Uint8Array, _radius: number): void {
     for (const { port } of this.#lines.values()) if (port) this.#write(port, bytes);
   }

@@ -16,13 +16,13 @@ export interface TransportEvents {
    * A transport that hands over one at a time never says it.
    */
   batch?(work: () => void): void;
-  /** The link to this peer is gone (Bluetooth). Optional knowledge: a transport without links never says it. */
+  /** The link to this peer has ended (Bluetooth). A transport without links never calls it. */
   peerGone(peer: PeerId, reason: string): void;
-  /** The transport cannot go on as it is; it may recover by itself and says so in the error's details. */
+  /** The transport cannot continue. It may recover by itself; the details of the error say so. */
   failed(error: GatewayError): void;
   /** Something that the operator may want to read in the log. */
   notice(level: "debug" | "info", say: string): void;
-  /** A device could not show who it is. Kept for the operator, bounded; a transport that asks nobody never says it. */
+  /** A device could not prove its identity. Recorded for the operator, with a limit. A transport without authentication never calls it. */
   turnedAway?(refusal: TurnedAway): void;
 }
 
@@ -48,7 +48,7 @@ export interface TransportStats {
 
 /** The state of a network whose devices have links, read on scrape. */
 export interface LinkReport {
-  /** Whether the adapter works; `condition` says so in words, or what is missing. */
+  /** Whether the adapter works; `condition` says this in words, or what is missing. */
   readonly up: boolean;
   readonly condition: string;
   readonly counters: Readonly<Record<string, number>>;
@@ -76,7 +76,7 @@ export interface BondReport {
   readonly name: string;
   /** When, for people. */
   readonly since: string;
-  /** With a passkey: nobody stood between. */
+  /** Made with a passkey, so no attacker was between the two sides. */
   readonly authenticated: boolean;
   readonly secureConnections: boolean;
 }
@@ -113,7 +113,7 @@ export interface Transport {
   hostOf(peer: PeerId): string;
   /** Who this peer is, as far as this network can tell; by its address where it cannot tell more. */
   identityOf(peer: PeerId): PeerIdentity;
-  /** Signal strength with which this peer was heard last, in dBm. Absent where the network has none, or does not tell it. */
+  /** Signal strength of the last message of this peer, in dBm. Absent if the network does not report it. */
   rssiOf?(peer: PeerId): number | undefined;
   /** Opens the network. @throws {GatewayError} ERR_TRANSPORT_OPEN when it cannot. */
   start(events: TransportEvents): Promise<void>;
@@ -121,31 +121,31 @@ export interface Transport {
   send(to: PeerId, bytes: Uint8Array): void;
   /** Sends to every node within `radius` hops; 0 means all. Does nothing where the network has no broadcast. [§5.3.9] */
   broadcast(bytes: Uint8Array, radius: number): void;
-  /** The client at this peer sleeps, or said goodbye: a link to it may end. Absent where there are no links. */
+  /** The client at this peer sleeps or has disconnected: the link to it may end. Absent if there are no links. */
   releaseLink?(peer: PeerId): void;
   /** Absent where there are no links. */
   links?(): LinkReport;
   /**
-   * What the device at this address sends next is new, whatever its counter against replays. false: no counter of it was
-   * known. Absent where there are no such counters.
+   * The next message of the device at this address is new, although its counter may be low. false: no counter of this device was known.
+   * Absent if there are no such counters.
    */
   forgetCounter?(address: string): boolean;
-  /** Before `start`: where its bonds are to be kept; never called where nothing is kept. Absent where nobody is paired. */
+  /** Called before `start`: where bonds are stored; not called if nothing is stored. Absent if devices are not paired. */
   keepBondsIn?(folder: string): void;
   bonds?(): readonly BondReport[];
   /** The device of this identity is unknown from now on. false: it was. */
   removeBond?(identity: string): boolean;
   /** Before `start`: the keys that the gateway itself made for devices, by identity. Absent where there are no keys. */
   takeKeys?(made: () => ReadonlyMap<string, Uint8Array>): void;
-  /** Those are others now: whose key is gone, or is another, is put out. */
+  /** The keys have changed: devices whose key was removed or replaced are disconnected. */
   keysChanged?(): void;
-  /** Is this client id that of a device with a key here, so that nobody else may have it? */
+  /** Whether this client id belongs to a device with a key, so that no other device may use it. */
   reserves?(clientId: string): boolean;
   /** Before `start`: where it keeps what survives. Absent where nothing does. */
   keepBy?(keeper: SecureKeeper): void;
   /** Before `start`: nothing leaves from when this says no. Asked for each send. Absent where the network is one machine's own. */
   sendsWhile?(mayLeave: () => boolean): void;
-  /** Reads again what files say. @throws {GatewayError} when it cannot; all then stays as it was. */
+  /** Reads the files again. @throws {GatewayError} if it cannot; then nothing changes. */
   reload?(): void;
   /** Absent where nothing is encrypted here. */
   secureReport?(): SecureReport;

@@ -14,7 +14,7 @@ import { RecentMap } from "./recent-map.ts";
 import type { Timers } from "./timers.ts";
 
 export const lookEveryMs = 5_000;
-/** More addresses than this have no socket of their own. */
+/** If there are more addresses, the further ones have no socket of their own. */
 export const socketsMax = 128;
 /** Peers, in each of two generations; one that was forgotten is answered from where the kernel chooses. */
 const peersMax = 65_536;
@@ -70,7 +70,7 @@ export class AddressSockets {
     for (const [host, socket] of this.#byHost) this.#end(host, socket);
   }
 
-  /** Opens what is new, closes what is gone. One look at a time. */
+  /** Opens sockets for new addresses, and closes those of removed ones. Never runs twice at the same time. */
   async #look(): Promise<void> {
     if (this.#looking || this.#closed) return;
     this.#looking = true;
@@ -109,7 +109,7 @@ export class AddressSockets {
       if (this.#closed) void closeQuietly(socket);
       else this.#byHost.set(host, socket);
     } catch {
-      // An IPv6 address that the kernel still checks, or one that went meanwhile: the next look tries again.
+      // An IPv6 address that the kernel still checks, or one that was removed meanwhile: tried again at the next look.
     }
   }
 

@@ -1,8 +1,8 @@
 /**
- * A UDP socket of our own, where native/udp-batch.c could be compiled: many datagrams per system call, and one call into
- * JavaScript for all that a wake-up brings. Node makes a `recvmsg`, a buffer and a callback for each datagram and a
- * `sendmsg` for each answer, and reads once more to find that there is nothing: most of what a datagram costs.
- * Without the compiled part everything goes through node:dgram, and nothing else changes.
+ * The project's own UDP socket, if native/udp-batch.c was compiled: many datagrams per system call, and one call into JavaScript for
+ * everything that a wake-up brings. Node makes a `recvmsg`, a buffer and a callback for each datagram and a `sendmsg` for each answer, and
+ * reads once more to find that nothing is left. This is most of the cost of a datagram. Without the compiled part node:dgram is used, and
+ * nothing else changes.
  */
 import { isIPv6 } from "node:net";
 import { getSystemErrorName } from "node:util";
@@ -108,7 +108,7 @@ export class UdpBatch {
     return new UdpBatch(native, fd, addresses, events, gatherMilliseconds);
   }
 
-  /** A second descriptor of the same socket, to set it up with Node's own calls. Whoever takes it closes it. */
+  /** A second descriptor of the same socket, so that it can be configured with Node's own calls. The caller closes it. */
   duplicate(): number {
     return this.#native.duplicate(this.#fd);
   }
@@ -129,7 +129,7 @@ export class UdpBatch {
     return isTaken;
   }
 
-  /** Of DTLS ClientHellos the kernel lets in these shares, 0 to 1, of those without a cookie and with one. False: it cannot. */
+  /** The kernel passes these shares (0 to 1) of DTLS ClientHellos without a cookie and with one. False: this is not possible. */
   thinHellos(first: number, second: number): boolean {
     const of65536 = (share: number) => Math.round(65_536 * Math.min(1, Math.max(0, share)));
     return !this.#closed && this.#native.thin(this.#fd, of65536(first), of65536(second)) === 0;

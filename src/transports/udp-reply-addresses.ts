@@ -1,10 +1,10 @@
 /**
- * On a socket that is bound to all addresses of this host: from which of them each peer is answered. The one that it wrote
- * to last, also when something is sent to it unasked: a device whose socket is connected to an address hears nothing from
- * another, and neither does one behind a firewall.
+ * On a socket that is bound to all addresses of this host: the address from which each peer is answered. It is the address to which the
+ * peer sent its last datagram, also for messages that are no answer. A device whose socket is connected to one address receives nothing
+ * from another one, and neither does a device behind a firewall.
  *
- * Words are those of native/udp-batch.c. What was sent to a group, or to all, changes nothing. A peer that was forgotten,
- * or has not been heard in this run of the gateway, is answered from where the kernel chooses.
+ * The names are those of native/udp-batch.c. Datagrams to a multicast group or a broadcast address change nothing. For a peer that was
+ * forgotten, or that has not sent anything since the gateway started, the kernel chooses the address.
  */
 import type { PeerId } from "../core/types.ts";
 import { RecentMap } from "./recent-map.ts";

@@ -63,10 +63,10 @@ export class UdpTransport implements Transport {
   #reopening: NodeJS.Timeout | undefined;
   #bound: Address | undefined;
   readonly #stats = { datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 };
-  /** Addresses of peers heard or spoken to recently, so that a datagram costs no text to take apart. */
+  /** Addresses of peers with recent datagrams, so that no text is parsed for each datagram. */
   readonly #addresses = new RecentMap<PeerId, Address>(rememberedMax);
   #drops: { at: number; value: number | undefined } = { at: 0, value: undefined };
-  /** One callback for all sends: errors such as EMSGSIZE are told to nobody otherwise. */
+  /** One callback for all sends. Without it, errors such as EMSGSIZE are not reported. */
   readonly #onSent = (error: Error | null): void => {
     if (error) this.#stats.sendErrors++;
   };
@@ -133,7 +133,7 @@ export class UdpTransport implements Transport {
     }
   }
 
-  /** Of DTLS ClientHellos the kernel lets in these shares, 0 to 1, of those without a cookie and with one. False: it cannot. */
+  /** The kernel passes these shares (0 to 1) of DTLS ClientHellos without a cookie and with one. False: this is not possible. */
   thinHellos(first: number, second: number): boolean {
     return this.#batch?.thinHellos(first, second) ?? false;
   }

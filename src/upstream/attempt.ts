@@ -91,12 +91,12 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
   #received: Set<number> | undefined;
   /** When each publication at QoS 1 and 2 was written that the broker has answered nothing, in ticks. */
   #sentAt: IdMap<number> | undefined;
-  /** When what is written next leaves, and when what is being read came; undefined: nobody has asked the clock yet. */
+  /** Time of the next write, and of the data that are being read; undefined: the clock was not read yet. */
   #writingAt: number | undefined;
   #readingAt: number | undefined;
   /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
   #pings: ("core" | "keepAlive" | "life")[] | undefined;
-  /** When the first of what was written left since the broker was heard; undefined: nothing was written since. */
+  /** Time of the first write since the broker was heard last; undefined: nothing was written since. */
   #unheardSince: number | undefined;
   /** Until the broker is asked for a sign of life, then until it is taken to be away. */
   #watch: NodeJS.Timeout | undefined;
@@ -137,7 +137,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     });
   }
 
-  /** The connection is over, or being ended: nobody looks any more. */
+  /** The connection has ended, or is being ended. Nothing is reported any more. */
   endWatch(): void {
     this.#idlePings?.end();
     this.#idlePings = undefined;
@@ -167,7 +167,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     const stream = this.connection?.stream;
     if (!this.#isUp || !stream || stream.destroyed) return;
     const { writableLength } = stream;
-    // It was heard; what was written since has its own time.
+    // The broker was heard. What was written since has its own time.
     if (this.#unheardSince === undefined || this.#unheardSince > this.#askedAt) return this.lookForLife();
     // The question has not left yet, and the broker reads what stands before it.
     if (writableLength > 0 && writableLength < this.#waitingOctets) {
@@ -297,7 +297,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     if (!this.#isUp) return;
     this.#noteLife();
     const from = this.#sentAt?.take(packetId);
-    // Its packet id is nobody else's until it is answered.
+    // Its packet id must not be used again until it is answered.
     if (from !== undefined) {
       this.#readingAt ??= ticksNow();
       this.#owner.counters.acknowledgement.add((this.#readingAt - from) / (1_000 * ticksPerMs));
@@ -378,8 +378,8 @@ function endWithoutLife(attempt: Attempt): void {
 }
 
 /**
- * In whole hundredths of a millisecond: one is kept for each publication under way, and for 248 days such a number needs no memory
- * of its own.
+ * In whole hundredths of a millisecond. Each open publication keeps one. In the first six hours of the process such a number is a small
+ * integer in V8, which needs no memory of its own.
  */
 function ticksNow(): number {
   return Math.round(performance.now() * ticksPerMs);

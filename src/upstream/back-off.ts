@@ -1,6 +1,6 @@
 import type { KnownPause } from "../core/types.ts";
 
-/** Longer than that nobody waits for a connection while suspects are looked for. */
+/** The longest pause before a connection while suspects are searched. */
 const boundedMs = 15_000;
 
 /**
@@ -42,7 +42,7 @@ export class BackOff {
     return this.shortest();
   }
 
-  /** The first pause, whatever has failed. */
+  /** The first pause, after any kind of failure. */
   shortest(): number {
     return this.#grown(0);
   }

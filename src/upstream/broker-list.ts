@@ -1,11 +1,11 @@
 /**
- * The brokers of the list, and which of them is used now: one choice for all connections of an upstream, since clients
- * that speak with each other must be at one place.
+ * The brokers of the list, and the one that is used now. All connections of an upstream use the same one, because clients that exchange
+ * messages must be at one broker.
  *
- * Away: a connection that cannot be made moves the choice to the next broker, unless others stand where it failed; then
- * it has to fail three times in a row there. Back: every `returnSeconds` (jittered) the better ones are probed. The first
- * that is there is tried with one connection, the gateway's own if it has one; when its CONNECT was accepted the others
- * follow, not more than 200 a second. Where it was not, the next look is twice as far away, up to 16 times.
+ * Away: if a connection cannot be made, the next broker is chosen, unless other connections to the same broker exist; then it must fail
+ * three times in a row. Back: every `returnSeconds` (with jitter) the preferred brokers are probed. The first one that answers is tried
+ * with one connection, the gateway's own if it has one. When its CONNECT was accepted the others follow, at most 200 a second. If it was
+ * not accepted, the time to the next probe doubles, up to 16 times.
  */
 import type { BrokerUrl } from "./broker-url.ts";
 import type { Notice } from "./link.ts";
@@ -59,7 +59,7 @@ export class BrokerList {
     return { index: this.#current, url };
   }
 
-  /** It could not be made, so many times in a row there, or the broker said that it is not available. */
+  /** The connection could not be made so many times in a row, or the broker reported that it is not available. */
   failed(index: number, timesInARow: number, reason: string): void {
     if (this.#closed || this.size === 1 || index !== this.#current) return;
     if (timesInARow < failuresMax && this.#standsAt(index)) return;

@@ -21,8 +21,8 @@ export function connectWords(
   const { connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = options;
   const isV5 = options.protocol === "5";
   const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
-  // MQTT 5 tells "start anew" from "end with the connection": a clean session is made new once, and outlives a cut.
-  // It ends when the core says so, with an expiry of 0 in DISCONNECT.
+  // MQTT 5 distinguishes "begin a new session" from "end the session with the connection": a clean session is begun once, and survives a
+  // cut. It ends when the core says so, with an expiry of 0 in DISCONNECT.
   const clean = request.clean && !(isV5 && isKnown);
   return {
     timeoutMs: connectTimeoutSeconds * 1_000,

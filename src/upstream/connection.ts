@@ -43,6 +43,6 @@ export interface ConnectionEvents extends SocketBelowEvents {
 export interface ConnectWords {
   readonly packet: IConnectPacket & { readonly protocolVersion: 4 | 5; readonly keepalive: number };
   readonly timeoutMs: number;
-  /** The connection writes PINGREQ every keep alive, and ends where no answer comes; false: somebody else sees to that. */
+  /** The connection writes PINGREQ every keep alive, and ends if no answer comes; false: the caller does this. */
   readonly isPinging: boolean;
 }

@@ -1,10 +1,10 @@
 /**
- * Does this broker send a message once to a connection several of whose filters match it, or once for each? Nothing in MQTT
- * 3.1.1 says so, and it is the broker's choice. [MQTT-3.1.1 3.3.5] So it is tried, over a connection of its own that nobody
- * shares: should the broker close it for what is tried, nobody is harmed.
+ * Finds out whether this broker sends a message once to a connection several of whose filters match, or once for each filter. In MQTT 3.1.1
+ * this is the broker's choice, and the broker does not announce it. [MQTT-3.1.1 3.3.5] The test uses a separate connection, so no client is
+ * affected if the broker closes it.
  *
- * Two messages are published. All copies of the first have left the broker before the second one is through, for each filter
- * gets them in their order; a little later they are here.
+ * Two messages are published. All copies of the first one have left the broker before the second one, because each filter gets them in
+ * their order. They arrive a little later.
  */
 import type { Copies } from "../core/types.ts";
 import type { Delivery, UpstreamEvents } from "./link.ts";
@@ -13,7 +13,7 @@ import type { MqttLink } from "./mqtt-link.ts";
 const patienceMs = 2_000;
 const afterSecondMs = 100;
 
-/** `open` makes the connection, which this ends. What is under `topic` is nobody else's. */
+/** `open` makes the connection, which this ends. No client uses topics below `topic`. */
 export function probeCopies(
   topic: string,
   open: (events: UpstreamEvents) => MqttLink,

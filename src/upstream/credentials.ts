@@ -1,11 +1,9 @@
 /**
- * Who we are at the broker, per device: user, password, certificate. What is read never leaves this module but towards
- * the broker.
+ * User, password and certificate of the gateway at the broker, for each device. What is read leaves this module only towards the broker.
  *
- * Files are read at the start, so that a mistake is found then, and again when one of them has changed: that is looked
- * for when a connection is to be made, so it needs no watcher, and whatever way a file was replaced is seen. What cannot
- * be used (a certificate is there already, its key not yet) leaves things as they were until the files change again.
- * Connections that stand keep what they were made with.
+ * The files are read at the start, so that a mistake is found then. Before a connection is made they are read again if one of them has
+ * changed. This needs no watcher, and detects every kind of replacement. If the new files cannot be used (a certificate is there, but its
+ * key is not yet), the old ones stay in use until the files change again. Open connections keep the credentials with which they were made.
  */
 import { X509Certificate } from "node:crypto";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
@@ -36,7 +34,9 @@ interface Group {
   readonly tls: TlsIdentity;
 }
 
-/** A certificate of ours, or none, and what brokers gave those who showed it: nobody else may have that. */
+/**
+ * The client certificate of the gateway, if it has one, and the TLS tickets that brokers gave to it. Other connections must not use these.
+ */
 interface TlsIdentity {
   readonly secureContext: SecureContext | undefined;
   /** By the broker's place; one for each url of the configuration at most. */
@@ -76,8 +76,8 @@ export class Credentials {
   }
 
   /**
-   * Reads everything again, as these options say.
-   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS; then all stays as it was.
+   * Reads everything again with these options.
+   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS; then nothing changes.
    */
   reload(options: UpstreamOptions): void {
     this.#loaded = load(options);
@@ -291,7 +291,7 @@ function commandOf(command: readonly string[], options: UpstreamOptions): Passwo
   });
 }
 
-/** Differs when the file was written, replaced, or is gone. */
+/** Changes when the file is written, replaced or removed. */
 function stampOf(file: string): string {
   const found = statSync(file, { throwIfNoEntry: false, bigint: true });
   return found ? `${found.ino} ${found.mtimeNs} ${found.size}` : "gone";

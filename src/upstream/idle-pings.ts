@@ -1,6 +1,6 @@
 /**
- * PINGREQ where nothing else was written, with pauses that grow: for a line that is paid by the octet. The broker was told the
- * longest pause as keep alive, so it does not wait for more. Whoever asks for it also sees to it that an answer comes.
+ * Sends PINGREQ only if nothing else was written, with growing pauses: for a line that is paid by the octet. The broker was told the
+ * longest pause as keep alive, so it accepts the pauses. The caller checks that an answer comes.
  */
 import { performance } from "node:perf_hooks";
 
@@ -27,7 +27,7 @@ export class IdlePings {
     this.#timer = setTimeout(lookIfIdle, this.#pauseMs, this);
   }
 
-  /** Something leaves, be it PINGREQ: the pause begins anew. */
+  /** Something is written, also a PINGREQ: the pause begins again. */
   noteWritten(): void {
     this.#writtenAt = this.#now();
   }

@@ -13,7 +13,7 @@ export interface LinkCounters {
   bytesOut: number;
   /** All octets, as TCP carries them; also of the gateway's own connections to these brokers, and of looks for a better one. */
   readonly wire: WireOctets;
-  /** TLS handshakes: whole ones, and such as went on with an earlier one. */
+  /** TLS handshakes: whole ones, and resumed ones. */
   readonly tls: { full: number; resumed: number };
   /** From a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
   readonly acknowledgement: Durations;

@@ -128,7 +128,7 @@ export class MqttLink implements AttemptOwner {
     return this.#up ? this.#attempt?.index : undefined;
   }
 
-  /** Says goodbye here, and comes again where the list of brokers says. */
+  /** Disconnects here, and connects again to the broker that the list names. */
   move(reason: string): void {
     const attempt = this.#attempt;
     const stream = attempt?.connection?.stream;
@@ -156,7 +156,7 @@ export class MqttLink implements AttemptOwner {
     this.#attempt = attempt;
     this.#credentials.of(this.request.identity, url, (identity, session) => {
       if (this.#attempt !== attempt || this.#closed) return;
-      // It would take the MQTT session from whoever has it now.
+      // It would take the MQTT session over from the connection that has it now.
       if (!this.#turnEnd.mayLeave()) return;
       if ("failed" in identity) {
         attempt.reason = identity.failed;
@@ -188,7 +188,7 @@ export class MqttLink implements AttemptOwner {
     if (!attempt.told && (!attempt.answered || attempt.accepted)) this.events.down(this.request.linkId, end);
   }
 
-  /** What could not be made tells something of the broker. True: the list of brokers is not gone through yet. */
+  /** A failed connection is reported to the list of brokers. True: the list has another broker to try. */
   #noteFailure(attempt: Attempt, end: LinkEnd): boolean {
     const { accepted, refusedWith, isRetriedAtOnce } = attempt;
     if (
@@ -299,7 +299,7 @@ export class MqttLink implements AttemptOwner {
     this.#watchBuffer();
   }
 
-  /** Ends the link; `closed` is called once the socket is gone, within two seconds. No event comes afterwards. */
+  /** Ends the link. `closed` is called when the socket is closed, within two seconds. No event follows. */
   close(how: "disconnect" | "abandon", endSession: boolean, closed: () => void): void {
     this.#closed = true;
     clearTimeout(this.#retry);

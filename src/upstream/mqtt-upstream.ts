@@ -94,7 +94,7 @@ export class MqttUpstream implements Upstream {
     const link = this.#newLink(request, this.#events);
     this.#links.set(request.linkId, link);
     const closing = this.#closing.get(request.mqttClientId);
-    // The broker must see the goodbye of the old connection before the new CONNECT, or it takes it for a takeover.
+    // The broker must receive the DISCONNECT of the old connection before the new CONNECT; otherwise it treats this as a takeover.
     if (closing) closing.waiting = link;
     else link.connect();
   }
@@ -166,8 +166,8 @@ export class MqttUpstream implements Upstream {
   }
 
   /**
-   * Reads credentials and certificates again, as these options say; all else stays as it is.
-   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS; then all stays as it was.
+   * Reads credentials and certificates again with these options; nothing else changes.
+   * @throws {GatewayError} ERR_UPSTREAM_OPTIONS; then nothing changes.
    */
   reload(options: UpstreamOptions): void {
     this.#credentials.reload(options);

@@ -303,7 +303,7 @@ export function holdsPassword(options: Pick<UpstreamOptions, "url" | "urls">): b
   return urlsOf(options).some((url) => parseBrokerUrl(url)?.password !== undefined);
 }
 
-/** The keep alive that the broker is told, in seconds. */
+/** The keep alive in CONNECT, in seconds. */
 export function keepAliveOf(options: Pick<UpstreamOptions, "keepAliveSeconds" | "keepAliveMaxSeconds">): number {
   return Math.max(options.keepAliveSeconds, options.keepAliveMaxSeconds ?? 0);
 }
@@ -314,8 +314,8 @@ export function urlsOf({ url, urls }: Pick<UpstreamOptions, "url" | "urls">): re
 }
 
 /**
- * Where the brokers of an upstream are, to see whether two upstreams may meet at one. A host is one broker, whatever its
- * listeners are for (1883, 8883, WebSocket); on this machine each port is.
+ * The addresses of an upstream's brokers, to find out whether two upstreams may use the same broker. A host is one broker, for all its
+ * listeners (1883, 8883, WebSocket); on this machine each port is one.
  */
 export function placesOf(options: Pick<UpstreamOptions, "url" | "urls">): readonly string[] {
   return urlsOf(options).flatMap((text) => {

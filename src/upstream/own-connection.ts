@@ -20,7 +20,7 @@ export interface OwnMessage {
 }
 
 export interface Outlet {
-  /** What does not arrive is lost: whoever speaks compares again at the next connection. */
+  /** A message that does not arrive is lost: the sender compares the state again at the next connection. */
   publish(
     topicName: string,
     text: string,
@@ -30,7 +30,7 @@ export interface Outlet {
 
 /** Who speaks over such a connection. */
 export interface Speaker {
-  /** What it hears; empty: nothing. */
+  /** The topic filters of messages for it; empty: none. */
   readonly filters: readonly string[];
   readonly qos: 0 | 1 | 2;
   /** How it is said when it works, and what does not happen while it does not. */

@@ -42,7 +42,7 @@ const acks = { 4: "puback", 5: "pubrec", 7: "pubcomp" } as const;
 export class PacketReader {
   readonly #isV5: boolean;
   readonly #events: PacketEvents;
-  /** The beginning of a packet that is not all there, and how much of it has to be. */
+  /** The beginning of an incomplete packet, and its whole length. */
   #parts: Buffer[] = [];
   #partBytes = 0;
   #needed = 0;
@@ -55,7 +55,7 @@ export class PacketReader {
     this.#events = events;
   }
 
-  /** No more packets, whatever comes: the connection is over. */
+  /** No further packets are read: the connection has ended. */
   end(): void {
     this.#ended = true;
     this.#parts = [];

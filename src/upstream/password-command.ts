@@ -40,7 +40,7 @@ export class PasswordCommand {
     if (this.#waiting.push(done) === 1) this.#run();
   }
 
-  /** The broker refused it: the next one who asks gets a new one. */
+  /** The broker refused the password: the next connection runs the command again. */
   forget(): void {
     if (this.#kept && this.#now() - this.#kept.askedAt >= pauseMs) this.#kept = undefined;
   }

@@ -1,4 +1,4 @@
-/** Is somebody there? TCP, and TLS where that is spoken; not a word of MQTT, so no session is touched. */
+/** Finds out whether a broker answers: TCP, and TLS if it is used. No MQTT packet is sent, so no session is affected. */
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocketOptions } from "node:tls";
 import { type BrokerUrl, usualPorts } from "./broker-url.ts";

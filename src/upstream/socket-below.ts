@@ -16,8 +16,8 @@ export interface SocketBelowEvents {
 type Offer = { readonly session?: Buffer };
 
 /**
- * MQTT.js's options, so that the connection begins with a ticket where there is one, and `onSocket` is told of a socket below WebSocket.
- * That of mqtt:// and mqtts:// is MQTT.js's stream itself.
+ * Options for MQTT.js, so that the connection offers a TLS ticket if there is one, and `onSocket` is called with the socket below
+ * WebSocket. With mqtt:// and mqtts:// this socket is MQTT.js's stream itself.
  */
 export function optionsBelow(
   url: BrokerUrl,

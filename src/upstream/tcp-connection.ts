@@ -102,7 +102,7 @@ export class TcpConnection implements Connection {
   }
 }
 
-/** Its listeners are the same functions for all: ten thousand idle connections would have sixty thousand of their own. */
+/** All connections use the same functions as listeners. Otherwise ten thousand idle connections would have sixty thousand functions. */
 class BrokerSocket extends Socket {
   readonly of: TcpConnection;
   readonly events: ConnectionEvents;

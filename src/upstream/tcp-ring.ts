@@ -1,14 +1,13 @@
 /**
- * What leaves over many TCP connections at the end of a turn leaves with one system call, where native/tcp-ring.c could be
- * compiled and the kernel has io_uring. A `write` for each connection, and Node's stream around it, is most of what a message
- * costs where every client has a connection of its own.
+ * What is sent over many TCP connections at the end of a turn is sent with one system call, if native/tcp-ring.c was compiled and the
+ * kernel has io_uring. In transparent mode a `write` for each connection, with Node's stream around it, is most of the cost of a message.
  *
- * Node's stream stays the owner of its socket. The ring is used only past a stream in which nothing waits; what the kernel does
- * not take at once is written to the stream, and what comes behind it too, until it has left. A connection has one place in
- * a call. The stream is also told what failed, so that an error comes from where it always did.
+ * Node's stream stays the owner of its socket. The ring is used only while nothing waits in the stream. What the kernel does not accept at
+ * once is written to the stream, and so is everything after it, until the stream is empty. A connection has one place in a call. Errors are
+ * passed to the stream, so they are reported as before.
  *
- * A descriptor is a number that the next connection may get once it is closed. Node closes it in `_destroy`, and there its
- * place here is given up first; the compiled part compares generations.
+ * A descriptor is a number that the next connection may get once it is closed. Node closes it in `_destroy`; its place here is released
+ * before this. The compiled part compares generations.
  */
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
@@ -19,7 +18,7 @@ import type { TurnEnd } from "./turn-end.ts";
 /** Sends in one system call. */
 const sendsMax = 256;
 const arenaBytes = 262_144;
-/** Larger ones are worth a system call of their own. */
+/** Larger ones get a system call of their own. */
 const pieceBytesMax = 16_384;
 
 /** Of each send, as native/tcp-ring.c has it. */
@@ -30,7 +29,7 @@ const lengthAt = 3;
 const takenAt = 4;
 /** A slot and a generation are one number there. */
 const slotsMax = 2 ** 20;
-/** In place of how many octets were taken: nobody knows. */
+/** In place of the number of accepted octets: not known. */
 const notKnown = -(2 ** 31);
 const badDescriptor = -9;
 
@@ -107,7 +106,7 @@ export class TcpRing {
     for (const place of places) place.isQueued = false;
     places.length = 0;
     this.#bytes = 0;
-    // Should a stream call back at once, and who is called back send: nothing goes past a rest that is not handed back yet.
+    // If a stream calls back at once and the callback sends, nothing may be sent before the rest that was not returned yet.
     for (const { place } of rests) place.isQueued = true;
     for (const { place, octets } of rests) {
       place.isQueued = false;
@@ -121,7 +120,7 @@ export class TcpRing {
     this.#native.close(this.#ring);
   }
 
-  /** What the kernel did not take of each; undefined: it is not known how much it took. */
+  /** For each, the part that the kernel did not accept; undefined: it is not known how much it accepted. */
   #rests(): { readonly place: RingPlace; readonly octets: Uint8Array | undefined }[] {
     const rests = [];
     for (const [i, place] of this.#queued.entries()) {
@@ -153,7 +152,7 @@ export class RingPlace {
   readonly slot: number;
   readonly generation: number;
   isQueued = false;
-  /** Octets that went past the stream, which does not count them. */
+  /** Octets that were sent without the stream, which does not count them. */
   passedBytes = 0;
 
   constructor(ring: TcpRing, socket: Socket, slot: number, generation: number) {

@@ -1,9 +1,9 @@
 /**
- * What a broker gave for a shorter handshake next time (a ticket, or the id of a session), for one identity. It is in memory alone, and
- * is never logged: whoever has it can speak for us. [RFC 8446 2.2; RFC 5077]
+ * What a broker gave for a resumed handshake (a ticket, or the id of a session), for one identity. It is only in memory, and is never
+ * logged: anybody who has it can act as the gateway. [RFC 8446 2.2; RFC 5077]
  *
- * A resumed connection shows no certificate, so nobody looks whether it was revoked or has ended. So there is a whole handshake once
- * a day, and at the end of the certificate.
+ * A resumed connection shows no certificate, so nothing checks whether it was revoked or has expired. Therefore there is a whole handshake
+ * once a day, and when the certificate expires.
  */
 import { performance } from "node:perf_hooks";
 

@@ -1,13 +1,13 @@
 /**
- * Calls back at the end of this turn of the event loop: after everything that one wake-up brought has been handled.
- * One immediate for all who ask, however many they are; none where somebody says when it is over.
+ * Calls back at the end of this turn of the event loop, after everything that one wake-up brought has been handled. All callers share one
+ * immediate; there is none within `around`, which marks the end of the turn itself.
  */
 export class TurnEnd {
   #waiting: (() => void)[] = [];
   #spare: (() => void)[] = [];
   #held = false;
   readonly #last: (() => void)[] = [];
-  /** Asked by whoever writes at another time than a turn's end, too. */
+  /** Also called by code that writes at another time than the end of a turn. */
   readonly mayLeave: () => boolean;
   readonly #run = (): void => {
     const now = this.#waiting;
@@ -23,7 +23,7 @@ export class TurnEnd {
     for (const call of this.#last) call();
   };
 
-  /** `mayLeave` is asked at each end: where it says no, nobody is called. */
+  /** `mayLeave` is called at each end; if it returns false, nothing is called. */
   constructor(mayLeave: () => boolean = () => true) {
     this.mayLeave = mayLeave;
   }
@@ -33,14 +33,14 @@ export class TurnEnd {
     this.#last.push(call);
   }
 
-  /** Who asks twice is called twice. */
+  /** A function that was registered twice is called twice. */
   add(call: () => void): void {
     if (this.#waiting.push(call) === 1 && !this.#held) setImmediate(this.#run);
   }
 
-  /** Calls `work`. It is all that this turn brings, as far as its caller knows: who asks meanwhile is called after it. */
+  /** Calls `work`, which is the whole work of this turn. Functions that are registered meanwhile are called after it. */
   around(work: () => void): void {
-    // Who asked before waits for an immediate, which then also serves who asks now.
+    // Functions that were registered before wait for an immediate, which then also calls those that are registered now.
     if (this.#held || this.#waiting.length > 0) return work();
     this.#held = true;
     try {

@@ -1,7 +1,7 @@
 /**
- * A will as the broker takes it. Where nothing is retained, or the QoS is too high, CONNECT would be refused or answered by
- * closing, and nobody would be connected. What is known of that is known for all connections of an upstream: from the
- * configuration, from CONNACK, and from a CONNECT that was refused for it (MQTT 5).
+ * Adapts a will to what the broker accepts. If the broker does not support retained messages or the QoS of the will, it would refuse
+ * CONNECT or close the connection, and no device would be connected. The limits are known for all connections of an upstream: from the
+ * configuration, from CONNACK, and from a CONNECT that was refused because of the will (MQTT 5).
  */
 import type { BrokerLimits, QoS, Will } from "../core/types.ts";
 import type { Notice } from "./link.ts";

@@ -1,6 +1,7 @@
 /**
- * Octets of all connections of an upstream, as TCP carries them: with TLS and its handshakes, WebSocket, CONNECT, PINGREQ. What is paid
- * for is this, and what TCP and IP add to each piece. Nothing is done per message: sockets count, and are read when somebody asks.
+ * Octets of all connections of an upstream, as TCP carries them: with TLS and its handshakes, WebSocket, CONNECT, PINGREQ. The network
+ * operator charges for these octets, and for the headers that TCP and IP add to each segment. Nothing is done per message: sockets count,
+ * and are read on demand.
  */
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
@@ -11,7 +12,7 @@ export interface Octets {
   readonly out: number;
 }
 
-/** Whatever has a socket, open or closed. */
+/** Anything that has a socket, open or closed. */
 export interface Carrier {
   readonly carried: Octets;
 }
@@ -20,7 +21,7 @@ export class WireOctets {
   readonly #open = new Set<Carrier>();
   #in = 0;
   #out = 0;
-  /** What was told last: what waits in a socket is counted, and is not sent where the socket is destroyed. */
+  /** The last reported count. What waits in a socket is counted, although it is not sent if the socket is destroyed. */
   #told: Octets = { in: 0, out: 0 };
 
   begin(carrier: Carrier): void {
@@ -59,7 +60,7 @@ interface Handle {
 /** Reads one socket. Of TLS, Node itself says only what was said in it; of the socket below, a test by this name: "every octet". */
 export class SocketMeter implements Carrier {
   readonly #socket: Socket;
-  /** Of a TLS socket that is closed: what is below is gone then. */
+  /** For a TLS socket that is closed: the socket below it does not exist any more. */
   #last: Octets | undefined;
 
   constructor(socket: Socket) {

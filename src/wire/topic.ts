@@ -46,7 +46,7 @@ const levelsMax = 100;
  * [MQTT-3.1.1 1.5.3]
  */
 export function isTakenByBrokers(text: string): boolean {
-  // Asked for each publication, nearly always of text that is plain ASCII: the pattern costs three times as much.
+  // Called for each publication, nearly always with plain ASCII text: the pattern costs three times as much.
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit < 0x20 || unit >= 0x7f) return !untakable.test(text);

@@ -13,15 +13,15 @@ const src = resolve(dirname(fileURLToPath(import.meta.url)), "../../src");
  */
 const rules: Record<string, readonly string[]> = {
   wire: [],
-  // A table of ids, for whoever gives or gets them.
+  // A table of ids, for any part that assigns or receives them.
   "id-map.ts": [],
-  // A child process and the pauses between two of them, for whoever has one.
+  // A child process and the pauses between two of them, for any part that has one.
   "watched-child.ts": ["types:transports", "pkg"],
   core: ["id-map.ts", "wire", "node:assert"],
   device: ["wire", "secure", "types:core"],
   // Contents of messages, in formats of others: they know nothing of MQTT-SN or of the gateway.
   payload: ["node:crypto", "cborg"],
-  // Scripts for payloads, in a process of their own.
+  // Scripts for payloads, in a separate process.
   script: ["watched-child.ts", "types:core", "types:transports", "pkg"],
   // A file format: it knows nothing of the gateway.
   capture: [],
@@ -287,7 +287,7 @@ function importsUpwards(file: string, text: string): readonly string[] {
     .map((target) => `${file} -> ${target}`);
 }
 
-/** Who knows a version: its dialect, the other side of the wire, and the tools. */
+/** The files that may know a version: its dialect, the other side of the wire, and the tools. */
 const knowVersions = ["wire/", "core/dialects/", "device/", "cli/", "observe/live.ts"];
 
 function importsOfVersion(file: string, text: string): readonly string[] {

@@ -11,7 +11,7 @@ test.each([
   ["PUBLISH to a broker", /kind: "publish",\s+linkId/, ["broker/sending.ts"]],
   ["SUBSCRIBE to a broker", /kind: "subscribe",\s+linkId/, ["broker/sending.ts"]],
   ["a connection with a will", /kind: "openLink"/, ["broker/links.ts"]],
-  // The time is the gateway's own word, and nobody else's.
+  // The time is published only by the gateway itself.
   [
     "PUBLISH to a client",
     /type: "PUBLISH", dup|type: "PUBLISH",\s+dup/,

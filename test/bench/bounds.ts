@@ -50,7 +50,7 @@ export interface Bounds {
 
 /** Half of a loss of 15 %: both errors are equally far. */
 const allowed = 0.925;
-/** So much above the stored ratio, the bounds say nothing of this machine: the earlier version is asked. */
+/** If the stored ratio is exceeded by so much, the bounds are from another machine: the earlier version is measured. */
 const farAbove = 1.08;
 
 export function readBounds(file: string): Bounds {
@@ -88,7 +88,7 @@ export function compare(shares: readonly number[], least: number): Beside {
 export interface Verdict {
   readonly ratio: number;
   readonly perCpuSecond: number;
-  /** The bounds alone do not say that all is well: slower, or so much faster that they are of another machine. */
+  /** The bounds alone do not show that nothing has changed: slower, or so much faster that they are from another machine. */
   readonly isDoubtful: boolean;
   readonly words: string;
 }

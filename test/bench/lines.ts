@@ -109,7 +109,7 @@ export const lines: readonly Line[] = [
   ),
 ];
 
-/** What must never be, whatever the speed. */
+/** What must never happen, at any speed. */
 export function faultsOf(line: Line, { lost, duplicates, misrouted, gave_up }: Measured): string[] {
   const faults: string[] = [];
   if (lost > 0) faults.push(`${lost} lost`);

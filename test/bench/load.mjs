@@ -31,7 +31,7 @@ const { values } = parseArgs({
   },
 });
 const { mode } = values;
-// Ids of its own: the gateway holds off a client id that is taken over again and again.
+// Separate ids: the gateway refuses a client id for a time if it is taken over again and again.
 const prefix = `${values.prefix}${String(process.pid % 10_000).padStart(4, "0")}`;
 const [count, qos, window, size] = [values.devices, values.qos, values.window, values.size].map(Number);
 const [seconds, rate, loss, pid] = [values.seconds, values.rate, values.loss, values.pid].map(Number);
@@ -62,7 +62,7 @@ const now = () => performance.now();
 const isLost = () => loss > 0 && Math.random() * 100 < loss;
 const nameOf = (number) => `${prefix}${String(number).padStart(6, "0")}`;
 
-/** Time, device, number: what is lost, doubled or went astray is seen in the payload. */
+/** Time, device, number: the payload shows messages that are lost, doubled or at the wrong device. */
 function payload(device, sequence) {
   const octets = Buffer.alloc(size);
   octets.writeDoubleBE(now(), 0);
@@ -72,7 +72,7 @@ function payload(device, sequence) {
 }
 
 const seen = Array.from({ length: count }, () => new Set());
-/** Returns false for what was there already, or is for somebody else. */
+/** Returns false for a message that arrived before, or that is for another device. */
 function arrived(octets, at, from = octets.readUInt32BE(8)) {
   if (from !== at && !is.fanout) counts.misrouted++;
   const sequence = octets.readUInt32BE(12);
@@ -210,7 +210,7 @@ function publishDown(topic, octets) {
   });
 }
 
-/** At QoS 2 a broker such as mosquitto drops what is more than 20 publications under way: the rest waits here. */
+/** At QoS 2 a broker such as mosquitto drops what is more than 20 open publications: the others wait here. */
 const heldBack = [];
 
 function down(number) {

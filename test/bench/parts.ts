@@ -56,13 +56,14 @@ export type Generator = "c" | "node";
 export const generator: Generator =
   process.env["BENCH_GENERATOR"] === "node" || spawnSync("cc", ["--version"]).status !== 0 ? "node" : "c";
 
-/** Compiles the load generator if its source is newer. */
+/** Compiles the load generator if one of its sources is newer. */
 function compiledGenerator(): string {
-  const source = join(here, "load.c");
+  const sources = ["load.c", "load-broker.c", "load-devices.c", "load-measure.c"].map((name) => join(here, name));
   const program = join(cache, "load");
   mkdirSync(cache, { recursive: true });
-  if (!existsSync(program) || statSync(program).mtimeMs < statSync(source).mtimeMs) {
-    execFileSync("cc", ["-O2", "-Wall", "-Wextra", "-o", program, source], { stdio: "pipe" });
+  const isOld = (source: string) => statSync(program).mtimeMs < statSync(source).mtimeMs;
+  if (!existsSync(program) || [...sources, join(here, "load.h")].some(isOld)) {
+    execFileSync("cc", ["-O2", "-Wall", "-Wextra", "-o", program, ...sources], { stdio: "pipe" });
   }
   return program;
 }
@@ -141,7 +142,7 @@ function finished(child: ChildProcess): Promise<Measured> {
   });
 }
 
-/** Devices that are connected, registered and subscribed, and say nothing more until they are let go. */
+/** Devices that are connected, registered and subscribed, and then send nothing until they are released. */
 export async function idleDevices(
   target: Target,
   brokerPort: number,
@@ -188,7 +189,7 @@ export interface GatewayOptions {
 
 let gateways = 0;
 
-/** The built gateway; sessions on disk where `store` says so. */
+/** The built gateway; sessions on disk if `store` says so. */
 export async function startGateway(
   mode: Mode,
   broker: { readonly plainPort: number; readonly tlsPort: number },

@@ -105,7 +105,7 @@ async function lookAgain(slow: readonly QuickLine[], bounds: Bounds, broker: Mos
   return failed;
 }
 
-/** The first segment warms up. Each line has a gateway of its own. */
+/** The first segment warms up. Each line has its own gateway. */
 async function measure(
   lines: readonly QuickLine[],
   broker: Mosquitto,
@@ -177,7 +177,7 @@ async function beside(line: QuickLine, earlier: string, allowed: number, broker:
   return compare(shares, allowed);
 }
 
-/** `--plant 15`: a loop that takes so much of what a message cost when the bounds were stored, in two inputs each. */
+/** `--plant 15`: a loop that needs this share of the cost of a message when the bounds were stored, in two inputs each. */
 function burdenOf(line: QuickLine): GatewayOptions {
   if (plant === 0) return quiet;
   const nanoseconds = (1e9 / perCpuSecond(line)) * (1 / (1 - plant / 100) - 1);

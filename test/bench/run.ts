@@ -95,7 +95,7 @@ async function targetsFor(broker: Mosquitto): Promise<Target[]> {
   return targets;
 }
 
-/** One line for every gateway: first once to warm up, then in turn with the echo. What fails is told, and left out. */
+/** One line for every gateway: first once to warm up, then by turns with the echo. A failure is reported, and left out. */
 async function measure(line: Line, echo: Target, broker: Mosquitto): Promise<Result[]> {
   const targets = await targetsFor(broker);
   const runs = new Map<string, Measured[]>(targets.map(({ name }) => [name, []]));

@@ -4,9 +4,10 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
+import { element } from "./lab/controller.ts";
 import { Injector } from "./lab/injector.ts";
 import { BleLab, missingFromLab } from "./lab/lab.ts";
-import { element, Peripheral } from "./lab/peripheral.ts";
+import { Peripheral } from "./lab/peripheral.ts";
 
 const missing = missingFromLab();
 const named = missing === undefined ? "" : ` (skipped: ${missing})`;

@@ -62,7 +62,7 @@ test.skipIf(!isKernel)(
   },
 );
 
-/** The socket is written to at once: answers come while nobody reads. */
+/** The socket is written to at once: answers arrive while no code reads them. */
 function ask(socket: Socket): void {
   for (let i = 0; i < questions; i++) socket.write(question);
 }

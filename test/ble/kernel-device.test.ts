@@ -1,7 +1,7 @@
 /**
- * Encrypted links with a device whose pairing nobody here wrote: Linux's own Security Manager is the device, in the virtual
- * machine, and the gateway has an emulated controller of the same btvirt. This file starts the machine, and runs in it. It takes
- * minutes on a busy computer, so it is run by choice: VM_DEVICE=1 npx vitest run --project ble test/ble/kernel-device.test.ts
+ * Encrypted links with a device whose pairing is from another project: Linux's own Security Manager is the device, in the virtual machine,
+ * and the gateway has an emulated controller of the same btvirt. This file starts the machine, and runs in it. It takes minutes on a busy
+ * computer, so it runs only on request: VM_DEVICE=1 npx vitest run --project ble test/ble/kernel-device.test.ts
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

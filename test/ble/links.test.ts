@@ -123,7 +123,7 @@ describe.skipIf(missing !== undefined)(`links as the options say${named}`, () =>
       await device.on();
       await device.linked();
       const ask = device.peripheral;
-      // Without a kernel nobody answers for an adapter that is shared.
+      // Without a kernel, no program answers for an adapter that is shared.
       const isAnswered = channel === "user" || process.env["BLE_LAB_AIR"] !== undefined;
       // As Zephyr does unless told otherwise: a time-out of 420 ms. It gets the interval, and not less silence than configured.
       const granted = ask?.askParameters(80, 100, 0, 42);

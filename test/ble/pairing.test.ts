@@ -1,6 +1,6 @@
 /**
- * Encrypted links, from the radio to the broker: paired with and without a passkey, by both ways of pairing, and known again
- * by the bond; and everything that goes wrong, which must be said and hold up nobody. Also run in the virtual machine.
+ * Encrypted links, from the radio to the broker: paired with and without a passkey, by both kinds of pairing, and recognized again by the
+ * bond; and all faults, which must be reported and delay no other device. Also runs in the virtual machine.
  */
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

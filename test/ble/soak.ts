@@ -1,6 +1,6 @@
 /**
- * `npm run soak:ble`: long runs with figures, not part of CI. The gateway is a process of its own, so that its memory
- * and its child's are theirs alone.
+ * `npm run soak:ble`: long runs with figures, not part of CI. The gateway is a separate process, so that its memory and that of its child
+ * can be measured.
  */
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -13,9 +13,10 @@ import { findMosquitto, Mosquitto } from "../helpers/mosquitto.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { Air } from "./lab/air.ts";
 import { BleDevice } from "./lab/ble-device.ts";
+import { element } from "./lab/controller.ts";
 import { GatewayProcess } from "./lab/gateway-process.ts";
 import { Injector } from "./lab/injector.ts";
-import { element, nordicUart } from "./lab/peripheral.ts";
+import { nordicUart } from "./lab/peripheral.ts";
 
 const cycles = Number(process.env["CYCLES"] ?? 2_000);
 const advertisers = Number(process.env["ADVERTISERS"] ?? 100_000);
@@ -92,7 +93,7 @@ test(`${advertisers} advertisers`, async () => {
   let children = 1;
   for (let n = 0; n < advertisers; n++) {
     const address = `c1:00:${[n >> 24, n >> 16, n >> 8, n].map((octet) => (octet & 0xff).toString(16).padStart(2, "0")).join(":")}`;
-    // Of a hundred: one has the service, five broadcast a reading, the rest are somebody's.
+    // Of a hundred: one has the service, five broadcast a reading, the others are foreign devices.
     if (n % 100 === 0) injector.advertise(address, "connectable", uart);
     else if (n % 20 === 1)
       injector.advertise(address, "not connectable", element(0xff, Buffer.from("ffffa1000700012137", "hex")));
@@ -105,7 +106,7 @@ test(`${advertisers} advertisers`, async () => {
       lastChild = gateway.child();
       children++;
     }
-    // While a child is being replaced nobody would hear anything.
+    // While a child is being replaced, no advertisement would be received.
     if (n % 1_000 === 999) await until("a child", () => gateway.child() !== undefined);
     if ((n + 1) % (advertisers / 20) === 0) {
       figures.push(`${n + 1} advertisers, child ${children}: gateway and child ${gateway.memory().join(" and ")} MB`);

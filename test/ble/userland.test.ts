@@ -6,8 +6,9 @@ import { afterEach, describe, expect, test } from "vitest";
 import { encryptBthome } from "../../src/payload/bthome.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import type { BleDevice } from "./lab/ble-device.ts";
+import { element } from "./lab/controller.ts";
 import { BleLab, missingFromLab } from "./lab/lab.ts";
-import { element, Peripheral } from "./lab/peripheral.ts";
+import { Peripheral } from "./lab/peripheral.ts";
 
 const missing = missingFromLab();
 const named = missing === undefined ? "" : ` (skipped: ${missing})`;

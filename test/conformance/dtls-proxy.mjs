@@ -1,6 +1,6 @@
 /**
- * Between devices that speak in clear and a gateway that wants DTLS: each source address becomes a device with a key of its own, shakes
- * hands, and keeps its context. So a suite that knows nothing of DTLS can try a gateway over it.
+ * Between devices that send unencrypted and a gateway that demands DTLS: each source address becomes a device with its own key, makes a
+ * handshake, and keeps its context. So a suite without DTLS can test a gateway over it.
  */
 import { createSocket } from "node:dgram";
 import { performance } from "node:perf_hooks";

@@ -66,7 +66,7 @@ describe("a folder that is removed while the store is in use", () => {
     expect((await run.store.load("b"))?.backlog?.count).toBe(1);
     expect(await run.store.letters(0, 10)).toHaveLength(1);
     await run.store.close();
-    await commit(store, queued("c", 2)); // and it goes on
+    await commit(store, queued("c", 2)); // and it continues
     rmSync(at, { recursive: true }); // also a second time
     await commit(store, queued("c", 3));
     expect(told).toHaveLength(2);
@@ -149,7 +149,7 @@ describe("a folder that is removed while the store is in use", () => {
       expect(readdirSync(below)).toEqual([]);
       rmSync(link);
       symlinkSync(at, link);
-      await commit(store, session("d")); // what was owed goes with it
+      await commit(store, session("d")); // the missing changes are written with it
       await store.close();
       const run = await afterKill(at);
       expect(run.names).toEqual(["a 1", "b 0", "c 0", "d 0"]);

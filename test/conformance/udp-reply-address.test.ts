@@ -1,7 +1,7 @@
 /**
- * Bound to all addresses, a device is answered from the address that it wrote to: a socket that is connected to one hears
- * nothing from another. On loopback, where 127.0.0.2 is as good an address as 127.0.0.1; real interfaces, and IPv6 with more
- * than one address, are in test/e2e/reply-address.test.ts.
+ * A gateway that is bound to all addresses answers a device from the address to which it wrote: a socket that is connected to one address
+ * receives nothing from another. On loopback, where 127.0.0.2 is as good an address as 127.0.0.1; test/e2e/reply-address.test.ts has real
+ * interfaces, and IPv6 with more than one address.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { readFileSync } from "node:fs";

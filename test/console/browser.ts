@@ -129,8 +129,8 @@ export async function goTo(page: Page, view: string): Promise<void> {
 }
 
 /**
- * A proxy that serves the gateway under a path, with a Host of its own towards it: `http://127.0.0.1:PORT/gw/`. `buffers`: it
- * passes an answer on when it has all of it. `adds`: headers of its own; it passes on the browser's Host then.
+ * A proxy that serves the gateway under a path, with its own Host: `http://127.0.0.1:PORT/gw/`. `buffers`: it passes an answer on when it
+ * is complete. `adds`: further headers; it passes on the browser's Host then.
  */
 export async function proxied(
   served: Served,
@@ -219,7 +219,7 @@ export class PlainDevice {
     this.#socket.send(Buffer.from("030000", "hex"), this.#port, "127.0.0.1");
   }
 
-  /** And hears the answer of this type. */
+  /** And waits for the answer of this type. */
   async says(message: Message, answer: MessageType): Promise<Message> {
     const heard = this.#hears(answer);
     this.#socket.send(encode(message), this.#port, "127.0.0.1");

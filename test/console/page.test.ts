@@ -420,7 +420,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     const device = new PlainDevice("seen", served.port);
     await device.connect();
     for (const tab of [page, second]) await tab.locator(".datagrams summary", { hasText: "CONNACK" }).waitFor();
-    await expect.poll(() => served.gateway.browsersLooking, { timeout: 10_000 }).toBe(1); // the server hears a moment later that one has ended
+    await expect.poll(() => served.gateway.browsersLooking, { timeout: 10_000 }).toBe(1); // the server notices a moment later that one has ended
   });
 });
 

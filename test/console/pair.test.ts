@@ -1,4 +1,4 @@
-/** Both gateways of a pair on their pages: who is active, who stands by, and how the lease came to whoever has it. */
+/** Both gateways of a pair on their pages: which is active, which stands by, and how the lease passed to its holder. */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

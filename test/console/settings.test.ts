@@ -38,7 +38,7 @@ describe.skipIf(missing !== undefined)(`Settings in Chromium${missing ? `, skipp
     await page.getByText("These count after a restart: api.").waitFor();
     await goTo(page, "topics");
     await page.getByText("seven").waitFor();
-    // Somebody else writes the file meanwhile: it is seen, not written over.
+    // Another program writes the file meanwhile: this is noticed, and the file is not overwritten.
     await goTo(page, "settings");
     writeFileSync(served.file, "{ nonsense");
     await page.getByText("is no JSON just now").waitFor();

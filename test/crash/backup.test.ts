@@ -1,4 +1,4 @@
-/** A backup made under traffic, restored into an empty folder: devices go on as if nothing had been. */
+/** A backup made under traffic, restored into an empty folder: devices continue as if nothing had happened. */
 import { execFile } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join, resolve } from "node:path";

@@ -1,12 +1,12 @@
 /**
- * kill -9 of the real gateway at random moments, under traffic both ways with sleepers, again and again. ROUNDS says how
- * often (30) for each kind of trouble, CRASH_LOG a file to which all words of the gateways go.
+ * kill -9 of the real gateway at random moments, again and again, under traffic in both directions with sleeping devices. ROUNDS sets the
+ * number of kills (30) for each kind of fault, CRASH_LOG a file for the output of the gateways.
  *
- * What devices were told is published must be at the broker, at QoS 2 once and in their order; what the broker was told
- * is delivered must reach its device, at QoS 2 once; nobody has to CONNECT again, no will is published, and the gateway
- * finds no damage and never ends by itself. Where the broker closes the connection for some publications, these and no
- * others may be dead letters instead (CRASH_KIND=9 and 10; they are not among the kinds that are run by default). With MQTT
- * 3.1.1 and clean sessions the broker forgets what it had at a cut: there, QoS 2 may be doubled, and what was not acknowledged to the broker is lost.
+ * A message that was acknowledged to a device must be at the broker, at QoS 2 once and in the order of the device. A message that was
+ * acknowledged to the broker must reach its device, at QoS 2 once. No device has to send CONNECT again, no will is published, the gateway
+ * finds no damage and never ends by itself. If the broker closes the connection for some publications, only these may be dead letters
+ * instead (CRASH_KIND=9 and 10, which do not run by default). With MQTT 3.1.1 and clean sessions the broker loses its state at a cut:
+ * there, messages at QoS 2 may be doubled, and messages that were not acknowledged to the broker are lost.
  */
 import { mkdirSync } from "node:fs";
 import { request } from "node:http";
@@ -24,7 +24,7 @@ import { Sleeper } from "./sleeper.ts";
 import { SmallDisk } from "./small-disk.ts";
 
 const rounds = Number(process.env["ROUNDS"] ?? 30);
-/** Messages for one device that are on their way; beyond, no more are published for it. */
+/** Open messages for one device. If there are as many, no more are published for it. */
 const behindMax = 100;
 
 interface Kind {
@@ -211,7 +211,7 @@ async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: ()
   // Every second one is at QoS 2, acknowledged or not.
   const doubled = [...broker.saved].filter(([text, count]) => isUp(text) && count > 1 && isQoS2(text));
   if (!isForgetful) expect(doubled, "twice at the broker").toEqual([]);
-  // Beside a suspect its own client's order is given up: one behind it may have to be its witness.
+  // While a packet is a suspect, its client's order is given up: a packet behind it may have to be the witness.
   if (!kind.closes) expect(outOfOrder([...broker.saved.keys()].filter(isUp))).toEqual([]);
   expect(
     [...devices, ...sleepers].map(({ connects }) => connects),

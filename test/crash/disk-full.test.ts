@@ -52,7 +52,7 @@ test.skipIf(!small)(
       expect(states.map(({ session: { clientId } }) => clientId)).toEqual(["a", "b"]);
       const there = new Set(states[0]?.queued.map(([id]) => id));
       expect(acknowledged.filter((id) => !there.has(id))).toEqual([]);
-      // What had failed was owed, and is there too.
+      // The changes that had failed are there too.
       expect(there.size).toBe(seq);
       await again.close();
     } finally {

@@ -1,6 +1,6 @@
 /**
- * The real gateway process on a disk that gives trouble: read-only when it starts, full while it runs. Whoever needs the
- * disk hears "congestion", everybody else goes on, the operator is told, and it recovers by itself.
+ * The real gateway process on a faulty disk: read-only when it starts, full while it runs. Requests that need the disk get "congestion",
+ * all others continue, the operator is told, and the gateway recovers by itself.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";

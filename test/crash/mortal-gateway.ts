@@ -14,7 +14,7 @@ export class MortalGateway {
   #isKilled = false;
   /** The end of what it said, for a look after a failure. */
   log = "";
-  /** What it said of its store as damage, over all its runs; and ends that nobody asked for. */
+  /** Its reports of damage to the store, over all its runs; and ends without a signal. */
   readonly complaints: string[] = [];
   /** How often it said that the store does not take what it is given. */
   storeFailures = 0;

@@ -94,7 +94,7 @@ class TablesOnDisk {
   readonly #begun: { readonly name: string; readonly acknowledged: number }[] = [];
   #isNameCertain = true;
   readonly #folders = new Set<number>();
-  /** Folder syncs under way that began after the last change of CURRENT. */
+  /** Folder syncs in progress that began after the last change of CURRENT. */
   readonly #syncs = new Set<number>();
 
   constructor(before: number) {
@@ -144,7 +144,7 @@ interface Findings {
   revived: number;
 }
 
-/** The workload has clients without a session; that is told, and means nothing here. */
+/** The workload has clients without a session; this is reported, and has no meaning here. */
 const complaintsOf = ({ notices }: StoreReport) => notices.filter((each) => !each.startsWith("the session of "));
 
 /** Opens a disk after the cut and compares; answers what was found, for a next run. */

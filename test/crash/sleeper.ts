@@ -32,7 +32,7 @@ export class Sleeper {
     }, 400);
   }
 
-  /** Nobody answered for so long that it wakes no more. */
+  /** Without an answer for so long, it does not wake again. */
   get gaveUp(): boolean {
     return this.#udp.device.state === "disconnected";
   }

@@ -24,7 +24,7 @@ export class SmallDisk {
     }
   }
 
-  /** Takes all room but so much. */
+  /** Fills the disk up to this free space. */
   fill(leaveBytes = 0): void {
     const filler = join(this.folder, "filler");
     const piece = Buffer.alloc(65_536);
@@ -40,7 +40,7 @@ export class SmallDisk {
     rmSync(join(this.folder, "filler"), { force: true });
   }
 
-  /** @throws while somebody has a file open for writing */
+  /** @throws while a process has a file open for writing */
   set readOnly(readOnly: boolean) {
     execFileSync("mount", ["-o", `remount,${readOnly ? "ro" : "rw"}`, this.folder], { stdio: "ignore" });
   }

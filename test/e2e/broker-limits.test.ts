@@ -5,6 +5,7 @@ import type { LinkRequest } from "../../src/core/effect.ts";
 import type { BrokerLimits } from "../../src/core/types.ts";
 import { connAck, ScriptedBroker, type ScriptedBrokerOptions } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
+import { upstreamEvents } from "../helpers/upstream-events.ts";
 import { upstreamBy, type Way, waysToConnect } from "../helpers/ways-to-connect.ts";
 
 const toClose: (() => Promise<void>)[] = [];
@@ -27,20 +28,18 @@ async function open(
   const seen: string[] = [];
   const limits: BrokerLimits[] = [];
   const told: string[] = [];
-  await upstream.start({
-    up: (_link, _present, said) => {
-      limits.push(said);
-      seen.push("up");
-    },
-    refused: (_link, _refusal, _reason, code) => seen.push(`refused ${code}`),
-    down: () => seen.push("down"),
-    notice: (_level, say) => told.push(say),
-    pong: () => {},
-    congested: () => {},
-    delivered: () => {},
-    released: () => {},
-    acked: (_link, ack, packetId, code) => seen.push(`${ack} ${packetId} ${code}`),
-  });
+  await upstream.start(
+    upstreamEvents({
+      up: (_link, _present, said) => {
+        limits.push(said);
+        seen.push("up");
+      },
+      refused: (_link, _refusal, _reason, code) => seen.push(`refused ${code}`),
+      down: () => seen.push("down"),
+      notice: (_level, say) => told.push(say),
+      acked: (_link, ack, packetId, code) => seen.push(`${ack} ${packetId} ${code}`),
+    }),
+  );
   const whose = {
     linkId: "l~1" as const,
     upstream: "",

@@ -1,4 +1,4 @@
-/** `capture`, `decode` and `replay` as processes: a gateway is listened to, and what was heard is read and said again. */
+/** `capture`, `decode` and `replay` as processes: the datagrams of a gateway are captured, read and sent again. */
 import { spawnSync } from "node:child_process";
 import { readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -8,6 +8,7 @@ import { MqttUpstream } from "../../src/upstream/mqtt-upstream.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
 import { fixture } from "../helpers/mosquitto.ts";
 import { until } from "../helpers/test-gateway.ts";
+import { upstreamEvents } from "../helpers/upstream-events.ts";
 
 test("it is named as a matter of the clock, and tried again when the clock is set, not at the end of the pause", async () => {
   const folder = mkdtempSync(join(tmpdir(), "certificate-time-"));
@@ -33,17 +34,11 @@ test("it is named as a matter of the clock, and tried again when the clock is se
   });
   const upstream = new MqttUpstream(options, clock);
   const downs: string[] = [];
-  const ignore = () => {};
-  await upstream.start({
-    up: ignore,
-    refused: ignore,
-    down: (_link, { reason }) => downs.push(reason),
-    pong: ignore,
-    congested: ignore,
-    delivered: ignore,
-    released: ignore,
-    acked: ignore,
-  });
+  await upstream.start(
+    upstreamEvents({
+      down: (_link, { reason }) => downs.push(reason),
+    }),
+  );
   try {
     const whose = {
       linkId: "l~1" as const,

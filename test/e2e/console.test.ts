@@ -145,7 +145,7 @@ test("with a store in memory there is no socket: sessions and queue ask by HTTP,
   const watching = run(["sessions", "list", "--watch", "1"], "", withToken);
   const pictures = () => watching.output.text.match(/^client +state/gm)?.length ?? 0;
   await until(`two pictures in ${watching.output.text}`, () => pictures() >= 2);
-  expect(watching.output.code).toBeUndefined(); // it goes on until a signal
+  expect(watching.output.code).toBeUndefined(); // it continues until a signal
   watching.child.kill("SIGINT");
   await watching.ends();
   expect(await said(["sessions", "drop", "lamp", ...elsewhere])).toEqual({

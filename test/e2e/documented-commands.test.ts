@@ -21,7 +21,7 @@ const placeholders: Readonly<Record<string, string>> = {
   ID: "sensor-1",
   "<address>": "aa:bb:cc:dd:ee:ff",
 };
-/** They go on until somebody ends them. */
+/** They continue until they are ended. */
 const endless = ["sub", "capture", "demo"];
 /** They need what this machine need not have, or a terminal, or a gateway that is stopped, and say so. */
 const mayRefuse = [
@@ -148,7 +148,7 @@ function isWhole(path: string): boolean {
   }
 }
 
-/** Connects with a session that stays, and says something. */
+/** Connects with a session that stays, and sends something. */
 async function sensor(topic: string): Promise<void> {
   const words = ["pub", "-i", "sensor-1", "-c", "-t", topic, "-m", "21.5", "-q", "1", "-p", String(ports.udp)];
   const child = spawn(process.execPath, [main, ...words], { cwd: folder, stdio: "ignore" });

@@ -1,4 +1,4 @@
-/** Devices with keys against the shipped gateway: let in, heard at the broker, and not disturbed by kill -9. */
+/** Devices with keys at the shipped gateway: admitted, published to the broker, and not disturbed by kill -9. */
 import { type ChildProcess, execFile, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -200,7 +200,7 @@ test("device add: let in with the key that is printed once, and nobody else by t
   again.start();
   await until("it is not let in", async () => (await metric("mqttsn_dtls_bad_keys_total"))[0]?.endsWith(" 1") === true);
   expect(again.outcome).not.toBe("opened");
-  // The key is shown to whoever asked for it, and to nobody else.
+  // The key is shown only in the answer to its request.
   expect(printed).not.toContain(made);
 });
 

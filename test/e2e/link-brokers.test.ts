@@ -9,6 +9,7 @@ import { type UpstreamOptions, upstreamOptions } from "../../src/upstream/option
 import { freePort } from "../helpers/ports.ts";
 import { connAck, ScriptedBroker, type ScriptedBrokerOptions } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
+import { upstreamEvents } from "../helpers/upstream-events.ts";
 import { upstreamBy, type Way, waysToConnect } from "../helpers/ways-to-connect.ts";
 
 const toClose: (() => Promise<void> | void)[] = [];
@@ -33,21 +34,19 @@ async function open(over: Record<string, unknown>, clients = ["c"]) {
   const seen: string[] = [];
   const ends: LinkEnd[] = [];
   const told: string[] = [];
-  await upstream.start({
-    up: (link, _present, _limits, elsewhere) =>
-      seen.push(`up ${link.replace("~1", "")}${elsewhere ? " elsewhere" : ""}`),
-    refused: (link) => seen.push(`refused ${link.replace("~1", "")}`),
-    down: (link, end) => {
-      seen.push(`down ${link.replace("~1", "")}`);
-      ends.push(end);
-    },
-    notice: (_level, say) => told.push(say),
-    pong: () => {},
-    congested: () => {},
-    delivered: (_link, { packetId }) => seen.push(`delivered ${packetId}`),
-    released: () => {},
-    acked: () => {},
-  });
+  await upstream.start(
+    upstreamEvents({
+      up: (link, _present, _limits, elsewhere) =>
+        seen.push(`up ${link.replace("~1", "")}${elsewhere ? " elsewhere" : ""}`),
+      refused: (link) => seen.push(`refused ${link.replace("~1", "")}`),
+      down: (link, end) => {
+        seen.push(`down ${link.replace("~1", "")}`);
+        ends.push(end);
+      },
+      notice: (_level, say) => told.push(say),
+      delivered: (_link, { packetId }) => seen.push(`delivered ${packetId}`),
+    }),
+  );
   for (const clientId of clients) {
     const whose = { upstream: "", mqttClientId: clientId, identity: clientId, clean: false, will: undefined };
     upstream.open({ linkId: `${clientId}~1`, ...whose });

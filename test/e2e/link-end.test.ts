@@ -48,7 +48,7 @@ describe.each(waysToConnect)("connected by $name", (each) => {
       const before = asked;
       await until("it would connect again", () => asked > before);
       isActive = true;
-      // Whoever connects after it comes after it.
+      // A client that connects after it arrives after it.
       const other = connect(broker.port, "127.0.0.1");
       toClose.push(async () => void other.destroy());
       await until("somebody has connected", () => broker.visits.length > 1);
@@ -128,7 +128,7 @@ describe.each(waysToConnect)("connected by $name", (each) => {
       upstream.ping("l~1");
       await until("both answers", () => seen.filter((what) => what === "pong").length === 2);
       expect(broker.last.packets.map(({ cmd }) => cmd)).toEqual(["connect", "publish", "pingreq", "pingreq"]);
-      broker.last.say({ cmd: "pingresp" }); // nobody asked: it is not taken for an answer to one of ours
+      broker.last.say({ cmd: "pingresp" }); // a PINGRESP without a PINGREQ is not taken for an answer to a later one
       broker.last.say({ cmd: "publish", topic: "after", payload: "x", qos: 0, retain: false, dup: false });
       await until("what follows", () => seen.includes("after"));
       expect(seen.filter((what) => what === "pong")).toHaveLength(2);

@@ -37,7 +37,7 @@ describe.concurrent.each(waysToConnect)("connected by $name", (way) => {
       await until("the question", () => asked() === i);
     }
     expect(broker.visits).toHaveLength(1);
-    expect(seen).toEqual(["up"]); // the answer is nobody else's
+    expect(seen).toEqual(["up"]); // the answer belongs to no other PINGREQ
   });
 
   test.concurrent("nobody answers PINGREQ of the keep-alive, though pings of the core were answered before: silent", async ({

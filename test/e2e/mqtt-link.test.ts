@@ -68,7 +68,7 @@ describe.each(waysToConnect)("connected by $name", (each) => {
       for (const qos of [1, 2] as const)
         broker.broker.publish({ topicName: "t", payload: octets(`q${qos}`), qos, retain: false });
       await until("both deliveries", () => seen.filter((line) => line.startsWith("delivered")).length === 2);
-      // A ping there and back: whatever was answered without us is at the broker before.
+      // A PINGREQ and its answer: everything that was sent before is at the broker.
       upstream.publish("l~1", { topicName: "marker", payload: octets("m"), qos: 1, retain: false }, 9, false);
       await sees("puback 9 0");
       expect(broker.packets.map(({ packet }) => packet.cmd)).toEqual(["connect", "subscribe", "publish"]);

@@ -1,4 +1,4 @@
-/** The gateway as npm and systemd start it: signals reach it, and the journal hears how bad a line is. */
+/** The gateway as npm and systemd start it: signals reach it, and the journal gets the level of each line. */
 import { spawn } from "node:child_process";
 import { closeSync, fstatSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

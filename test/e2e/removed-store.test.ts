@@ -41,7 +41,7 @@ test("rm -r of the store's folder, nothing else happens, kill -9: sessions and w
     join(folder, "gateway.config.json"),
     JSON.stringify({
       transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
-      // Nobody is there: what is published is stored.
+      // There is no broker: publications are stored.
       upstream: { url: `mqtt://127.0.0.1:${broker}`, mode: "aggregating" },
       api: { enabled: false },
     }),

@@ -63,7 +63,7 @@ describe.skipIf(!namespaces).each([
     return { namespaces, device };
   }
 
-  /** Each is connected to its address; what one publishes, all hear a while after their own last word. */
+  /** Each is connected to its address. What one publishes reaches all of them, some time after their own last message. */
   async function meet(device: Awaited<ReturnType<typeof start>>["device"], hosts: readonly string[]) {
     const listeners = hosts.map((host, i) => device("listen", host, `listener${i}`));
     for (const listener of listeners) await listener.says("SUBACK");

@@ -7,7 +7,7 @@ import { freePort } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 
-/** Messages for one device that are on their way; beyond, no more are published for it. */
+/** Open messages for one device. If there are as many, no more are published for it. */
 const behindMax = 50;
 /** RESTARTS=20 for more. */
 const restarts = Number(process.env["RESTARTS"] ?? 1);

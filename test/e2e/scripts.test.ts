@@ -25,7 +25,7 @@ const script = (mark: string) => `
     return { bytes: [data.level, 255] };
   }`;
 
-/** Says what it is told to, datagram by datagram. */
+/** Sends what the test says, datagram by datagram. */
 class Device {
   readonly heard: Message[] = [];
   readonly #socket: Socket;
@@ -127,7 +127,7 @@ test("order, repetitions, and commands: what a script makes is said once, where 
       one.says(data(yard, 2 * n + 1, [n]));
     }
     await until("all of them", () => heard.length >= 10);
-    await one.asks({ type: "PINGREQ", clientId: "" }, "PINGRESP"); // whatever was behind them is through
+    await one.asks({ type: "PINGREQ", clientId: "" }, "PINGRESP"); // everything that was sent before has passed
     expect(heard).toEqual([1, 2, 3, 4, 5].flatMap((n) => [said("barn/1", n, "one"), `yard 0${n}`]));
     await one.asks(subscribe("barn/1/set", 1, 50), "SUBACK");
     watcher.publish("barn/1/set", '{"level":7}', { qos: 1 });

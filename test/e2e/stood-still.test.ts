@@ -1,6 +1,6 @@
 /**
- * The shipped gateway is stopped and goes on (SIGSTOP, as a frozen container): clients that pinged meanwhile are not lost,
- * and a client that had fallen silent before is.
+ * The shipped gateway is stopped and continues (SIGSTOP, like a frozen container). Clients that sent PINGREQ meanwhile are not lost, and a
+ * client that had been silent before is.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
@@ -120,7 +120,7 @@ test.each(["transparent", "aggregating"])(
       await hears("PINGRESP");
     }
 
-    // Stopped in the middle of its work, and not while it waits: then timers come before sockets when it goes on.
+    // Stopped in the middle of its work, and not while it waits: then timers run before sockets are read.
     for (let i = 0; i < busyPings; i++) pinging[i % pinging.length]?.ping();
     child.kill("SIGSTOP");
     const end = Date.now() + stoppedMs;
@@ -132,7 +132,7 @@ test.each(["transparent", "aggregating"])(
     child.kill("SIGCONT");
 
     await sleeper.hears("PINGRESP");
-    // They go on until the dead one is missed.
+    // They continue until the dead client is noticed.
     const pings = setInterval(() => {
       for (const { ping } of pinging) ping();
       sleeper.wake();

@@ -7,6 +7,7 @@ import { WireOctets } from "../../src/upstream/wire-octets.ts";
 import { fixture } from "../helpers/mosquitto.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { TlsBroker } from "../helpers/tls-broker.ts";
+import { upstreamEvents } from "../helpers/upstream-events.ts";
 
 const toClose: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -43,17 +44,13 @@ async function setUp({ scheme, version }: Way, over: Record<string, unknown> = {
     await broker.close();
   });
   const seen: string[] = [];
-  const ignore = () => {};
-  await upstream.start({
-    up: (link) => seen.push(`up ${link}`),
-    refused: (link) => seen.push(`refused ${link}`),
-    down: (link) => seen.push(`down ${link}`),
-    pong: ignore,
-    congested: ignore,
-    delivered: ignore,
-    released: ignore,
-    acked: ignore,
-  });
+  await upstream.start(
+    upstreamEvents({
+      up: (link) => seen.push(`up ${link}`),
+      refused: (link) => seen.push(`refused ${link}`),
+      down: (link) => seen.push(`down ${link}`),
+    }),
+  );
   const open = (identity: string) =>
     upstream.open({
       linkId: `${identity}~1`,

@@ -10,6 +10,7 @@ import { fixture } from "../helpers/mosquitto.ts";
 import { serve, type Visit } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { TlsBroker } from "../helpers/tls-broker.ts";
+import { upstreamEvents } from "../helpers/upstream-events.ts";
 
 const toClose: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
@@ -112,17 +113,11 @@ describe.each(ways)("$name", ({ broker: newBroker, over }) => {
     );
     toClose.push(() => upstream.shutdown(500));
     let ups = 0;
-    const ignore = () => {};
-    await upstream.start({
-      up: () => ups++,
-      refused: ignore,
-      down: ignore,
-      pong: ignore,
-      congested: ignore,
-      delivered: ignore,
-      released: ignore,
-      acked: ignore,
-    });
+    await upstream.start(
+      upstreamEvents({
+        up: () => ups++,
+      }),
+    );
     const counted = () => upstream.counters.wire.total;
     expect(counted()).toEqual({ in: 0, out: 0 });
     for (const id of ["a", "b"])

@@ -10,6 +10,7 @@ import { upstreamOptions } from "../../src/upstream/options.ts";
 import { fixture } from "../helpers/mosquitto.ts";
 import { serve } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
+import { upstreamEvents } from "../helpers/upstream-events.ts";
 
 const toClose: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -56,17 +57,13 @@ async function connect(over: Record<string, unknown>) {
   );
   toClose.push(() => upstream.shutdown(500));
   const seen: string[] = [];
-  const ignore = () => {};
-  await upstream.start({
-    up: () => seen.push("up"),
-    refused: ignore,
-    down: (_link, { cause, reason }) => seen.push(`down ${cause} ${reason}`),
-    pong: () => seen.push("pong"),
-    congested: ignore,
-    delivered: ignore,
-    released: ignore,
-    acked: ignore,
-  });
+  await upstream.start(
+    upstreamEvents({
+      up: () => seen.push("up"),
+      down: (_link, { cause, reason }) => seen.push(`down ${cause} ${reason}`),
+      pong: () => seen.push("pong"),
+    }),
+  );
   upstream.open({
     linkId: "l~1" as const,
     upstream: "",

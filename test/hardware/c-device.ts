@@ -68,7 +68,7 @@ export class CDevice implements AnyDevice {
     this.#fromChild = openSync(from, constants.O_RDONLY);
     this.#child = spawn(program, [], { stdio: [childReads, childWrites, "inherit"] });
     this.#child.on("error", () => {}); // a program that is not there: the first line has no answer
-    // Now each end is one process's: when that one goes, the other hears it.
+    // Now each end belongs to one process: when that one ends, the other one gets an event.
     for (const end of [...open, childReads, childWrites]) closeSync(end);
     rmSync(folder, { recursive: true });
     this.#init();

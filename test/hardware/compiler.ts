@@ -15,8 +15,8 @@ export function missingCompiler(): string | undefined {
 }
 
 /**
- * Runs make in a folder of hardware/. What runs beside it in this process goes on meanwhile: a router that stands still
- * for some seconds is a network that loses everything. @throws with the compiler's words.
+ * Runs make in a folder of hardware/, without blocking this process: a router that stands still for some seconds is a network that loses
+ * everything. @throws with the compiler's output.
  */
 export async function make(folder: string, ...targets: string[]): Promise<void> {
   try {

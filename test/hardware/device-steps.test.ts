@@ -20,7 +20,7 @@ describe.skipIf(missing !== undefined)(`device library, step by step${named}`, (
     for (const device of open.splice(0)) device.close();
   });
 
-  /** A device and what went on since the last look, in words. */
+  /** A device and its events since the last look, in words. */
   class Sequence {
     readonly device = new CDevice({
       clientId: "c1",

@@ -8,7 +8,7 @@ import { findCompiler, measurePort } from "../../hardware/device/size.mjs";
 import { findMbedtls } from "../helpers/find-mbedtls.mjs";
 import { hardware, missingCompiler } from "./compiler.ts";
 
-/** As much of ESP-IDF as those files use that need little of it. */
+/** The part of ESP-IDF that these files use. */
 const espHeaders = {
   "sdkconfig.h": `
     #define CONFIG_SENSOR_ID "barn-1"

@@ -36,7 +36,7 @@ for (const { of, hasCid } of libraries) {
     const build = `build/mbedtls-${of || "installed"}`;
     const program = join(hardware, "device", build, "dtls_device");
     const isOpen = hasCid ? "dtls open, with a connection id" : "dtls open";
-    /** One gateway for all that do not kill it; each has an identity and topics of its own. */
+    /** One gateway for all tests that do not kill it; each has its own identity and topics. */
     let at: SecureWorld;
 
     const makeWith = async (folder: string, target: string) => {
@@ -243,7 +243,7 @@ for (const { of, hasCid } of libraries) {
       const other = createSocket("udp4");
       const asked: Buffer[] = [];
       other.on("message", (bytes, from) => {
-        // A record of its own: alert, DTLS 1.2, in clear, with the number of what it answers.
+        // A separate record: alert, DTLS 1.2, unencrypted, with the number of the record that it answers.
         const head = [21, 0xfe, 0xfd, ...bytes.subarray(3, 11), 0, 2];
         other.send(Uint8Array.from([...head, ...alert]), from.port, from.address);
         asked.push(bytes);

@@ -1,6 +1,6 @@
 /**
- * Real minutes: the library in C against the gateway as a process of its own, 5 % of all datagrams lost, awake and asleep by
- * turns. REAL_SECONDS says how long (180); longer ones are started by hand, docs/measurements/hardware-runs.md.
+ * Minutes in real time: the library in C against the gateway as a separate process, 5 % of all datagrams lost, awake and asleep by turns.
+ * REAL_SECONDS sets the time (180); longer runs are started by hand, see docs/measurements/hardware-runs.md.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -38,7 +38,7 @@ describe.skipIf(missing !== undefined)(`minutes of real time${named}`, () => {
     onTestFinished(() => library.close());
     const barn = await LossyUdp.open(library, gateway.port, 0.05, 11);
     onTestFinished(() => barn.close());
-    /** Payloads that the device was told are published, and those that the gateway took over for it. */
+    /** Payloads that were acknowledged to the device, and those that the gateway accepted for it. */
     const acknowledged = new Map<string, QoS>();
     const owed = new Map<string, QoS>();
     let wakes = 0;

@@ -122,7 +122,7 @@ describe.skipIf(missing !== undefined)(
           store: { folder: join(folder, "state") },
         }),
       );
-      // A systemd-notify that writes down what it is told.
+      // A systemd-notify that records its messages.
       const told = join(folder, "told");
       writeFileSync(join(folder, "systemd-notify"), `#!/bin/sh\necho "$@" >>'${told}'\n`, { mode: 0o755 });
       const env = {

@@ -12,7 +12,7 @@ export class PtyLine {
     this.path = path;
     this.#child = child;
     child.stdout.on("data", (chunk: Uint8Array) => this.onData(chunk));
-    child.stdin.on("error", () => {}); // unplugged while somebody spoke
+    child.stdin.on("error", () => {}); // unplugged during a write
   }
 
   /** Plugs a device in under this name, and answers when it can be opened. */

@@ -31,7 +31,7 @@ afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close();
 });
 
-/** The application in a process of its own: a line in, what it asks for out. */
+/** The application in a separate process: a line goes in, its requests come out. */
 class Lines {
   readonly #process: ChildProcessWithoutNullStreams;
   readonly #answers: AsyncIterator<string>;
@@ -299,7 +299,7 @@ describe.skipIf(noRadio !== undefined)(`sensors behind a remote radio${noteRadio
     await got(sleeper, "while you slept");
     await until("it is let go again", () => !sleeper.isLinked);
 
-    awake.off(); // without a goodbye
+    awake.off(); // without DISCONNECT
     const late = awake.publish("to/awake", "said without a link", 1);
     await awake.on();
     await late;

@@ -1,4 +1,4 @@
-/** A router between one device and the gateway, on loopback: it loses and spoils what it is told to, and changes ports. */
+/** A router between one device and the gateway, on loopback: it loses and damages datagrams as a test says, and changes ports. */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 
 export type Way = "up" | "down";
@@ -36,7 +36,7 @@ export class Router {
     return this.#inside.address().port;
   }
 
-  /** To the gateway the device is at another port from now on, and what goes to the old one is nobody's. */
+  /** From now on the gateway sees the device at another port; datagrams to the old port are dropped. */
   move(): void {
     this.#outside.close();
     this.#outside = this.#open();

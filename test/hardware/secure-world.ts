@@ -1,4 +1,4 @@
-/** A broker, a gateway with DTLS as a process of its own, and programs in C that are devices with keys. */
+/** A broker, a gateway with DTLS as a separate process, and programs in C that are devices with keys. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -18,7 +18,7 @@ const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
 export const key = "00112233445566778899aabbccddeeff";
 export const otherKey = "ffeeddccbbaa99887766554433221100";
 
-/** A program that is told line by line what to do, and says what happens. */
+/** A program that gets commands line by line, and prints what happens. */
 export class ToldDevice {
   readonly lines: string[] = [];
   /** What a sanitizer says. */
@@ -56,7 +56,7 @@ export class ToldDevice {
     });
   }
 
-  /** Does what was said to it, and goodbye. */
+  /** Ends after its commands, with a disconnection. */
   async ends(): Promise<void> {
     this.#process.stdin?.end();
     expect(await this.exit, this.errors).toBe(0);

@@ -122,7 +122,7 @@ describe.skipIf(missing !== undefined)(`sensor with a lamp${named}`, () => {
   test.skipIf(noLab !== undefined)(`over Bluetooth LE${without}: readings, lamp, sleep without a link`, async () => {
     const lab = await BleLab.start({ lingerSeconds: 0.2 });
     open.push(lab);
-    const clientId = "up/b5"; // what is published under up/ is heard
+    const clientId = "up/b5"; // publications under up/ are received
     const sensor = new Sensor("sensor-ble", clientId, "3", "sleeps");
     const radio = new Peripheral(lab.socket, { name: "barn-5", address: "c0:00:00:00:00:05" });
     open.push({ close: () => radio.kill() });

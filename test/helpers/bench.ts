@@ -29,7 +29,7 @@ export class Turn {
     return this.effects.flatMap((effect) => (effect.kind === "send" ? [asRead(effect)] : []));
   }
 
-  /** Exactly these messages went to peers, by type. */
+  /** Expects that exactly these messages were sent to peers, by type. */
   gets(...types: Message["type"][]): this {
     expect(this.sent.map(({ type }) => type)).toEqual(types);
     return this;
@@ -61,7 +61,7 @@ export class Turn {
     return this.effects.flatMap((effect) => (effect.kind === "report" ? [effect.event] : []));
   }
 
-  /** States that clients went through. */
+  /** The states of clients in their order. */
   get states(): string[] {
     return this.events.flatMap((event) => (event.event === "client_state" ? [event.state] : []));
   }
@@ -133,7 +133,7 @@ export const pubAck = (published: Extract<Message, { type: "PUBLISH" }>, returnC
 export class Bench {
   readonly core: GatewayCore;
   now = 1_000;
-  /** The wall clock is so much ahead of `now`; undefined = it cannot be trusted. */
+  /** The wall clock is ahead of `now` by this; undefined = it cannot be trusted. */
   wallAhead: number | undefined = undefined;
   /** The link that was opened last, by MQTT client id. */
   readonly links = new Map<string, LinkId>();
@@ -151,7 +151,7 @@ export class Bench {
     rssiOf?: CoreEnvironment["rssiOf"],
   ) {
     const all = merged(testOptions, options) as CoreOptions;
-    // A test that does not speak of it is of a broker that sends one copy, and nobody has to find that out.
+    // By default the broker sends one copy, and the gateway knows this without a probe.
     const hasCopies = options.upstream !== undefined && "copies" in options.upstream;
     const upstream = hasCopies ? all.upstream : { ...all.upstream, copies: "one" as const };
     this.core = new CheckedCore(

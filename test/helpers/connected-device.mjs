@@ -1,6 +1,6 @@
-// A device whose socket is connected, as many are: it hears nothing but what comes from the very address that it wrote to.
-// Plain JavaScript, for it runs in a network namespace. Says on stdout what came, and ends after what it was to do.
-//   node connected-device.mjs listen|publish|search <host> <port> <client id>
+// A device whose socket is connected to the gateway's address, as is usual: it receives only from exactly the address to which it wrote. It
+// is plain JavaScript, because it runs in a network namespace. Prints what arrived, and ends after its task. node connected-device.mjs
+// listen|publish|search <host> <port> <client id>
 import { createSocket } from "node:dgram";
 
 const [what, host = "", port = "", clientId = ""] = process.argv.slice(2);

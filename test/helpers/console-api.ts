@@ -98,7 +98,7 @@ export async function served({
     for await (const part of response) parts.push(part as Buffer);
     return { status: response.statusCode, headers: response.headers, body: Buffer.concat(parts).toString() };
   };
-  /** The headers of our own page, logged in. */
+  /** The headers of the console's own page, logged in. */
   const loggedIn = async (role: "viewer" | "operator" = "operator") => {
     const token = logIn.newToken(role);
     const { headers } = await http("POST /api/v1/log-in", { "x-mqttsn": "1" }, JSON.stringify({ token }));

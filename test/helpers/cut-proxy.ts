@@ -8,7 +8,7 @@ export class CutProxy {
   /** Connections so far. */
   opened = 0;
 
-  /** `heard`: octets of whoever connects, and the connection's number, the first 1. */
+  /** `heard`: called with the octets of the client, and the number of its connection, from 1. */
   private constructor(targetPort: number, heard: (chunk: Buffer, connection: number) => void) {
     this.#server = createServer((client) => {
       const upstream = connect({ port: targetPort, host: "127.0.0.1" });

@@ -41,7 +41,7 @@ function readIfThere(file) {
   return existsSync(file) ? readFileSync(file, "utf8") : "";
 }
 
-/** Another release from where this machine has its Debian, with lists of its own: what apt knows otherwise stays as it is. */
+/** Another release from the package server of this machine, with separate lists, so that apt's own state does not change. */
 function unpackOf(release, folder) {
   const source = debianSource();
   if (!source) return;

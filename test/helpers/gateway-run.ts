@@ -30,7 +30,7 @@ export class GatewayRun {
     return turn;
   }
 
-  /** kill -9, and the next one. Its monotonic clock begins anew. */
+  /** kill -9, and the next run. Its monotonic clock begins again. */
   next(wallAhead?: number): GatewayRun {
     return new GatewayRun(this.#options, this.table, wallAhead);
   }

@@ -1,6 +1,6 @@
 /**
- * What Home Assistant takes as a device discovery message, as far as it is used here: keys, required ones, and how they go
- * together. Written down from its public documentation and source, as a judge that knows nothing of this gateway.
+ * What Home Assistant accepts as a device discovery message, as far as it is used here: keys, required keys, and how they belong together.
+ * Written from its public documentation and source, independent of this gateway.
  */
 import { z } from "zod";
 
@@ -80,7 +80,7 @@ const component = z.discriminatedUnion("platform", [
   }),
 ]);
 
-/** A component that is gone: its platform, and nothing else. */
+/** A removed component: its platform, and nothing else. */
 const removed = z.strictObject({ platform: z.enum(["sensor", "binary_sensor", "number", "select", "switch"]) });
 
 export const deviceDiscovery = z.strictObject({

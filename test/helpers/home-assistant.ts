@@ -2,7 +2,7 @@
 import mqtt from "mqtt";
 import { deviceDiscovery, discoveryTopicOf } from "./home-assistant-schema.ts";
 
-/** What it is told, what it looks at, and what the devices of the tests say. */
+/** A model of Home Assistant: the messages that it gets, the topics that it reads, and what the devices of the tests send. */
 export const homeFilters: readonly string[] = ["homeassistant/#", "mqtt-sn/#", "barn/#"];
 
 export class HomeAssistant {
@@ -52,7 +52,7 @@ export class HomeAssistant {
     });
   }
 
-  /** What somebody who subscribes only now is given: the retained messages of the broker, and nothing else. */
+  /** What a new subscriber gets: the retained messages of the broker, and nothing else. */
   static async retainedAt(port: number, filters: readonly string[]): Promise<ReadonlyMap<string, string>> {
     const found = new Map<string, string>();
     const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${port}`);

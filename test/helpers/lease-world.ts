@@ -24,7 +24,7 @@ export class VirtualTime {
     return () => this.#planned.delete(planned);
   }
 
-  /** What is due is called in its order; promises go on in between. */
+  /** Calls what is due in its order; promises continue in between. */
   async pass(ms: number): Promise<void> {
     const end = this.now + ms;
     for (;;) {
@@ -44,7 +44,7 @@ async function settled(): Promise<void> {
   for (let i = 0; i < 30; i++) await Promise.resolve();
 }
 
-/** As the scripts of `redis-scripts.ts`: `test/interop/redis-pair.test.ts` holds one against the other. */
+/** A model of the lease scripts of `redis-scripts.ts`. `test/interop/pair.test.ts` runs the scripts themselves. */
 export class ModelServer {
   life = "";
   owner = "";
@@ -55,7 +55,7 @@ export class ModelServer {
   /** Why it was given back last. */
   gave: "drained" | "ended" = "ended";
   #handover: (Omit<Handover, "secondsAgo"> & { readonly at: number }) | undefined;
-  /** Who stands by, until when that holds. */
+  /** The gateway that stands by, and how long its record is valid. */
   #standby: { readonly run: string; readonly name: string; readonly at: number; readonly until: number } | undefined;
   /** Each taking over, and each write that was taken. */
   readonly log: {
@@ -136,7 +136,7 @@ export function member(
   let stillUntil = 0;
   const ends: string[] = [];
   const said: string[] = [];
-  // Whoever stands still is called late, and looks at the clock then.
+  // A gateway that stands still is called late, and then reads its clock.
   const after = (ms: number, call: () => void): (() => void) => {
     let cancel = () => {};
     const called = () => {

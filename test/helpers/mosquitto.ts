@@ -145,11 +145,11 @@ export class Mosquitto {
     });
     const file = join(this.#folder, "mosquitto.db");
     copyFileSync(`${file}.copy`, file);
-    await new Promise((done) => setTimeout(done, 500)); // the gateway notices that nobody is there
+    await new Promise((done) => setTimeout(done, 500)); // the gateway notices that the broker is away
     await this.start();
   }
 
-  /** What it stored is gone; while it is stopped. */
+  /** Deletes what it stored; only while it is stopped. */
   forget(): void {
     rmSync(join(this.#folder, "mosquitto.db"), { force: true });
   }

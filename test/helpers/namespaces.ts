@@ -51,7 +51,7 @@ export function makeNamespaces(addresses: {
   };
 }
 
-/** Nobody else can have an IPv6 address there: it is good at once. */
+/** No other host can have an IPv6 address there, so the address is valid at once. */
 function withoutProbe(address: string): string[] {
   return address.includes(":") ? ["nodad"] : ["broadcast", "+"];
 }

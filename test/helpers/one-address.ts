@@ -1,6 +1,6 @@
 /**
- * One address for the gateways of a pair, as keepalived gives it: what a device sends goes to each of them, also to one whose
- * process was stopped and finds it later; what they say goes to the device. It notes who says something, and who must not.
+ * One address for the gateways of a pair, like keepalived's: each datagram of a device goes to both gateways, also to one whose process is
+ * stopped and reads it later. Datagrams of the gateways go to the device. Records which gateway sends, and which must not.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
@@ -15,7 +15,7 @@ export class OneAddress {
   readonly said = new Map<string, number>();
   /** What another one said. */
   readonly wrong: string[] = [];
-  /** Hears what each gateway says. */
+  /** Called with each datagram of a gateway. */
   heard: (gateway: string, bytes: Buffer) => void = () => {};
 
   /** `gateways`: names by port. */
@@ -42,7 +42,7 @@ export class OneAddress {
     if (known) return known;
     const socket = createSocket("udp4");
     this.#devices.set(port, socket);
-    socket.on("error", () => {}); // nobody listens there just now
+    socket.on("error", () => {}); // no gateway listens there at the moment
     socket.on("message", (bytes, from) => {
       const name = this.#gateways.get(from.port) ?? "?";
       this.said.set(name, (this.said.get(name) ?? 0) + 1);

@@ -1,6 +1,6 @@
 /**
- * Ports for programs that are started, killed and started again: below those that the kernel hands out by itself, so that
- * no socket of another suite takes one while nobody is there.
+ * Ports for programs that are started, killed and started again. They are below those that the kernel assigns by itself, so that no socket
+ * of another suite takes one while the program does not run.
  */
 import { createSocket } from "node:dgram";
 import { connect as connectTcp, createServer } from "node:net";
@@ -26,7 +26,7 @@ export async function freePorts(count: number): Promise<number[]> {
   return [...ports];
 }
 
-/** Somebody takes TCP connections at this port of the loopback. */
+/** Whether a program accepts TCP connections at this port of the loopback. */
 export function answers(port: number): Promise<boolean> {
   return new Promise((done) => {
     const socket = connectTcp({ port, host: "127.0.0.1" });
@@ -48,7 +48,7 @@ async function isFree(port: number): Promise<boolean> {
   } catch {
     return false;
   } finally {
-    await new Promise<unknown>((done) => server.close(done)); // says so if it was never open
+    await new Promise<unknown>((done) => server.close(done)); // the callback gets an error if it was never open
     await new Promise<void>((done) => socket.close(done));
   }
 }

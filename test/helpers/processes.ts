@@ -17,7 +17,7 @@ export interface Running {
   readonly ends: () => Promise<void>;
 }
 
-/** Gives each test of a file a folder of its own. What a test started there is ended with it, and the folder is removed. */
+/** Gives each test of a file its own folder. Processes that a test started there are ended with it, and the folder is removed. */
 export class Processes {
   folder = "";
   readonly #running: ChildProcess[] = [];

@@ -1,4 +1,4 @@
-/** Brokers that people run, for tests: each on loopback with ports and a folder of its own, ended by its process id. */
+/** Well-known brokers, for tests: each on loopback with its own ports and folder, ended by its process id. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
@@ -90,7 +90,7 @@ async function startNats({ path }: FoundNats): Promise<RealBroker> {
   return { port, dispose };
 }
 
-/** With a name service (epmd) of its own: the usual one would stay behind, on a port that is everybody's. */
+/** With its own name service (epmd): the usual one would keep running, on a port that all programs share. */
 async function startRabbit({ erlang, rabbit: home, libraries }: FoundRabbit): Promise<RealBroker> {
   const folder = mkdtempSync(join(tmpdir(), "rabbitmq-"));
   const [port = 0, amqp = 0, distribution = 0, names = 0] = await freePorts(4);

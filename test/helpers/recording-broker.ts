@@ -21,7 +21,7 @@ export class RecordingBroker {
   readonly saved = new Map<string, number>();
   /** The topic under which each payload was saved. */
   readonly topics = new Map<string, string>();
-  /** Publications with a topic alias that nobody had said on their connection. */
+  /** Publications with a topic alias that was not announced on their connection. */
   aliasesUnknown = 0;
   /** Publications with an alias in place of their topic name. */
   aliasesUsed = 0;
@@ -117,7 +117,7 @@ export class RecordingBroker {
       if (packet.cmd === "connect") {
         this.packets.push({ clientId: packet.clientId, packet });
         protocolVersion = packet.protocolVersion ?? 4;
-        // Behind what earlier connections have sent: their goodbye must not be overtaken.
+        // After the packets of earlier connections: their DISCONNECT must not be overtaken.
         setTimeout(() => {
           connection = this.broker.connect(linkRequestOf(packet), events);
           if (!connection) socket.destroy();

@@ -1,4 +1,4 @@
-/** A redis-server of a test's own, found or unpacked by find-redis.mjs: on the loopback, in a folder of its own. */
+/** A redis-server for one test, found or unpacked by find-redis.mjs: on the loopback, with its own folder. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -86,7 +86,7 @@ export class RedisServer {
 
   #runs = 0;
 
-  /** A connection for the test itself; whoever asks for it ends it. */
+  /** A connection for the test itself; the caller ends it. */
   client(): Redis {
     return new Redis(this.port, "127.0.0.1", { maxRetriesPerRequest: 1 });
   }

@@ -165,7 +165,7 @@ export class RightsWorld {
     });
   }
 
-  /** All that is owed is done. */
+  /** Waits until everything is done. */
   settle(): void {
     this.brokerComes();
     for (let i = 0; i < 5; i++) this.after(25_000);

@@ -1,4 +1,4 @@
-/** A compiled part, built with sanitizers and exercised in a process of its own. */
+/** A compiled part, built with sanitizers and run in a separate process. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -30,7 +30,7 @@ export class SecureSocket {
     this.#flush();
   }
 
-  /** Goes on from another port, as after a long sleep behind a router. */
+  /** Continues from another port, as after a long sleep behind a router. */
   rebind(): void {
     this.#socket.close();
     this.#socket = this.#open();

@@ -47,7 +47,7 @@ export class NonceJudge {
   readonly #used = new Set<string>();
   readonly twice: string[] = [];
   seals = 0;
-  /** Hears of each at once. */
+  /** Called with each one at once. */
   onTwice: (use: string) => void = () => {};
 
   readonly crypto: { -readonly [Door in keyof Crypto]: Crypto[Door] };
@@ -111,7 +111,7 @@ export class SecureWorld {
   server: SecureServer;
   readonly options: SecureOptions;
   fate: Fate = () => [5];
-  /** Each record is a datagram of its own, as with senders that do not join them. */
+  /** Each record is a separate datagram, as from senders that do not combine them. */
   isSplit = false;
   /** Milliseconds; undefined: it answers nothing. */
   storeMs: number | undefined = 5;
@@ -120,7 +120,7 @@ export class SecureWorld {
   octets: Record<Way, number> = { up: 0, down: 0 };
   #queue: Arrival[] = [];
   #order = 0;
-  /** Of the server: what was on its way to an earlier run is nobody's. */
+  /** For the server: answers to an earlier run are dropped. */
   #run = 0;
 
   constructor(options: Partial<SecureOptions> = {}, seed = 1) {
@@ -147,7 +147,7 @@ export class SecureWorld {
     this.#flush(device);
   }
 
-  /** It repeats what it said last, before its time: some do, for every repetition that they hear. */
+  /** The device repeats its last flight before its time, as some devices do for every repetition that they receive. */
   repeat(device: WorldDevice): void {
     const at = device.dtls.nextDeadline();
     if (at !== undefined) device.dtls.timeout(at);
@@ -191,7 +191,7 @@ export class SecureWorld {
     this.now = end;
   }
 
-  /** The gateway dies, and a new one begins with this store: as it is, unless said otherwise. */
+  /** The gateway ends, and a new one begins with this store: unchanged, unless the test says otherwise. */
   restart(store: ReadonlyMap<string, Uint8Array> = this.store): void {
     this.#run++;
     this.store = new Map(store);

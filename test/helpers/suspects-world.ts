@@ -15,7 +15,7 @@ export interface TrialPacket {
   suspicion: Suspicion<TrialPacket> | undefined;
 }
 
-/** ok, gone, closes after CONNACK, closes at each packet, closes after so many packets of a connection. */
+/** The broker works, is away, closes after CONNACK, closes at each packet, or closes after so many packets of a connection. */
 export type Health = "ok" | "down" | "closesAll" | "closesPackets" | number;
 
 export interface Trial {

@@ -44,7 +44,7 @@ const text = new TextEncoder();
 export class Publisher {
   readonly #udp: UdpDevice;
   readonly clientId: string;
-  /** Payloads that the device was told are published, with their QoS. */
+  /** Payloads that were acknowledged to the device, with their QoS. */
   readonly acknowledged = new Map<string, QoS>();
   readonly received: string[] = [];
   sent = 0;

@@ -1,4 +1,4 @@
-/** A broker over TLS, or over WebSocket in TLS, that tells of each connection how its handshake went, and what it cost. */
+/** A broker over TLS, or over WebSocket in TLS, that records for each connection how its handshake ended, and how many octets it needed. */
 import { readFileSync } from "node:fs";
 import { createServer as createHttpsServer } from "node:https";
 import { type AddressInfo, createServer, type Socket } from "node:net";
@@ -27,7 +27,7 @@ export class TlsBroker {
   opened = 0;
   /** So many handshakes to come are answered with an alert. */
   alerts = 0;
-  /** Who comes by a resumed connection is somebody: else CONNECT is refused. */
+  /** A client on a resumed connection must be known; otherwise CONNECT is refused. */
   knowsResumed = true;
   readonly #tcp = createServer((socket) => this.#open(socket));
   readonly #tls: ReturnType<typeof createTlsServer>;
@@ -56,7 +56,7 @@ export class TlsBroker {
     return (this.#tcp.address() as AddressInfo).port;
   }
 
-  /** Octets of TCP so far, over all connections, as whoever connects sees them. */
+  /** Octets of TCP so far, over all connections, as the client counts them. */
   get carried(): { in: number; out: number } {
     const sockets = [...this.#sockets];
     return {

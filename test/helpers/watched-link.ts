@@ -1,8 +1,8 @@
-/** A link to a scripted broker, and what is told of it. */
+/** A link to a scripted broker, and its events. */
 import type { LinkEnd } from "../../src/core/input.ts";
-import type { UpstreamEvents } from "../../src/upstream/link.ts";
 import { ScriptedBroker, type ScriptedBrokerOptions } from "./scripted-broker.ts";
 import { until } from "./test-gateway.ts";
+import { upstreamEvents } from "./upstream-events.ts";
 import { upstreamBy, type Way } from "./ways-to-connect.ts";
 
 export async function watchedLink(
@@ -25,16 +25,14 @@ export async function watchedLink(
   );
   const ends: LinkEnd[] = [];
   const seen: string[] = [];
-  const events: UpstreamEvents = {
+  const events = upstreamEvents({
     up: () => seen.push("up"),
     refused: (_link, _refusal, _reason, reasonCode) => seen.push(`refused ${reasonCode}`),
     down: (_link, end) => ends.push(end),
     pong: () => seen.push("pong"),
-    congested: () => {},
     delivered: (_link, { publication }) => seen.push(publication.topicName),
-    released: () => {},
     acked: (_link, ack) => seen.push(ack),
-  };
+  });
   await upstream.start(events);
   upstream.open({ linkId: "l~1", upstream: "", mqttClientId: "c", identity: "c", clean: true, will: undefined });
   const up = () => until("CONNACK", () => seen.includes("up"));

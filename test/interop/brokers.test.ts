@@ -1,6 +1,6 @@
 /**
- * What is promised (docs/guide/operations.md), at the brokers that people run, in both modes; what a broker cannot do is said in
- * its row. docs/guide/brokers.md tells users the same. All of it at once: each test has a gateway of its own.
+ * The promises of docs/guide/operations.md, with well-known brokers, in both modes. A row says what a broker cannot do;
+ * docs/guide/brokers.md tells users the same. All tests run at the same time, each with its own gateway.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +21,7 @@ interface Row {
   readonly qosMax: QoS;
   /** What is retained comes for a filter with wildcards too. */
   readonly retainedForWildcards: boolean;
-  /** Its session keeps each message once, and the packet ids of QoS 2, while nobody is connected. */
+  /** Its session keeps each message once, and the packet ids of QoS 2, while no client is connected. */
   readonly keepsSessions: boolean;
   /** Topic and payload of a publication at QoS 1 for which it closes the connection; undefined: none is known. */
   readonly poison: readonly [topic: string, payload: string] | undefined;
@@ -54,7 +54,7 @@ const rows: readonly Row[] = [
 for (const { title, kind } of rows)
   if (kind.missing !== undefined && process.env["CI"]) throw new Error(`${title}: ${kind.missing}`);
 
-/** What one test has: a gateway between a broker and its devices, and somebody at the broker who looks. */
+/** The parts of one test: a gateway between a broker and its devices, and an observer at the broker. */
 class Scene {
   readonly #folder = mkdtempSync(join(tmpdir(), "brokers-"));
   readonly #open: { close?(): void; stop?(): void }[] = [];
@@ -159,7 +159,7 @@ class Scene {
 }
 
 const qoses = (row: Row) => ([0, 1, 2] as const).filter((qos) => qos <= row.qosMax);
-/** Nothing more is on its way that a test could see. */
+/** No further message is in flight that a test could see. */
 const calm = () => new Promise((done) => setTimeout(done, 300));
 
 describe.concurrent.each(rows)("$title", (row) => {
@@ -334,7 +334,7 @@ describe.concurrent.each(rows)("$title", (row) => {
         const before = at.proxy.opened;
         const traffic = setInterval(() => well.publish(1), 100);
         context.onTestFinished(() => clearInterval(traffic));
-        // It repeats its message, gives it up, says something else, and says it again: as devices do.
+        // The device repeats its message, gives it up, sends another one, and sends it again.
         let code = -1;
         for (let tries = 0; tries < 10 && code !== 3; tries++) {
           code = await sick.publish(topic, payload, 1);

@@ -1,4 +1,4 @@
-/** DTLS against programs that nobody here wrote: OpenSSL's and GnuTLS's command lines, each suite, and a wrong key. */
+/** DTLS with programs of other projects: the command lines of OpenSSL and GnuTLS, each suite, and a wrong key. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

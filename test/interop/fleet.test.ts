@@ -21,7 +21,7 @@ import { PairGateway } from "../helpers/pair-gateway.ts";
 import { freePorts } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { findRedis, RedisServer } from "../helpers/redis.ts";
-import { RedisWitness } from "../helpers/redis-witness.ts";
+import { RedisObserver } from "../helpers/redis-observer.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { Rng } from "../simulation/rng.ts";
 
@@ -83,7 +83,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   const random = new Rng(number("FLEET_SEED", 7));
   const redis = await RedisServer.create(program, { appendfsync: "everysec" });
   atEnd(() => redis.close());
-  const witness = new RedisWitness(redis.port, 0);
+  const witness = new RedisObserver(redis.port, 0);
   atEnd(() => witness.close());
   const broker = await RecordingBroker.start(7);
   atEnd(() => broker.close());

@@ -1,7 +1,7 @@
 /**
- * Twenty devices with characters against mosquitto, while Home Assistant looks on: at each of its messages it is judged who is
- * available. No sleeper is ever offline, no lost one online, nothing is left behind; a broker that lost what it retained, and a
- * gateway that starts anew, change nothing of that. HOME_SEED repeats a run, HOME_ROUNDS makes it longer.
+ * Twenty devices with different habits at mosquitto, with a model of Home Assistant. After each of its messages the test checks which
+ * devices are available. No sleeping device is ever offline, no lost one online, and nothing is left behind. A broker that lost its
+ * retained messages, and a gateway that starts again, change nothing of this. HOME_SEED repeats a run, HOME_ROUNDS makes it longer.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -66,7 +66,7 @@ class Thing {
     await until(`${clientId} is connected`, () => this.isActive);
   }
 
-  /** Comes if it is not there, says something, and stays, sleeps or goes as it is used to. */
+  /** Connects if it is not connected, sends something, and stays, sleeps or leaves according to its habits. */
   async speak(): Promise<void> {
     if (this.isAsleep) this.#act((device, now) => device.connect({ clean: false, keepAliveSeconds: 60 }, now));
     else if (!this.isActive) await this.connect();
@@ -109,7 +109,7 @@ class Thing {
 class Judge {
   readonly faults: string[] = [];
   looks = 0;
-  /** The gateway or the broker is away: then nobody is available, and that is right. */
+  /** The gateway or the broker is away: then no device is available, as it should be. */
   isAway = false;
   readonly #home: HomeAssistant;
   readonly #things: readonly Thing[];
@@ -190,7 +190,7 @@ describe.skipIf(missing !== undefined)(
         await until(`${thing.name} is available`, () => home.isAvailable(thing.name));
         thing.must = must;
       };
-      /** What the broker gives to somebody new is what was heard, and nothing more. */
+      /** A new subscriber at the broker gets what was received, and nothing more. */
       const asRetained = async () => {
         let [heard, retained] = ["", "-"];
         await until("the broker retains what was heard", async () => {
@@ -202,14 +202,14 @@ describe.skipIf(missing !== undefined)(
         });
       };
 
-      // All come, one after the other; who has come is judged while the others do.
+      // All devices connect one after the other; those that are connected are judged while the others connect.
       for (const thing of things) {
         await thing.speak();
         await seen(thing);
       }
       await asRetained();
 
-      // Whatever a character does: while it does it nothing may be said of it, before and after it must hold.
+      // While a device acts, its state is not judged; before and after it must be right.
       const steps: Record<Character, (thing: Thing) => Promise<void>> = {
         sleeper: async (thing) => (rng.chance(0.5) ? thing.wake() : thing.speak()), // available throughout
         talker: (thing) => thing.speak(),
@@ -266,7 +266,7 @@ describe.skipIf(missing !== undefined)(
       await live(rounds / 4);
       await asRetained();
 
-      // The gateway ends and starts anew; nobody says a word meanwhile, but who keeps alive.
+      // The gateway ends and starts again; no device sends anything meanwhile except to keep alive.
       judge.isAway = true;
       await gateway.stop();
       await until("the gateway is offline", () => home.kept.get("mqtt-sn/gw/gateway") === "offline");

@@ -1,6 +1,6 @@
 /**
- * What Home Assistant finds at a real broker: devices with characters, from first to last. At every change the retained
- * messages are judged by its own rules; who sleeps is available, who is lost is not.
+ * What Home Assistant finds at a real broker, from first to last, for devices with different habits. After every change the retained
+ * messages are judged by its own rules: a sleeping device is available, a lost one is not.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

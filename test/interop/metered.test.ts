@@ -8,6 +8,7 @@ import { upstreamOptions } from "../../src/upstream/options.ts";
 import { CutProxy } from "../helpers/cut-proxy.ts";
 import { findMosquitto, fixture, Mosquitto } from "../helpers/mosquitto.ts";
 import { Publisher, startGateway, until } from "../helpers/test-gateway.ts";
+import { upstreamEvents } from "../helpers/upstream-events.ts";
 
 const program = findMosquitto();
 const missing = "missing" in program ? program.missing : undefined;
@@ -138,17 +139,12 @@ describe.skipIf(missing !== undefined)(`mosquitto${missing === undefined ? "" : 
     toClose.push(() => upstream.shutdown(500));
     let ups = 0;
     const acked: number[] = [];
-    const ignore = () => {};
-    await upstream.start({
-      up: () => ups++,
-      refused: ignore,
-      down: ignore,
-      pong: ignore,
-      congested: ignore,
-      delivered: ignore,
-      released: ignore,
-      acked: (_link, _kind, packetId) => acked.push(packetId),
-    });
+    await upstream.start(
+      upstreamEvents({
+        up: () => ups++,
+        acked: (_link, _kind, packetId) => acked.push(packetId),
+      }),
+    );
     upstream.open({ linkId: "c~1", upstream: "", mqttClientId: "c", identity: "c", clean: false, will: undefined });
     for (let i = 1; i <= 4; i++) {
       await until(`connection ${i}`, () => ups === i);
@@ -160,7 +156,7 @@ describe.skipIf(missing !== undefined)(`mosquitto${missing === undefined ? "" : 
   });
 
   test("a keep alive that is stretched: mosquitto waits for it, and the connection stands", async () => {
-    const broker = await newBroker(["max_keepalive 10"]); // it says so in CONNACK
+    const broker = await newBroker(["max_keepalive 10"]); // CONNACK says so
     const pings: number[] = [];
     const proxy = await CutProxy.to(broker.plainPort, (chunk, connection) => {
       if (chunk.equals(Buffer.from("c000", "hex"))) pings.push(connection);

@@ -1,6 +1,6 @@
 /**
- * Devices go by connections of their own, then by one that they share, and back, as the configuration says at each start of
- * the gateway: nothing comes twice at QoS 2, what waits at the broker is handed over, and nothing of the old is left there.
+ * Devices use their own connections, then one that they share, and then their own again, as the configuration says at each start of the
+ * gateway. Nothing arrives twice at QoS 2, messages that wait at the broker are delivered, and nothing of the old session is left there.
  */
 
 import { mkdtempSync, rmSync } from "node:fs";
@@ -77,7 +77,7 @@ async function live(protocol: "3.1.1" | "5", modes: readonly Mode[]): Promise<vo
     await until("asleep", () => sleeper.isAsleep);
     for (const [i, mode] of modes.entries()) {
       if (i > 0) {
-        // Traffic through the change, and while nobody is there.
+        // Traffic during the change, and while no gateway runs.
         const traffic = say(20);
         await gateway?.stop();
         await traffic;

@@ -1,4 +1,4 @@
-/** What is to be seen of a pair: by devices, probes, operators and other gateways, while one stands by and when it takes over. */
+/** What devices, probes, operators and other gateways see of a pair, while one gateway stands by and when it takes over. */
 import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
@@ -62,7 +62,9 @@ afterEach(async () => {
   await redis?.close();
 });
 
-/** Number 0 or 1: UDP, DTLS and API ports of its own. With the configuration of hardware/pair, but for addresses, names and a shorter lease. */
+/**
+ * Number 0 or 1: its own UDP, DTLS and API ports. With the configuration of hardware/pair, except for addresses, names and a shorter lease.
+ */
 function gateway(name: string, number: number, store: Record<string, unknown> = {}): PairGateway {
   const made = new PairGateway(name, {
     ...given,
@@ -190,7 +192,7 @@ describe.skipIf(missing !== undefined)(
           broker.broker.publish({ topicName: "down", payload: Buffer.from(`${++down}`), qos: 1, retain: false });
       }, 20);
       closes.push(() => clearInterval(traffic));
-      /** More went both ways since. */
+      /** Further messages have passed in both directions. */
       const goesOn = async () => {
         const [up, before] = [device.acknowledged.size, device.received.length];
         await until("more goes up", () => device.acknowledged.size > up + 5);

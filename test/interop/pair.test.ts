@@ -1,11 +1,12 @@
 /**
- * Two gateways over one Redis, of which one is active: killed, stopped and continued, cut off from Redis, told to end, again and again,
- * under traffic both ways with sleepers. Both modes run side by side. EVENTS says how often in all (16: each trouble once in each mode), PAIR_SEED which trouble comes when, PAIR_LOG a file to which all words of the
- * gateways go, PAIR_REPORT one for what became of each event.
+ * Two gateways over one Redis, of which one is active. Again and again one of them is killed, stopped and continued, cut off from Redis,
+ * or told to end, under traffic in both directions with sleeping devices. Both modes run at the same time. EVENTS sets the number of events
+ * (16: each kind once in each mode), PAIR_SEED their order, PAIR_LOG a file for the output of the gateways, PAIR_REPORT one for the result of
+ * each event.
  *
- * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
- * QoS 2 once; nobody has to CONNECT again. After another one has the lease, Redis takes no write of the one before (a witness in front of Redis
- * says so, not the gateways), and it says nothing to devices and brokers any more.
+ * A message that was acknowledged to a device is at the broker, at QoS 2 once. A message that was acknowledged to the broker reaches its
+ * device, at QoS 2 once. No device has to connect again. After a takeover, Redis accepts no write of the earlier gateway (an observer in
+ * front of Redis reports this, not the gateways), and that gateway sends nothing to devices and brokers any more.
  */
 import { writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
@@ -18,7 +19,7 @@ import { PairGateway } from "../helpers/pair-gateway.ts";
 import { freePorts } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { findRedis, RedisServer } from "../helpers/redis.ts";
-import { RedisWitness } from "../helpers/redis-witness.ts";
+import { RedisObserver } from "../helpers/redis-observer.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { Rng } from "../simulation/rng.ts";
 
@@ -28,7 +29,7 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const events = Number(process.env["EVENTS"] ?? 16);
 const leaseMs = 3_000;
-/** Messages for one device that are on their way; beyond, no more are published for it. */
+/** Open messages for one device. If there are as many, no more are published for it. */
 const behindMax = 100;
 
 const troubles = [
@@ -46,7 +47,7 @@ type Trouble = (typeof troubles)[number];
 interface Event {
   readonly trouble: Trouble;
   readonly from: string;
-  /** From the trouble until the other one serves; absent: nobody had to take over. */
+  /** From the fault until the other gateway serves; absent: there is no takeover. */
   takenOverMs?: number;
   /** How the one before ended. */
   end?: string | undefined;
@@ -71,8 +72,8 @@ async function trial(
   const random = new Rng(Number(process.env["PAIR_SEED"] ?? 7));
   const redis = await RedisServer.create(program, { appendfsync: "always" });
   atEnd(() => redis.close());
-  const witness = new RedisWitness(redis.port);
-  atEnd(() => witness.close());
+  const observer = new RedisObserver(redis.port);
+  atEnd(() => observer.close());
   const broker = await RecordingBroker.start(7);
   atEnd(() => broker.close());
   const [portA = 0, portB = 0] = await freePorts(2);
@@ -101,7 +102,7 @@ async function trial(
       retry: { intervalSeconds: 0.5, limit: 40 },
       store: {
         kind: "redis",
-        redis: { url: `redis://127.0.0.1:${await witness.listen(name)}` },
+        redis: { url: `redis://127.0.0.1:${await observer.listen(name)}` },
         pair: { enabled: true, name, leaseSeconds: leaseMs / 1_000 },
       },
       api: { enabled: false },
@@ -111,7 +112,7 @@ async function trial(
     return made;
   };
   const gateways = { a: await gateway("a", portA), b: await gateway("b", portB) };
-  witness.claimed = (by) => {
+  observer.claimed = (by) => {
     address.speaker = by;
     for (const [name, way] of ways) way.mustBeSilent = name !== by;
   };
@@ -153,7 +154,7 @@ async function trial(
 
   const report: Event[] = [];
   const both = [gateways.a, gateways.b];
-  /** One serves and one stands by: who it is. On a machine with too much to do the lease may wander by itself. */
+  /** One gateway serves and one stands by: which. On a busy machine the lease may pass to the other one by itself. */
   const settled = async (): Promise<[active: PairGateway, other: PairGateway]> => {
     await until(
       "one serves, and one stands by",
@@ -198,10 +199,10 @@ async function trial(
         await sleep(leaseMs / 2);
         break;
       case "cut from Redis":
-        witness.cut(from);
+        observer.cut(from);
         event.takenOverMs = await takenOver();
-        // What it wrote in vain arrives now.
-        witness.heal(from);
+        // Its last commands arrive now.
+        observer.heal(from);
         await until("it has ended", () => active.ends.length > runs);
         event.end = active.ends.at(-1);
         break;
@@ -213,7 +214,7 @@ async function trial(
         break;
       }
       case "drained":
-        // As soon as it has seen that the other one stands by; and nobody else drains it meanwhile.
+        // As soon as it has seen that the other gateway stands by, and no other command drains it meanwhile.
         await until("it is drained", async () => {
           const { status, body } = await active.ask("/fleet/drain", "POST");
           return status === 200 || body.includes("drain it there");
@@ -227,9 +228,9 @@ async function trial(
         other.start();
         break;
       case "standby cut":
-        witness.cut(other.name);
+        observer.cut(other.name);
         await sleep(leaseMs * 1.5);
-        witness.heal(other.name);
+        observer.heal(other.name);
         break;
     }
   }
@@ -238,7 +239,7 @@ async function trial(
   await sleep(500);
   clearInterval(traffic);
 
-  expect(witness.late, "Redis took writes after another epoch").toEqual([]);
+  expect(observer.late, "Redis took writes after another epoch").toEqual([]);
   expect(address.wrong, "said to devices after another one had the lease").toEqual([]);
   expect(
     [...ways.values()].flatMap(({ wrong }) => wrong),
@@ -279,15 +280,15 @@ async function trial(
   expect(broker.wills, "wills").toEqual([]);
   expect(told.length).toBeGreaterThan(count * 10);
   expect(told.filter(([, qos]) => qos === 2).length).toBeGreaterThan(told.length / 4);
-  const writes = witness.seen.filter(({ script, answer }) => script === "commitScript" && answer === "done").length;
-  const refused = witness.seen.filter(
+  const writes = observer.seen.filter(({ script, answer }) => script === "commitScript" && answer === "done").length;
+  const refused = observer.seen.filter(
     ({ script, answer }) => script === "commitScript" && ["other", "epoch"].includes(answer),
   ).length;
   if (report.some(({ trouble }) => trouble === "cut from Redis"))
     expect(refused, "what came late, and was refused").toBeGreaterThan(0);
   console.log(
     [
-      `a pair, ${mode}: ${count} events, ${witness.seen.filter(({ answer }) => answer === "claimed").length} times taken over`,
+      `a pair, ${mode}: ${count} events, ${observer.seen.filter(({ answer }) => answer === "claimed").length} times taken over`,
       `${writes} writes, ${refused} of the one before refused, 0 taken`,
       `up ${told.length} acknowledged, down ${sent.size} sent: 0 lost, 0 QoS 2 twice, 0 connected again`,
       `taken over after ${report.flatMap(({ trouble, takenOverMs }) => (takenOverMs === undefined ? [] : [`${takenOverMs} ms (${trouble})`])).join(", ")}`,

@@ -1,4 +1,4 @@
-/** The store at a redis-server that speaks TLS: who is trusted, who is not, and what is said then. */
+/** The store at a redis-server that speaks TLS: which servers are trusted, which are not, and the messages about them. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

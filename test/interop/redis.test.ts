@@ -1,18 +1,16 @@
-/** The store at a redis-server: the suite of all stores, and what becomes of commits when the server fails. */
+/** The store at a redis-server: the suite of all stores, and what happens to commits when the server fails. */
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createSocket } from "node:dgram";
-import { mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { lookAtStore } from "../../src/cli/doctor/machine.ts";
 import { parseConfig } from "../../src/config/load.ts";
-import type { Change, StoredState } from "../../src/core/record.ts";
+import type { Change } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
-import { backupOctets, restoreBackup, restoreInto, writeBackup } from "../../src/storage/backup.ts";
-import { DiskStore } from "../../src/storage/disk.ts";
 import { encodeRecord } from "../../src/storage/encoding.ts";
 import { keyOf } from "../../src/storage/keys.ts";
 import { storeOptions } from "../../src/storage/options.ts";
@@ -23,48 +21,22 @@ import type { Message } from "../../src/wire/v12/messages.ts";
 import { commit, queued, session, stored, storeSuite } from "../conformance/store-suite.ts";
 import { connect, publish, register } from "../helpers/bench.ts";
 import { freePorts } from "../helpers/ports.ts";
-import { findRedis, RedisServer } from "../helpers/redis.ts";
+import type { RedisServer } from "../helpers/redis.ts";
+import {
+  closeServers,
+  closeStores,
+  errorOf,
+  missing,
+  names,
+  opened,
+  server,
+  store,
+  stores,
+  works,
+} from "../helpers/redis-stores.ts";
 import { until } from "../helpers/test-gateway.ts";
 
-const program = findRedis();
-const missing = "missing" in program ? program.missing : undefined;
-if (missing !== undefined && process.env["CI"]) throw new Error(missing);
-
 const main = fileURLToPath(new URL("../../dist/main.js", import.meta.url));
-const answerMsMax = 400;
-const servers: RedisServer[] = [];
-const stores: RedisStore[] = [];
-
-async function server(settings: Readonly<Record<string, string>> = {}): Promise<RedisServer> {
-  if ("missing" in program) throw new Error(program.missing);
-  const made = await RedisServer.create(program, settings);
-  servers.push(made);
-  return made;
-}
-
-function store(at: { readonly url: string }, more: Record<string, unknown> = {}, told: string[] = []): RedisStore {
-  const { redis } = storeOptions.parse({ kind: "redis", redis: { url: at.url, ...more } });
-  const made = new RedisStore(
-    redis,
-    () => undefined,
-    (say) => told.push(say),
-    answerMsMax,
-  );
-  stores.push(made);
-  return made;
-}
-
-async function opened(at: { readonly url: string }, more: Record<string, unknown> = {}): Promise<RedisStore> {
-  const made = store(at, more);
-  await made.open();
-  return made;
-}
-
-const errorOf = (work: Promise<unknown>): Promise<unknown> =>
-  work.then(() => undefined).catch((error: unknown) => error);
-const names = async (of: RedisStore) => (await stored(of)).map(({ session: { clientId } }) => clientId);
-/** The store works again by itself: what was owed is written with the next commit that succeeds. */
-const works = (of: RedisStore) => until("the store works again", async () => (await errorOf(commit(of))) === undefined);
 
 describe.skipIf(missing !== undefined)(
   `a store at redis-server${missing === undefined ? "" : ` (skipped: ${missing})`}`,
@@ -73,12 +45,8 @@ describe.skipIf(missing !== undefined)(
     beforeAll(async () => {
       shared = await server();
     });
-    afterEach(async () => {
-      for (const each of stores.splice(0)) await each.close();
-    });
-    afterAll(async () => {
-      for (const each of servers.splice(0)) await each.close();
-    });
+    afterEach(closeStores);
+    afterAll(closeServers);
 
     storeSuite("redis", () => {
       const prefix = randomUUID();
@@ -246,7 +214,7 @@ describe.skipIf(missing !== undefined)(
         expect(acknowledged.filter((id) => !found.has(id))).toEqual([]);
         await works(there);
       }
-      // And what failed was owed: it is there as well by now.
+      // The changes that failed are there as well by now.
       expect((await there.load("k"))?.queued).toHaveLength(next);
     });
 
@@ -359,117 +327,6 @@ describe.skipIf(missing !== undefined)(
       client.disconnect();
     });
 
-    test("a backup of a store on disk is restored into Redis, and not over what is there", async () => {
-      const folder = mkdtempSync(join(tmpdir(), "to-redis-"));
-      const file = join(folder, "backup");
-      try {
-        const options = storeOptions.parse({ kind: "disk", folder });
-        const disk = new DiskStore(options);
-        await disk.open();
-        const publication = { topicName: "t", payload: Uint8Array.of(0, 1), qos: 1, retain: false } as const;
-        const changes: Change[] = [
-          ...[...Array(600).keys()].map((i) => session(`device-${i}`)),
-          queued("device-3", 4),
-          { of: "known", clientId: "device-3", id: 0, record: {} },
-          { of: "backlog", clientId: "device-4", id: 7, record: { publication, at: 1 } },
-          { of: "letter", clientId: "device-5", id: 9, record: { direction: "up", reason: "r", publication, at: 1 } },
-          { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(1) } },
-        ];
-        await commit(disk, ...changes);
-        await writeBackup(file, backupOctets(disk.snapshot() ?? []));
-        const byName = (a: StoredState, b: StoredState) => (a.session.clientId < b.session.clientId ? -1 : 1);
-        const wanted = (await stored(disk)).sort(byName);
-        const letters = await disk.letters(0, 10);
-        await disk.close();
-        const prefix = randomUUID();
-        const steps: number[] = [];
-        const made = await restoreInto(file, store(shared, { prefix }), (done) => steps.push(done));
-        expect(made).toEqual({ records: 604, leftOut: [] });
-        expect(Math.max(...steps)).toBeGreaterThanOrEqual(604); // with marks of commits
-        const there = await opened(shared, { prefix });
-        expect((await stored(there)).sort(byName)).toEqual(wanted);
-        expect(await there.letters(0, 10)).toEqual(letters);
-        expect(await there.known(undefined, 10)).toEqual(["device-3"]);
-        expect(await there.secure(undefined, 10)).toEqual([]); // devices shake hands again
-        await there.close();
-        await expect(restoreInto(file, store(shared, { prefix }))).rejects.toThrow(/there are sessions in the store/);
-        truncateSync(file, 2_000);
-        const other = randomUUID();
-        await expect(restoreInto(file, store(shared, { prefix: other }))).rejects.toThrow(/not a whole backup/);
-        expect(await names(await opened(shared, { prefix: other }))).toEqual([]);
-      } finally {
-        rmSync(folder, { recursive: true, force: true });
-      }
-    });
-
-    test("a backup of Redis is of one moment, though commits go on, and is restored to a disk", async () => {
-      const folder = mkdtempSync(join(tmpdir(), "from-redis-"));
-      const file = join(folder, "backup");
-      try {
-        const there = await opened(shared, { prefix: randomUUID() });
-        const publication = { topicName: "t", payload: Uint8Array.of(0, 1), qos: 1, retain: false } as const;
-        const backlog = (id: number): Change => ({
-          of: "backlog",
-          clientId: "device-3",
-          id,
-          record: { publication, at: 1 },
-        });
-        const letter = { direction: "up", reason: "r", publication, at: 1 } as const;
-        const names = [...Array(120).keys()].map((i) => `device-${i}`);
-        await commit(there, ...names.map((name) => session(name)), queued("device-0", 4), queued("device-99", 5));
-        await commit(there, ...[...Array(450).keys()].map((i) => backlog(i + 1)));
-        await commit(
-          there,
-          { of: "known", clientId: "device-3", id: 0, record: {} },
-          { of: "letter", clientId: "device-5", id: 9, record: letter },
-          { of: "letter", clientId: "device-6", id: 10, record: letter },
-          { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(1) } },
-        );
-        const snapshot = there.snapshot();
-        let read = 0;
-        const whileRead = async function* () {
-          for await (const each of snapshot) {
-            yield each;
-            if (++read !== 60) continue;
-            // Some of these were read already, some were not; the last is under way when the reading is over.
-            await commit(
-              there,
-              { of: "session", clientId: "device-0", id: 0, record: undefined },
-              { of: "queued", clientId: "device-0", id: 4, record: undefined },
-              { of: "queued", clientId: "device-99", id: 5, record: undefined },
-              { of: "letter", clientId: "device-5", id: 9, record: undefined },
-              { of: "secure", clientId: "udp/a", id: 0, record: { state: Uint8Array.of(2) } },
-              session("device-1", { sleepSeconds: 1 }),
-              session("new", { sleepSeconds: 2 }),
-            );
-          }
-        };
-        await writeBackup(file, backupOctets(whileRead()));
-        const byName = (a: StoredState, b: StoredState) => (a.session.clientId < b.session.clientId ? -1 : 1);
-        const wanted = (await stored(there)).sort(byName);
-        expect(wanted).toHaveLength(120);
-        await commit(there, session("later"));
-        await restoreBackup(file, folder);
-        const disk = new DiskStore(storeOptions.parse({ kind: "disk", folder }));
-        try {
-          expect((await disk.open()).notices).toEqual([]);
-          expect((await stored(disk)).sort(byName)).toEqual(wanted);
-          expect(await disk.known(undefined, 10)).toEqual(["device-3"]);
-          expect((await disk.letters(0, 10)).map(({ id }) => id)).toEqual([10]);
-          expect(await disk.secure(undefined, 10)).toEqual([]);
-        } finally {
-          await disk.close();
-        }
-        const again = store(shared, { prefix: randomUUID() });
-        await restoreInto(file, again);
-        await again.open();
-        expect((await stored(again)).sort(byName)).toEqual(wanted);
-        expect((await again.letters(0, 10)).map(({ id }) => id)).toEqual([10]);
-      } finally {
-        rmSync(folder, { recursive: true, force: true });
-      }
-    });
-
     test("doctor: a server that is there, and what its settings are worth", async () => {
       const looked = async (url: string, redis: object = {}) => {
         const found = await lookAtStore(parseConfig({ store: { kind: "redis", redis: { url, ...redis } } }));
@@ -493,7 +350,7 @@ describe.skipIf(missing !== undefined)(
       writeFileSync(join(folder, "password"), "barn-secret\n", { mode: 0o600 });
       const config = {
         transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
-        // Nobody is there: what is published is stored.
+        // There is no broker: publications are stored.
         upstream: { url: `mqtt://127.0.0.1:${broker}`, mode: "aggregating" },
         store: { kind: "redis", redis: { url: guarded.url, password: { file: "password" } } },
         api: { enabled: false },

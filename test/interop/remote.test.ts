@@ -41,7 +41,7 @@ describe.skipIf(missing !== undefined)(
         const heard: Heard[] = [];
         const app = await mqtt.connectAsync(`mqtt://127.0.0.1:${broker.plainPort}`, {
           clientId: "app",
-          clean: false, // it hears what was said before it was back
+          clean: false, // it gets what was published before it was back
           protocolVersion: protocol === "5" ? 5 : 4,
           ...(protocol === "5" && { properties: { sessionExpiryInterval: 600 } }),
         });
@@ -59,7 +59,7 @@ describe.skipIf(missing !== undefined)(
           await until(`answer ${id}`, () => at() !== undefined);
           return at()?.body;
         };
-        // Before the gateway's connection stands nobody answers.
+        // Before the gateway's connection is up, no command is answered.
         for (let i = 0; !heard.some(({ topicName }) => topicName === "site/gw/answer/0"); i++) {
           if (i > 100) throw new Error("nobody answers");
           await app.publishAsync("site/gw/command/sessions.list/0", "", { qos: 1 });

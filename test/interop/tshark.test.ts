@@ -1,4 +1,4 @@
-/** What we write is opened by a program that nobody here wrote: tshark's MQTT-SN dissector, field by field. */
+/** Another project's program reads what we write: tshark's MQTT-SN dissector, field by field. */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

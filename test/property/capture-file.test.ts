@@ -1,4 +1,4 @@
-/** A capture is a file that says again what went into it; whatever else is read, nothing is thrown. */
+/** A capture file returns what was written to it; reading any other octets never throws. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { CaptureWriter, type Datagram, datagramIn, type ReadDatagram } from "../../src/capture/capture-file.ts";
@@ -21,7 +21,7 @@ const datagram = fc.record({
   direction: fc.constantFrom("in" as const, "out" as const),
   where: peer,
   bytes: fc.uint8Array({ maxLength: 2_000 }),
-  // What comes first is the comment, whatever it says.
+  // The first option is the comment, with any content.
   comment: fc.string({ unit: "grapheme", minLength: 1, maxLength: 40 }),
   value: fc.option(fc.json(), { nil: undefined }),
   missing: fc.nat(100),

@@ -1,4 +1,4 @@
-/** IdMap is a Map of ids: any sequence of calls gives what a Map gives, in its order, also to whoever iterates meanwhile. */
+/** IdMap is a Map of ids: any sequence of calls gives what a Map gives, in its order, also during an iteration. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { IdMap } from "../../src/id-map.ts";

@@ -1,6 +1,6 @@
 /**
- * Reader and writer of MQTT packets against mqtt-packet's: any packets, cut anywhere, give what its parser gives; what
- * we write, it reads; and no octets make the reader throw, or go on after it said "malformed".
+ * Reader and writer of MQTT packets compared with mqtt-packet: any packets, divided at any place, give what its parser gives. It reads what
+ * we write. No octets make the reader throw, or continue after it reported "malformed".
  */
 import fc from "fast-check";
 import { generate, type IPublishPacket, type Packet, parser } from "mqtt-packet";

@@ -1,6 +1,6 @@
 /**
- * DTLS against what nobody planned: datagrams that were changed on the way, and ends at any moment. MUTATIONS=1000000 and SEED=n for
- * others and more.
+ * DTLS with unexpected inputs: datagrams that were changed on the way, and ends at any moment. MUTATIONS=1000000 and SEED=n run more and
+ * other ones.
  */
 import { rmSync } from "node:fs";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -86,7 +86,7 @@ test(`${mutations} changed datagrams: no exception, nothing left, and the device
   const dice = diceOf(1 + firstSeed);
   let left = mutations;
   for (let round = 0; left > 0; round++) {
-    // Changed datagrams of other connections, and of the one under way, before it, within it and after it.
+    // Changed datagrams of other connections, and of the present one, before it, within it and after it.
     const world = new SecureWorld(withCertificates, round + firstSeed);
     const device = world.device({ cidOctets: round % 2 === 0 ? 0 : undefined, ...(round % 3 === 0 && certificate) });
     let isAttacking = false;

@@ -1,6 +1,6 @@
 /**
- * Whatever lies in a store: what is no record costs itself alone. It is named and counted, all others come back, and the
- * core goes on living with what it is given.
+ * Any octets in a store: an invalid record is lost alone. It is named and counted, all others are restored, and the core continues with
+ * them.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -125,7 +125,7 @@ function recordsOf(clientId: string, number: number): readonly Change[] {
   ];
 }
 
-/** As `encodeRecord` seals it: the checksum is right, whatever the body is. */
+/** Encoded like `encodeRecord`: the checksum is right, for any body. */
 function sealed(body: Uint8Array, commitNumber = 1): Uint8Array {
   const bytes = Buffer.concat([Buffer.alloc(10), body]);
   bytes.writeUIntBE(commitNumber, 4, 6);
@@ -182,7 +182,7 @@ const junk = fc.oneof(
   fc.jsonValue(),
 );
 
-/** Keys of nobody's. */
+/** Keys that no record has. */
 const nobodys = ["c1", "c9999999999999999", "cx", "p", "z/1", "format", "open", "epoch", "ö"];
 
 /** What is in the place of a valid record. */
@@ -252,8 +252,8 @@ function backlogOf(store: DiskStore, clientId: string): Promise<number> {
 }
 
 /**
- * Goes on with what came back: brokers and devices come, and time passes. As it is shipped, without the checks of a test's
- * core: records that contradict each other (one packet id for two clients) may leave tables that do so too.
+ * Continues with what was restored: brokers and devices connect, and time passes. As it is shipped, without the checks of the tests' core:
+ * contradicting records (one packet id for two clients) may leave contradicting tables.
  */
 function live(states: readonly StoredState[], mode: "transparent" | "aggregating"): void {
   const options = { ...testOptions, upstream: { ...testOptions.upstream, mode } };

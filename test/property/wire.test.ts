@@ -1,4 +1,4 @@
-/** Whatever the bytes: the decoder never throws, and what it accepts it writes again; whatever the message: it comes back. */
+/** For any octets: the decoder never throws, and what it accepts it writes again. For any message: it is decoded again after encoding. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { isConnectOfVersion2 } from "../../src/core/dialects/later-version.ts";

@@ -52,7 +52,7 @@ export interface BrokerFaults {
   lateMs?: number;
   /** Chance per packet that the connection is cut with it. */
   cut: number;
-  /** Nobody answers. */
+  /** The broker does not answer. */
   away: boolean;
   /** Does it send a message once to a connection, or once for each filter there that matches? Absent: once. */
   readonly copies?: Copies;
@@ -103,7 +103,7 @@ export class Connection {
 export interface BrokerLog {
   /** A publication was saved. */
   accepted(publication: Publication, from: string): void;
-  /** A message was put on its way to this client at this QoS. */
+  /** A message was sent to this client at this QoS. */
   routed(clientId: string, publication: Publication): void;
   /** The gateway took responsibility for it. */
   acknowledged(clientId: string, publication: Publication): void;
@@ -141,7 +141,7 @@ export class SimBroker {
     this.#log = log;
   }
 
-  /** Somebody else publishes. */
+  /** Another client publishes. */
   publish(publication: Publication): void {
     this.#accept(publication, "elsewhere");
   }
@@ -172,7 +172,7 @@ export class SimBroker {
     return connection;
   }
 
-  /** A packet on its way to the broker; the connection may die of it, before or after it is looked at. */
+  /** A packet on its way to the broker. The connection may end because of it, before or after it is processed. */
   fromGateway(connection: Connection, what: () => void): void {
     this.#time.plan(this.#latency(), () => {
       if (!connection.alive) return;

@@ -1,6 +1,6 @@
 /**
- * The gateway dies at each point of a short run: before each call of an edge, and so between any two effects and on
- * either side of each commit. Of the commits under way none, or all, reached the disk. Nobody may notice.
+ * The gateway is killed at each point of a short run: before each call of an edge, and so between any two effects and on either side of
+ * each commit. Of the commits in progress none, or all, reached the disk. No client may notice it.
  */
 import { expect, test } from "vitest";
 import { keepAll, testOptions } from "./options.ts";

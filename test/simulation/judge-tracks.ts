@@ -4,13 +4,13 @@ import type { Repeated } from "./repeated.ts";
 
 /** What the network shows of one address. */
 export class PeerTrack {
-  /** Topic ids that the client was told by an accepted REGACK, SUBACK, or its own accepting REGACK: at any address. */
+  /** Topic ids that an accepting REGACK or SUBACK told the client, or that the client accepted in its own REGACK: at any address. */
   readonly told: Map<number, string>;
   readonly registering = new Map<number, string>();
   readonly subscribing = new Map<number, string>();
   readonly registered = new Map<number, { id: number; name: string }>();
   readonly publishing = new Map<number, number>();
-  /** MsgIds of a REGISTER or of a QoS 1/2 PUBLISH towards it that nobody has answered, and what each is a copy of. */
+  /** MsgIds of unanswered REGISTERs and QoS 1 or 2 PUBLISHes to the client, and of which message each is a copy. */
   readonly inFlight = new Map<string, string>();
   readonly repeated: Repeated;
   sleeps = false;
@@ -59,9 +59,9 @@ export class ClientTrack {
   /** The gateway said that its session ended, and nothing of a new one; and when it last said so. */
   hasEnded = false;
   endedAt = Number.NEGATIVE_INFINITY;
-  /** Filters that it was told it is subscribed to, in a session that goes on. */
+  /** Filters that were granted to it, in a session that continues. */
   readonly filters = new Set<string>();
-  /** What was retained when it was told so, and since when: it gets that or what came later. */
+  /** What was retained at that time, and since when: the client gets this message or a later one. */
   readonly retained = new Map<string, { readonly payload: string; readonly at: number }>();
   /** SUBSCRIBE messages of it that came to the gateway, and copies with RETAIN that it got, of each payload. */
   subscribes = 0;

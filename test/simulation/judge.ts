@@ -16,7 +16,7 @@ import { isForAll, numberOf, textOf, versionOf, willOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** So long after it goes on, copies that left at once may be on the network, and answered. */
+/** After the gateway continues, copies that were sent at once may be in the network for so long, and be answered. */
 const crossMs = 5_000;
 
 export class Judge {
@@ -93,7 +93,7 @@ export class Judge {
    * it, and what a client had confirmed counts on.
    */
   gatewayCrashed({ kept, durable }: { kept: boolean; durable: boolean }): void {
-    for (const { retainedCopies } of this.#clients.values()) retainedCopies.clear(); // at QoS 1 it may begin anew
+    for (const { retainedCopies } of this.#clients.values()) retainedCopies.clear(); // at QoS 1 the broker may reuse the id
     this.#network.gatewayCrashed({ kept, durable });
     if (kept) return;
     this.#crashed = true;
@@ -111,7 +111,7 @@ export class Judge {
   /** The last time that a gateway died which had not everything on disk. */
   #forgotAt = Number.NEGATIVE_INFINITY;
 
-  /** A gateway starts: what was said to a dead one it has not heard. */
+  /** A gateway starts: it has not received what was sent to the dead one. */
   gatewayBegins(): void {
     this.#network.gatewayBegins();
   }
@@ -134,8 +134,8 @@ export class Judge {
   #wentOnAt = Number.NEGATIVE_INFINITY;
 
   /**
-   * Silence while the gateway stood still counts against nobody: what was said then may not have been read, or not have
-   * found room. From then on a client has its full time, and what it was asked is asked once more.
+   * Silence while the gateway stood still counts against no client: messages may not have been read, or may not have fit into the buffer.
+   * From then on a client has its full time, and its messages are repeated once more.
    */
   #notForOurPause(event: Extract<GatewayEvent, { event: "client_state" }>): void {
     const { keepAliveSeconds, sleepSeconds } = this.#client(event.clientId).announced;
@@ -203,7 +203,7 @@ export class Judge {
     else this.#uncertain.add(event.clientId);
   }
 
-  /** Who was heard in the time of one round is not lost over an unanswered message. [interpretation 40] */
+  /** A client that was heard in the time of one round is not declared lost because of an unanswered message. [interpretation 40] */
   #notWhoSpeaks(clientId: string): void {
     const silentMs = this.#time.now() - this.#client(clientId).heardAt;
     if (silentMs < this.#roundMs - 1)
@@ -216,15 +216,14 @@ export class Judge {
     const times = (this.#accepted.get(payload) ?? 0) + 1;
     this.#accepted.set(payload, times);
     if (publication.topicName.startsWith("u") && publication.qos === 2) this.#exactlyOnceUp(payload, times);
-    // Where the broker closes, the order of one client is given up in a search for a witness.
+    // If the broker closes the connection, the order of one client is given up in the search for a witness.
     if (publication.topicName.startsWith("u") && publication.qos > 0 && times === 1 && !this.#poison)
       this.#inOrderUp(payload, publication.qos);
     if (publication.topicName.startsWith("w/")) this.#notTheOldWill(publication);
   }
 
   /**
-   * A device has one publication under way at a time: at one QoS they reach the broker in its order, also by way of a
-   * disk and a crash. [MQTT-4.6.0]
+   * A device has one open publication at a time: at one QoS they reach the broker in its order, also after a disk and a crash. [MQTT-4.6.0]
    */
   #inOrderUp(payload: string, qos: QoS): void {
     const [clientId = "", number = "0"] = payload.split(/[#|]/);
@@ -244,7 +243,7 @@ export class Judge {
 
   promised(clientId: string, publication: Publication, at = this.#time.now()): void {
     const client = this.#client(clientId);
-    // Over a shared connection the broker still sends what an ended session had subscribed to: nobody is waiting for it.
+    // On a shared connection the broker still sends what an ended session had subscribed to: no client waits for it.
     if (!client.hasEnded) client.promised.set(textOf(publication), at);
   }
 
@@ -276,7 +275,8 @@ export class Judge {
     if (expected !== topicName) throw new Violation(`${clientId} read "${payload}" under the topic ${topicName}`);
     if (!(isForAll(topicName) && client.subscribes > 0) && !topicName.startsWith(`d/${clientId}/`))
       throw new Violation(`${clientId} got a message for somebody else: ${topicName}`);
-    // When a gateway that stood still goes on, a first copy and its repetition leave at once, and one may overtake the other's end.
+    // When a gateway that stood still continues, a first copy and its repetition are sent at once, and one may overtake the end of the
+    // other.
     const copiesCross = this.#time.now() - this.#wentOnAt < crossMs;
     if (qos === 2 && times > 1 && !this.#uncertain.has(clientId) && !copiesCross) {
       throw new Violation(`${clientId} got the QoS 2 message "${payload}" ${times} times`);
@@ -288,7 +288,7 @@ export class Judge {
     if (event.event === "disconnected" && event.asked) this.#client(clientId).goneByGoodbye = true;
   }
 
-  /** It was told so; it asked at that time. `kept`: what the broker retains of it now, at QoS 1 and 2. */
+  /** The client was told so, and had asked at that time. `kept`: what the broker retains of it now, at QoS 1 and 2. */
   subscribed(
     clientId: string,
     { filter, at }: { readonly filter: string; readonly at: number },
@@ -296,7 +296,7 @@ export class Judge {
   ): void {
     const { filters, retained, endedAt } = this.#client(clientId);
     if (endedAt > at) return; // the SUBACK waited for a commit, and its session is over since
-    // It was still on the network when the gateway died that had sent it. If the broker forgets as well, nobody knows of it.
+    // It was still in the network when the gateway that had sent it died. If the broker loses its state as well, no one knows of it.
     if (this.#forgotAt > at) return;
     filters.add(filter);
     for (const publication of kept) retained.set(publication.topicName, { payload: textOf(publication), at });
@@ -317,12 +317,12 @@ export class Judge {
     this.#network.fromGateway(to, bytes);
   }
 
-  /** From now on this client is not let in. */
+  /** From now on this client is not admitted. */
   denies(clientId: string): void {
     this.#network.denies(clientId);
   }
 
-  /** Who speaks keeps its place, whoever else wants one. */
+  /** A client that sends messages keeps its place. */
   #keepsItsPlace(clientId: string, why: string): void {
     const { state } = this.#client(clientId);
     if (!/made room/.test(why) || clientId.startsWith("squatter")) return;
@@ -342,11 +342,11 @@ export class Judge {
   #notTheOldWill(publication: Publication): void {
     const payload = textOf(publication);
     if (this.#expectedWills.delete(payload)) return;
-    // It was on its way before, and the broker closed the connection for it.
+    // It was sent before, and the broker closed the connection because of it.
     if (this.#poison?.hasClosedFor(payload)) return;
     const clientId = willOf(publication);
     const client = this.#client(clientId);
-    // Decided before the client, which is back by now, had a new one; it is on its way longer, over a shared connection by itself.
+    // Decided before the client, which is back by now, had a new one. It takes longer; on a shared connection it continues by itself.
     if (client.willsDue.has(versionOf(payload))) return;
     if (versionOf(payload) < Math.min(versionOf(client.will), client.willWhenDue))
       throw new Violation(`old will "${payload}" published, it is "${client.will}" now`);
@@ -401,7 +401,7 @@ export class Judge {
     );
   }
 
-  /** It was told that it is subscribed: it gets what is published, whatever the broker forgot in between. */
+  /** The client was told that it is subscribed: it gets what is published, also if the broker lost its state in between. */
   isOwed(clientId: string, topicName: string): boolean {
     for (const filter of this.#client(clientId).filters) if (matches(filter, topicName)) return true;
     return false;

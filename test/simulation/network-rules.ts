@@ -13,10 +13,10 @@ import { isForAll } from "./texts.ts";
 import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
-/** A datagram takes no longer, nor the commit behind which it goes on. */
+/** The longest time of a datagram, and of the commit for which it waits. */
 export const onNetworkMs = 5_000;
 
-/** A set-up that nobody goes on with is over after some time, and then the session of before goes on. */
+/** A CONNECT that does not continue is given up after some time, and then the earlier session continues. */
 const dialogueMs = 10_000;
 
 /** A commit is done in this time. */
@@ -78,7 +78,7 @@ export class NetworkRules {
     }
   }
 
-  /** A gateway starts: what was said to a dead one it has not heard. */
+  /** A gateway starts: it has not received what was sent to the dead one. */
   gatewayBegins(): void {
     for (const peer of this.#peers.values()) peer.connects = false;
   }
@@ -93,7 +93,7 @@ export class NetworkRules {
     this.#peers.get(peer)?.inFlight.clear();
   }
 
-  /** From now on this client is not let in. */
+  /** From now on this client is not admitted. */
   denies(clientId: string): void {
     this.#denied.set(clientId, this.#time.now());
   }
@@ -112,11 +112,11 @@ export class NetworkRules {
         return;
       case "DISCONNECT":
         peer.wantsSleep = (message.duration ?? 0) > 0;
-        // An old copy of a CONNECT was read behind its CONNACK; the device has gone on.
+        // An old copy of a CONNECT was read after its CONNACK; the device has continued.
         if (this.#hasJustGoneOn()) peer.connects = false;
         return;
       case "PINGREQ":
-        // Twice before the first is answered: that answer may be on its way behind a commit, and the second wakes again.
+        // Two requests before the first answer: that answer may wait for a commit, and the second request wakes the client again.
         if (message.clientId !== "" && peer.wakesAgain && this.#time.now() - this.#wentOnAt < onNetworkMs)
           peer.wakesAtOnce++;
         if (message.clientId !== "" && peer.wakes) peer.wakesAgain = true;
@@ -237,7 +237,7 @@ export class NetworkRules {
     return this.#time.now() - this.#wentOnAt < commitMs;
   }
 
-  /** Who is not let in any more hears that, and nothing else, whatever session it had. */
+  /** A client that is not admitted any more gets only this answer, with any session that it had. */
   #notToTheDenied(clientId: string, { type }: Message): void {
     const since = this.#denied.get(clientId);
     if (since === undefined || this.#time.now() - since < onNetworkMs || type === "DISCONNECT" || type === "CONNACK")
@@ -245,7 +245,7 @@ export class NetworkRules {
     throw new Violation(`${type} to ${clientId}, which is not let in any more`);
   }
 
-  /** A device may have begun anew: nothing of what was comes before its CONNACK, but for what waited for a commit. */
+  /** A device may have restarted: nothing of its earlier connection comes before its CONNACK, except what waited for a commit. */
   #nothingBeforeConnAck(to: PeerId, { connects, connectsSince }: PeerTrack, { type }: Message): void {
     const sinceMs = this.#time.now() - connectsSince;
     if (connects && sinceMs > commitMs && sinceMs < dialogueMs)
@@ -265,7 +265,7 @@ export class NetworkRules {
     if (peer.sleeps) throw new Violation(`${message.type} to ${to}, which is asleep`);
   }
 
-  /** A PUBLISH uses only topic ids that the client was told, for that name. [§6.10] */
+  /** A PUBLISH uses only topic ids that the client was told, for this name. [§6.10] */
   #onlyToldIds(to: PeerId, peer: PeerTrack, message: Extract<Message, { type: "PUBLISH" }>): void {
     if (message.topicIdType !== "normal") return;
     const name = peer.told.get(message.topicId);
@@ -282,7 +282,7 @@ export class NetworkRules {
     if (detached.has(msgId)) swallowed.add(Buffer.from(data).toString());
   }
 
-  /** What is retained goes to who has just subscribed, and to nobody else who shares the connection. */
+  /** Retained messages go only to the client that has just subscribed, and to no other on the same connection. */
   #retainedWhenAsked(clientId: string, payload: string): void {
     const { retainedCopies, subscribes } = this.#clients.of(clientId);
     const copies = (retainedCopies.get(payload) ?? 0) + 1;
@@ -302,7 +302,7 @@ export class NetworkRules {
     }
     inFlight.set(what, of);
     repeated.sent(of);
-    // An answer may be lost on its way, so the gateway knows of fewer; two at once from its view are a fault.
+    // An answer may be lost, so the gateway may know of fewer. Two at once in its view are a fault.
     if (inFlight.size > 1) throw new Violation(`two in flight towards ${to}: ${[...inFlight.keys()].join(", ")}`);
   }
 }

@@ -21,7 +21,7 @@ export interface Air {
   fromDevice(address: PeerId, bytes: Uint8Array): void;
   /** The device lost all that it had in memory. */
   losesPower?(address: PeerId): void;
-  /** All copies of a CONNECT went unanswered. */
+  /** All copies of a CONNECT were unanswered. */
   isUnanswered?(address: PeerId): void;
 }
 

@@ -1,51 +1,16 @@
 /**
- * A second pair of eyes on the network, beside the judge: it knows nothing but what went by, keeps its own picture of each
- * client, and says when the gateway broke a rule of the exchange itself (order, repetition, silence, goodbyes).
- * Everything is judged where the gateway stands, at the time of sending: what the network does afterwards is not its fault.
+ * A second judge of the network. It knows only the datagrams that passed, keeps its own picture of each client, and reports when the
+ * gateway breaks a rule of the exchange itself (order, repetition, silence, DISCONNECT). Everything is judged at the gateway, at the time
+ * of sending: the gateway is not responsible for what the network does afterwards.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Instant, PeerId, Publication } from "../../src/core/types.ts";
-import type { Message, MessageType } from "../../src/wire/v12/messages.ts";
-import { Repeated } from "./repeated.ts";
+import type { Message } from "../../src/wire/v12/messages.ts";
+import { answersTo, ObservedAddress, ObservedClient, type Published, type Sent } from "./observed.ts";
 import { clientAt } from "./sim-address.ts";
 import { willOf } from "./texts.ts";
 
 export class BrokenRule extends Error {}
-
-/** Which answers a message entitles its sender to, whatever its state. [MQTT-SN 1.2 §6.14] */
-const answersTo: Partial<Record<MessageType, readonly MessageType[]>> = {
-  CONNECT: ["CONNACK", "WILLTOPICREQ"],
-  WILLTOPIC: ["WILLMSGREQ", "CONNACK"],
-  WILLMSG: ["CONNACK"],
-  REGISTER: ["REGACK"],
-  PUBLISH: ["PUBACK", "PUBREC"],
-  PUBREL: ["PUBCOMP"],
-  PUBREC: ["PUBREL"],
-  SUBSCRIBE: ["SUBACK"],
-  UNSUBSCRIBE: ["UNSUBACK"],
-  PINGREQ: ["PINGRESP"],
-  SEARCHGW: ["GWINFO"],
-  WILLTOPICUPD: ["WILLTOPICRESP"],
-  WILLMSGUPD: ["WILLMSGRESP"],
-  DISCONNECT: ["DISCONNECT"],
-};
-
-type ClientState = "unknown" | "active" | "asleep" | "awake" | "gone";
-
-/** How a publication went towards a client. */
-interface Sent {
-  readonly msgId: number;
-  readonly order: number;
-  /** PUBREC of a QoS 2 message came: from here on only PUBREL. */
-  received: boolean;
-}
-
-/** What a client published under one MsgId: PUBACK must repeat one of these topic ids. */
-interface Published {
-  readonly topicIds: Set<number>;
-  payload: string;
-  qos: number;
-}
 
 /** Repetitions that are answered, one by one, when a gateway that stood still reads them. */
 const owedMax = 32;
@@ -54,56 +19,6 @@ const undoneMs = 5_000;
 /** A commit takes no longer. */
 const commitMs = 500;
 const begunMax = 20;
-
-/** One client, by its client id. */
-class Client {
-  readonly repeated: Repeated;
-  state: ClientState = "unknown";
-  peer: PeerId | undefined;
-  /** Before it was gone, and when that was. */
-  stateBefore: ClientState = "gone";
-  goneAt = Number.NEGATIVE_INFINITY;
-  /** DISCONNECT of the client that waits for its answer: true = to sleep. */
-  leaving: boolean | undefined;
-  inFlight: { readonly what: string; readonly of: string } | undefined;
-  /** Answered between its CONNECT and the CONNACK: a copy that stood behind the CONNACK crossed the answer. */
-  readonly answeredLate = new Set<string>();
-  readonly sent = new Map<string, Sent>();
-  /** Payloads that were sent once: later sendings are repetitions, of the gateway or of the broker. */
-  readonly begun = new Set<string>();
-  /** MsgIds of QoS 2 exchanges that are over: a late PUBREC still gets its PUBREL. [interpretation 17] */
-  readonly completed = new Set<number>();
-  wokenAgain = false;
-  /** PINGREQs read one after the other when the gateway had stood still: their PINGRESPs leave so, too. */
-  wokenAtOnce = 0;
-  saidGoodbye = false;
-  lost = false;
-  /** The gateway's account: since its CONNECT was accepted the session ended. The CONNACK may have waited for a commit. */
-  hasEnded = false;
-  /** The gateway said that exactly-once cannot be kept any more: the broker forgot the session. */
-  uncertain = false;
-  /** What the broker handed to the gateway, in its order. Key: payload. */
-  readonly order = new Map<string, number>();
-  readonly lastOrder = new Map<string, number>();
-  /** The wake-up under way: what was handed over in it. */
-  handedOver = 0;
-
-  constructor(copiesPerRound: number, keptBack: number) {
-    this.repeated = new Repeated(copiesPerRound, keptBack);
-  }
-}
-
-/** What an address sent and was sent. */
-class Address {
-  clientId: string | undefined;
-  connecting: string | undefined;
-  readonly owed = new Map<MessageType, number>();
-  /** What it published, by MsgId. */
-  published = new Map<number, Published>();
-  /** It has spoken since it was last told to connect again. */
-  spoke = false;
-  unaskedAt = Number.NEGATIVE_INFINITY;
-}
 
 export interface ObserverLimits {
   /** Messages that may be handed over in one wake-up. */
@@ -121,8 +36,8 @@ export interface ObserverLimits {
 export class Observer {
   readonly #now: () => Instant;
   readonly #limits: ObserverLimits;
-  readonly #clients = new Map<string, Client>();
-  readonly #addresses = new Map<PeerId, Address>();
+  readonly #clients = new Map<string, ObservedClient>();
+  readonly #addresses = new Map<PeerId, ObservedAddress>();
   /** Payloads that the broker has saved. */
   readonly #arrived = new Set<string>();
   #order = 0;
@@ -137,10 +52,10 @@ export class Observer {
 
   #died = false;
 
-  /** Nobody's exchange is under way any more, whether or not the next gateway goes on with it. Addresses, and who sleeps, stay. */
+  /** No exchange is in flight any more, whether or not the next gateway continues it. Addresses, and which clients sleep, stay. */
   gatewayDied(): void {
     this.#died = true;
-    // A goodbye that it had not answered is undone, as is what it had decided and not yet stored.
+    // A DISCONNECT that it had not answered has no effect, and neither have decisions that were not stored yet.
     for (const address of this.#addresses.values()) {
       address.owed.delete("DISCONNECT");
       // Its CONNECT may have been stored, and the CONNACK not sent: it counts as there, and will ask again.
@@ -169,7 +84,14 @@ export class Observer {
     this.#arrived.add(words(publication.payload));
     if (!publication.topicName.startsWith("w/")) return;
     if (this.#byBroker) this.#byBroker = false;
-    else this.noWillAfterGoodbye(willOf(publication));
+    else this.#willOfGateway(willOf(publication));
+  }
+
+  /** A will that the gateway had begun to publish before the goodbye belongs to an earlier life: it may arrive late. */
+  #willOfGateway(clientId: string): void {
+    const client = this.#client(clientId);
+    if (client.willsBegun === 0) return this.noWillAfterGoodbye(clientId);
+    client.willsBegun--;
   }
 
   /** The broker publishes a will now. Not the gateway's doing when the connection broke by itself. */
@@ -185,7 +107,7 @@ export class Observer {
     if (!order.has(payload)) order.set(payload, ++this.#order);
   }
 
-  #isGone(client: Client): void {
+  #isGone(client: ObservedClient): void {
     if (client.state !== "gone") client.stateBefore = client.state;
     client.goneAt = this.#now();
     client.state = "gone";
@@ -195,12 +117,14 @@ export class Observer {
   reported(event: GatewayEvent): void {
     // Given up and counted: what was in flight is off the network.
     if (event.event === "drop" && event.clientId !== undefined) this.#client(event.clientId).inFlight = undefined;
+    if (event.event === "will_published" && event.by === "gateway" && !this.#client(event.clientId).saidGoodbye)
+      this.#client(event.clientId).willsBegun++;
     if (event.event === "qos2_uncertain") this.#client(event.clientId).uncertain = true;
     if (event.event !== "client_state") return;
     const client = this.#client(event.clientId);
     client.lost = event.state === "lost";
     if (event.state === "active") client.hasEnded = false;
-    // Lost in silence: what it says until its next CONNECT is a stranger's.
+    // Lost without a message: until its next CONNECT it is an unknown sender.
     if (event.state === "lost" || event.state === "disconnected") {
       client.hasEnded = true;
       this.#isGone(client);
@@ -225,15 +149,16 @@ export class Observer {
     if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
     if (message.type === "DISCONNECT" && awaitsConnack && client?.state === "gone")
       client.leaving = (message.duration ?? 0) > 0;
-    // What is read when it goes on from a stand-still is answered behind one commit, copies with it.
+    // What is read after a stand-still is answered after one commit, with its copies.
     const standsBehind = awaitsConnack || this.#now() - this.#wentOnAt < commitMs;
     if (standsBehind && (message.type === "PUBACK" || message.type === "PUBCOMP"))
       client?.answeredLate.add(`PUBLISH ${message.msgId}`);
-    if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are a stranger's
+    if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are those of an unknown sender
     switch (message.type) {
       case "CONNECT":
         client.inFlight = undefined;
-        client.answeredLate.clear();
+        // The copies of a CONNECT that are read together begin one connection.
+        if (this.#now() - this.#wentOnAt >= commitMs) client.answeredLate.clear();
         return;
       case "DISCONNECT":
         client.leaving = (message.duration ?? 0) > 0;
@@ -281,7 +206,7 @@ export class Observer {
       case "REGISTER":
         return this.oneInFlight(to, client, `REGISTER ${message.msgId}`, `REGISTER of ${message.topicId}`);
       case "PUBREL":
-        // The answer to a PUBREC out of its turn (late, or after a CONNECT) is owed in any case. [interpretation 17]
+        // The answer to a PUBREC at the wrong time (late, or after a CONNECT) is expected in any case. [interpretation 17]
         if (client.completed.has(message.msgId)) return;
         if (owed > 0 && client.inFlight && client.inFlight.what !== `PUBREL ${message.msgId}`) return;
         this.oneInFlight(to, client, `PUBREL ${message.msgId}`);
@@ -311,12 +236,12 @@ export class Observer {
   // ---------------------------------------------------------------- the rules
 
   /** To an asleep client goes nothing but the answer to what it sent. [MQTT-SN 1.2 §6.14] */
-  silenceForSleepers(to: PeerId, client: Client | undefined, message: Message, isAnswer: boolean): void {
+  silenceForSleepers(to: PeerId, client: ObservedClient | undefined, message: Message, isAnswer: boolean): void {
     if (client?.state === "asleep" && !isAnswer) throw new BrokenRule(`${message.type} to ${to}, which is asleep`);
   }
 
   /** PUBACK repeats topic id and MsgId; "accepted" and PUBREC mean that the broker has it, or the gateway on disk. [§6.6] */
-  acknowledgementsAreTrue(to: PeerId, address: Address, message: Message): void {
+  acknowledgementsAreTrue(to: PeerId, address: ObservedAddress, message: Message): void {
     if (message.type !== "PUBACK" && message.type !== "PUBREC") return;
     const published = address.published.get(message.msgId) ?? this.#publishedElsewhere(to, message.msgId);
     if (!published) throw new BrokenRule(`${message.type} ${message.msgId} to ${to}, which published no such thing`);
@@ -337,7 +262,7 @@ export class Observer {
   }
 
   /** One REGISTER, QoS 1 or 2 PUBLISH or PUBREL at a time, until it is answered or was repeated enough. [interpretation 13] */
-  oneInFlight(to: PeerId, client: Client, what: string, of = what): void {
+  oneInFlight(to: PeerId, client: ObservedClient, what: string, of = what): void {
     const before = client.inFlight;
     if (before && before.what !== what && !this.#wasRepeated(client))
       throw new BrokenRule(`${what} to ${to} while ${before.what} is unanswered`);
@@ -345,14 +270,14 @@ export class Observer {
     client.inFlight = { what, of };
   }
 
-  #wasRepeated({ inFlight, state, repeated }: Client): boolean {
+  #wasRepeated({ inFlight, state, repeated }: ObservedClient): boolean {
     // After the death of a gateway it is not always seen from here whether the client is awake.
     const mayBeAwake = state === "awake" || state === "unknown";
     return inFlight !== undefined && repeated.isEnough(inFlight.of, mayBeAwake);
   }
 
   /** PINGRESP after the last acknowledgement, not merely after the last PUBLISH. */
-  pingRespComesLast(to: PeerId, client: Client): void {
+  pingRespComesLast(to: PeerId, client: ObservedClient): void {
     if (client.state === "awake" && client.inFlight && !this.#wasRepeated(client)) {
       throw new BrokenRule(`PINGRESP to ${to} while ${client.inFlight.what} is unanswered`);
     }
@@ -380,13 +305,13 @@ export class Observer {
     if (before.msgId !== message.msgId) {
       if (message.qos === 2 && !uncertain)
         throw new BrokenRule(`QoS 2 "${payload}" to ${to} as ${before.msgId}, then as ${message.msgId}`);
-      return; // at QoS 1 the broker may have sent it again, and it may be a message of its own
+      return; // at QoS 1 the broker may have sent it again, and it may be a separate message
     }
     if (!message.dup) throw new BrokenRule(`"${payload}" (${message.msgId}) to ${to} again without DUP`);
   }
 
   /** First sendings at one QoS under one topic keep the broker's order. [MQTT-4.6.0-6] */
-  inOrder(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
+  inOrder(to: PeerId, client: ObservedClient, message: Extract<Message, { type: "PUBLISH" }>): void {
     // What the broker retains comes to who subscribes, also long after it came, or was dropped, in its turn.
     if (message.retain) return;
     const payload = words(message.data);
@@ -404,7 +329,7 @@ export class Observer {
   }
 
   /** A busy topic cannot keep a client awake for ever. */
-  wakeUpsEnd(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
+  wakeUpsEnd(to: PeerId, client: ObservedClient, message: Extract<Message, { type: "PUBLISH" }>): void {
     if (client.state !== "awake" || message.dup) return;
     client.handedOver++;
     // What an earlier run had begun to hand over does not count for the next one.
@@ -414,14 +339,14 @@ export class Observer {
     }
   }
 
-  /** A client that said goodbye and got its answer has no will any more. [MQTT-SN 1.2 §6.12] */
+  /** A client that has disconnected and got its answer has no will any more. [MQTT-SN 1.2 §6.12] */
   noWillAfterGoodbye(clientId: string): void {
     if (this.#client(clientId).saidGoodbye)
       throw new BrokenRule(`the will of ${clientId} is published after its goodbye`);
   }
 
   /** At most one unasked DISCONNECT per sender and second: two ends must not play ping-pong. */
-  noPingPong(to: PeerId, address: Address): void {
+  noPingPong(to: PeerId, address: ObservedAddress): void {
     const since = this.#now() - address.unaskedAt;
     // Decided a second apart; a commit may have delayed the first, and so may a stand-still.
     const isDelayed = this.#now() - this.#wentOnAt < commitMs;
@@ -431,7 +356,7 @@ export class Observer {
 
   // ---------------------------------------------------------------- the picture
 
-  #onConnected(to: PeerId, address: Address): void {
+  #onConnected(to: PeerId, address: ObservedAddress): void {
     if (address.connecting === undefined) throw new BrokenRule(`CONNACK to ${to}, which asked for nothing`);
     const client = this.#client(address.connecting);
     if (address.clientId !== undefined && address.clientId !== address.connecting)
@@ -441,12 +366,12 @@ export class Observer {
     address.unaskedAt = Number.NEGATIVE_INFINITY; // another connection, another end
     client.state = client.hasEnded ? "gone" : "active";
     client.saidGoodbye = false;
-    // A repeated CONNACK may wait for a commit: that its client went to sleep since is not undone.
+    // A repeated CONNACK may wait for a commit: it does not wake a client that has gone to sleep since.
     if (client.leaving !== true || (address.owed.get("DISCONNECT") ?? 0) === 0) client.leaving = undefined;
     client.inFlight = undefined;
   }
 
-  #onDisconnect(to: PeerId, address: Address, asked: boolean): void {
+  #onDisconnect(to: PeerId, address: ObservedAddress, asked: boolean): void {
     const client = this.#clientAt(to);
     if (!asked) this.noPingPong(to, address);
     if (!asked && client?.state === "asleep" && !address.spoke && !client.lost) {
@@ -454,9 +379,9 @@ export class Observer {
     }
     address.spoke = false;
     if (!client) return;
-    // Where the gateway has ended the session, it answers a stranger, who is not asleep.
+    // If the gateway has ended the session, it answers an unknown sender, which is not asleep.
     client.state = asked && client.leaving === true && !client.hasEnded ? "asleep" : "gone";
-    client.saidGoodbye = asked && client.leaving === false; // a second answer to a repeated goodbye means the same
+    client.saidGoodbye = asked && client.leaving === false; // a second answer to a repeated DISCONNECT means the same
     client.inFlight = undefined;
     client.handedOver = 0;
   }
@@ -466,7 +391,7 @@ export class Observer {
     if (!client || (client.state !== "asleep" && client.state !== "awake")) return;
     if (client.state === "asleep") client.inFlight = undefined;
     if (client.wokenAgain && this.#now() - this.#wentOnAt < undoneMs) client.wokenAtOnce++;
-    // The answer to the first PINGREQ may be on its way behind a commit.
+    // The answer to the first PINGREQ may wait for a commit.
     client.wokenAgain = client.state === "awake";
     this.#moved(client, from);
     client.state = "awake";
@@ -474,7 +399,7 @@ export class Observer {
     this.#address(from).clientId = clientId;
   }
 
-  #onPublished(address: Address, message: Extract<Message, { type: "PUBLISH" }>): void {
+  #onPublished(address: ObservedAddress, message: Extract<Message, { type: "PUBLISH" }>): void {
     const payload = words(message.data);
     const before = address.published.get(message.msgId);
     if (before) Object.assign(before, { payload, qos: message.qos }).topicIds.add(message.topicId);
@@ -484,42 +409,42 @@ export class Observer {
   }
 
   /** The client comes from another address: answers to what it sent from the old one may go to the new one. */
-  #moved(client: Client, to: PeerId): void {
+  #moved(client: ObservedClient, to: PeerId): void {
     const before = client.peer === undefined || client.peer === to ? undefined : this.#address(client.peer);
     client.peer = to;
     if (!before) return;
     before.clientId = undefined;
     const now = this.#address(to);
     const { published } = now;
-    now.unaskedAt = Number.NEGATIVE_INFINITY; // there it was a stranger; it has a connection now
+    now.unaskedAt = Number.NEGATIVE_INFINITY; // there it was an unknown sender; it has a connection now
     for (const [msgId, what] of before.published) if (!published.has(msgId)) published.set(msgId, what);
   }
 
-  #client(clientId: string): Client {
+  #client(clientId: string): ObservedClient {
     let client = this.#clients.get(clientId);
     if (!client) {
       // A step of QoS 2 may be kept back while the store fails: the gateway counts a copy that never left.
-      client = new Client(this.#limits.copiesPerRound ?? 4, this.#limits.storeFails ? 1 : 0);
+      client = new ObservedClient(this.#limits.copiesPerRound ?? 4, this.#limits.storeFails ? 1 : 0);
       this.#clients.set(clientId, client);
     }
     return client;
   }
 
-  #address(peer: PeerId): Address {
+  #address(peer: PeerId): ObservedAddress {
     let address = this.#addresses.get(peer);
     if (!address) {
-      address = new Address();
+      address = new ObservedAddress();
       this.#addresses.set(peer, address);
     }
     return address;
   }
 
-  #clientAt(peer: PeerId): Client | undefined {
+  #clientAt(peer: PeerId): ObservedClient | undefined {
     const clientId = this.#addresses.get(peer)?.clientId;
     return clientId === undefined ? undefined : this.#clients.get(clientId);
   }
 
-  #onDelivery(to: PeerId, client: Client, message: Extract<Message, { type: "PUBLISH" }>): void {
+  #onDelivery(to: PeerId, client: ObservedClient, message: Extract<Message, { type: "PUBLISH" }>): void {
     this.oneInFlight(to, client, `PUBLISH ${message.msgId}`);
     if (message.dup && client.answeredLate.delete(`PUBLISH ${message.msgId}`)) client.inFlight = undefined;
     const payload = words(message.data);
@@ -533,11 +458,11 @@ export class Observer {
   }
 }
 
-function landed(client: Client, what: string): void {
+function landed(client: ObservedClient, what: string): void {
   if (client.inFlight?.what === what) client.inFlight = undefined;
 }
 
-/** Each copy of what is retained is a message of its own. */
+/** Each copy of a retained message is a separate message. */
 function sentAs({ data, retain, msgId }: Extract<Message, { type: "PUBLISH" }>): string {
   return retain ? `${words(data)} as ${msgId}` : words(data);
 }

@@ -11,7 +11,7 @@ import { World } from "./world.ts";
 
 const seedsMax = 60;
 
-/** The same core, with its effects changed on their way out. */
+/** The same core, with changed effects. */
 function changing(
   core: Core,
   change: (effects: readonly Effect[], input: Input | undefined) => readonly Effect[],
@@ -24,7 +24,7 @@ function changing(
   };
 }
 
-/** Changes messages on their way to devices; an array stands for several. */
+/** Changes messages on the way to devices; an array replaces one message by several. */
 const sending = (change: (message: ToClient) => ToClient | ToClient[]) => (core: Core) =>
   changing(core, (effects) =>
     effects.flatMap((effect): readonly Effect[] =>

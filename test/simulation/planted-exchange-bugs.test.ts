@@ -16,7 +16,7 @@ type Plant = Pick<WorldOptions, "wrap" | "cheat">;
 
 const seedsMax = 40;
 
-/** The same core; what it sends to devices is changed on its way out. */
+/** The same core; its messages to devices are changed. */
 function sending(newChange: () => (send: Send, heard: Message | undefined) => readonly Effect[]): Plant {
   return onEffects(() => {
     const change = newChange();
@@ -40,7 +40,7 @@ function onEffects(
   };
 }
 
-/** The same core; what it is told is changed on its way in. */
+/** The same core; its inputs are changed. */
 function hearing(change: (input: Input) => Input): Plant {
   return {
     wrap: (core: Core): Core => ({
@@ -78,7 +78,7 @@ function pretending(answer: (message: ToClient) => Message | undefined): Plant {
   };
 }
 
-/** Whatever is said becomes PINGREQ, which no procedure of the core says. */
+/** Every message becomes PINGREQ, which no procedure of the core sends. */
 const pinging = { ...v12, encode: () => encode({ type: "PINGREQ", clientId: "" }) };
 
 /** Fault -> what the finding says. */

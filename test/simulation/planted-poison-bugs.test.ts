@@ -54,7 +54,7 @@ const noPoison = { poison: () => false, mayBePoison: () => false, notes: undefin
 const calm = { flapMs: undefined, latencyMs: 20, lateMs: 0, cutsBlame: false, brokerCut: 0, outages: false } as const;
 const durable = { crashes: false, storeFailure: 0 } as const;
 
-/** Whether somebody is silent for long is not what is planted. */
+/** The planted fault is not about long silence. */
 const patient = { silenceMaxMs: Number.POSITIVE_INFINITY } as const;
 
 /** Closes for some of what this client says, and does something else a moment after the n-th end. */

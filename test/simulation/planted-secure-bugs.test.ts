@@ -24,13 +24,13 @@ const reading =
       return state ? [recordOf(change(state))] : [];
     });
 
-/** A gateway that goes on at the ceiling that it finds: its own jump, which the test cannot take out, is taken off before. */
+/** A gateway that continues at the ceiling that it finds: its jump, which the test cannot remove, is subtracted before. */
 const withoutJump: Plant = {
   random: (octets) => (octets === jumpOctets ? new Uint8Array(octets) : undefined),
   restored: reading((state) => ({ ...state, ceiling: Math.max(0, state.ceiling - 2 ** 24) })),
 };
 
-/** A cache: what is to be stored is stored with what comes next, and nobody waits for it. */
+/** A cache: what should be stored is stored with the next change, and nothing waits for it. */
 const lazy = (keeper: SecureKeeper): SecureKeeper => {
   let owed: Parameters<SecureKeeper["keep"]>[0] = [];
   return {

@@ -14,7 +14,7 @@ const seedsMax = 100;
 
 type Plant = (options: WorldOptions) => Partial<WorldOptions>;
 
-/** The same core; what it is told is changed on its way in, what it asks for on its way out. */
+/** The same core; its inputs and effects are changed. */
 function between(
   newChange: () => {
     in?: (input: Input) => Input;
@@ -207,7 +207,7 @@ function firstFinding(plant: Plant, brokerLatencyMs = 20, seeds = seedsMax): str
   for (let seed = 1; seed <= seeds; seed++) {
     const options = kind(seed);
     try {
-      const slow = brokerLatencyMs > 20 && { habits: { will: false } }; // it sees goodbyes too late to drop wills
+      const slow = brokerLatencyMs > 20 && { habits: { will: false } }; // it gets DISCONNECTs too late to drop wills
       const world = new World({ ...options, ...slow, ...plant(options) });
       world.broker.latencyMs = brokerLatencyMs;
       world.live();

@@ -1,5 +1,6 @@
 /**
- * Faults in how the gateway stands among strangers and devices that begin anew: the judge has to find each. With SIM_WITHOUT_FAULT=1 the same worlds run without them, and nothing may be found.
+ * Faults in how the gateway treats unknown senders and devices that restart: the judge has to find each. With SIM_WITHOUT_FAULT=1 the same
+ * worlds run without them, and nothing may be found.
  */
 import { vi } from "vitest";
 import { Context } from "../../src/core/context.ts";

@@ -1,27 +1,40 @@
 /**
- * What must hold where a broker closes the connection for some packets, by a predicate that nobody but this judge knows:
+ * The rules for a broker that closes the connection for some packets. Only this judge knows the predicate.
  *
- * - Nothing but what it has closed for is taken out, becomes a dead letter or is refused to its device, unless a kind was
- *   learnt: two of the same client, topic, QoS and retain were taken out and none of it got through between.
- * - What stands on disk as a suspect goes alone, also after a restart, and is never acknowledged by the gateway.
- * - What a device was told is published, and is not at the broker, is a dead letter or on its way on disk.
- * - Nobody else is silent for longer than 30 s. Counted is, for each client, the time since a packet of it (a PUBLISH at
- *   QoS 1 or 2, a SUBSCRIBE or UNSUBSCRIBE) was answered or there was nothing of it to answer, while
- *   a packet of it waits that has come to the gateway and is neither answered by the broker nor refused to the device,
- *   it is not in the middle of a CONNECT,
- *   no packet of its own waits for which the broker has closed, nor does it leave so many PUBRECs unanswered as the broker takes
- *   of QoS 2, and
- *   the line stands: from CONNACK on, over all ends that the predicate makes and the pauses behind them. From any other end
- *   (a cut, an outage, a broker that is sick, a death of the gateway) until the next CONNACK, while the gateway stands still,
- *   and while nobody can tell that the broker is not sick (it ended for three different packets in a row, with nothing
- *   answered between, until the next answer) nothing is counted; the count goes on behind it.
+ * - Only packets for which the broker has closed the connection are taken out, become dead letters or are refused to their device. The
+ *   exception is a known kind: two of the same client, topic, QoS and retain were taken out, and none of it was answered in between.
+ * - A packet that is on disk as a suspect is sent alone, also after a restart, and the gateway never acknowledges it.
+ * - A publication that was acknowledged to its device and is not at the broker is a dead letter, or is on disk.
+ * - Every other client has an answer within 30 s. For each client the judge counts the time since one of its packets (a PUBLISH at QoS 1 or
+ *   2, a SUBSCRIBE or UNSUBSCRIBE) was answered, or since none of them waited. It counts while a packet waits that has come to the gateway
+ *   and is neither answered by the broker nor refused to the device. It does not count while the client is in the middle of a CONNECT, while
+ *   it has a waiting packet for which the broker has closed, or while it leaves as many PUBRECs unanswered as the broker's window for QoS 2.
+ *   It counts only while the connection is up: from CONNACK on, over all ends that the predicate causes and the pauses after them. From any
+ *   other end (a cut, an outage, a faulty broker, the death of the gateway) until the next CONNACK it does not count. It does not count
+ *   either while the gateway stands still, and while the broker seems faulty (it ended for three different packets in a row without an
+ *   answer in between, until the next answer).
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Change } from "../../src/core/record.ts";
 import { publicationKey } from "../../src/core/state/packet-key.ts";
 import type { Instant, Publication } from "../../src/core/types.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
-import { exactlyOnceMaximum, type SeenPacket } from "./broker.ts";
+import type { SeenPacket } from "./broker.ts";
+import {
+  Client,
+  Copies,
+  differentMin,
+  isItsOwnFault,
+  type Kind,
+  Kinds,
+  keyOf,
+  Line,
+  notSupported,
+  textIn,
+  triedOfOne,
+  unheard,
+  waitsForPoison,
+} from "./poison-parties.ts";
 import { clientAt } from "./sim-address.ts";
 import { textOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
@@ -29,60 +42,14 @@ import { Violation } from "./violation.ts";
 const usualSilenceMaxMs = 30_000;
 /** So long the pauses of a broker that seems sick are felt. */
 const sickSpellMs = 600_000;
+/** Within this time a device notices that its connection is over. */
+const noticedMs = 70_000;
 /** Ends that the predicate has made of it, at least: some of its deaths may have been a cut, or the broker's sickness. */
 const proofMin = 1;
 /** Taken out of one kind before others of it may be refused. */
 const takenToLearn = 2;
-/** Until what the broker said has come to the gateway, and what that says has come to a device. */
-/** A commit takes no longer. */
-const commitMs = 500;
+/** Until the broker's answer has reached the gateway, and the gateway's answer a device. */
 const onTheWayMs = 5_000;
-
-/** A connection to the broker, and how long it has stood. */
-class Line {
-  standsSince: Instant | undefined;
-  #before = 0;
-  /** Packets that are sent and not answered, by packet id. */
-  readonly outside = new Map<number, string>();
-  /** When they were so many last that it may as well be the broker. */
-  sickAt = Number.NEGATIVE_INFINITY;
-  /** Different packets that it ended for in a row, with nothing answered between. */
-  readonly row = new Set<string>();
-
-  stood(now: Instant): number {
-    return this.#before + (this.standsSince === undefined ? 0 : now - this.standsSince);
-  }
-
-  stop(now: Instant): void {
-    this.#before = this.stood(now);
-    this.standsSince = undefined;
-  }
-}
-
-class Client {
-  /** What waits for the broker's answer. */
-  readonly waiting = new Set<string>();
-  /** How long its line had stood when something of it was answered, or began to wait, last. */
-  since = 0;
-  /** By its MsgId, what it asked last under it. */
-  readonly asked = new Map<number, string>();
-  /** The broker has closed for these, for whatever reason, and they are neither answered nor taken out. */
-  readonly poisons = new Set<string>();
-  /** MsgIds of QoS 2 for which it has its PUBREC, and the gateway not its PUBREL. */
-  readonly unreleased = new Set<number>();
-  /** The last that it said of the kind was a CONNECT, and it is not answered. */
-  connects = false;
-}
-
-/** Publications of one client, topic, QoS and retain. */
-interface Kind {
-  /** Taken out since one got through, and the shortest of them. */
-  taken: number;
-  shortest: number;
-  /** Before that: an answer may have been on its way. */
-  takenBefore: number;
-  savedAt: Instant;
-}
 
 export class PoisonLaw {
   readonly #now: () => Instant;
@@ -94,15 +61,12 @@ export class PoisonLaw {
   /** How often the broker has closed for it. */
   readonly #ends = new Map<string, number>();
   readonly #seen: SeenPacket[] = [];
-  /** What the gateway of now has reported as taken out. */
-  readonly #reports: { readonly text: string; readonly at: Instant }[] = [];
+  readonly #copies = new Copies();
   readonly #published = new Map<string, { readonly clientId: string; readonly publication: Publication }>();
-  readonly #kinds = new Map<string, Kind>();
+  readonly #kinds = new Kinds();
   readonly #saved = new Set<string>();
   /** Payloads that were taken out, and told so to the device or in a dead letter. */
   readonly #out = new Set<string>();
-  /** Copies of a payload that came to the gateway, and for how many it has reported that it took them out. */
-  readonly #copies = new Map<string, { came: number; reported: number }>();
   readonly #letters = new Set<string>();
   readonly #acknowledged = new Set<string>();
   readonly #told = new Set<string>();
@@ -138,6 +102,7 @@ export class PoisonLaw {
     this.#seen.push(packet);
     const line = this.#line(packet.connection);
     line.row.add(key);
+    line.closedAt = this.#now();
     if (line.row.size >= differentMin) {
       line.stop(this.#now());
       line.sickAt = this.#now();
@@ -241,9 +206,7 @@ export class PoisonLaw {
     this.#paused = [];
     for (const line of this.#lines.values()) line.stop(this.#now());
     for (const client of this.#clients.values()) client.waiting.clear();
-    // What it took out at the last moment may not stand on disk yet.
-    for (const { text, at } of this.#reports) if (this.#now() - at < commitMs) this.#copiesOf(text).reported--;
-    this.#reports.length = 0;
+    this.#copies.died(this.#now());
   }
 
   /** The gateway sends it now. */
@@ -319,28 +282,12 @@ export class PoisonLaw {
     );
     // The report does not say whether it was retained: it is the one that was seen last.
     const proved =
-      all.findLast(({ text }) => !this.#out.has(text)) ?? all.find(({ text }) => this.#hasMoreCopies(text));
-    if (proved) this.#copiesOf(proved.text).reported++;
-    if (proved) this.#reports.push({ text: proved.text, at: this.#now() });
+      all.findLast(({ text }) => !this.#out.has(text)) ?? all.find(({ text }) => this.#copies.hasMore(text));
+    if (proved) this.#copies.reported(proved.text, this.#now());
     if (proved && kind === "publish" && qos > 0) this.#takenOut(proved.text);
     const isProved = kind === "publish" && qos === 0 ? this.#seen.filter(isOfKind).length >= proofMin : proved;
     if (!isProved)
       throw new Violation(`a ${packet} for ${topic} at QoS ${qos} was taken out, and the broker never closed for it`);
-  }
-
-  /** More copies of it came than were taken out. */
-  #hasMoreCopies(text: string): boolean {
-    const { came, reported } = this.#copiesOf(text);
-    return reported < came;
-  }
-
-  #copiesOf(text: string): { came: number; reported: number } {
-    let copies = this.#copies.get(text);
-    if (!copies) {
-      copies = { came: 0, reported: 0 };
-      this.#copies.set(text, copies);
-    }
-    return copies;
   }
 
   // ---------------------------------------------------------------- the network
@@ -355,7 +302,7 @@ export class PoisonLaw {
     if (message.type === "CONNECT") this.#client(clientId).connects = true;
     if (message.type === "PUBLISH" && message.qos > 0) {
       const text = Buffer.from(message.data).toString();
-      this.#copiesOf(text).came++;
+      this.#copies.came(text);
       this.#client(clientId).asked.set(message.msgId, `publish ${text}`);
       if (!this.#saved.has(text) && !this.#out.has(text)) this.#waits(clientId, `publish ${text}`);
     }
@@ -474,6 +421,11 @@ export class PoisonLaw {
     }
   }
 
+  /** Lately the broker has ended the connection of this client for something that it was asked. The client may not have noticed yet. */
+  hasJustEnded(clientId: string): boolean {
+    return this.#now() - this.#line(this.#lineOf(clientId)).closedAt < noticedMs;
+  }
+
   /** Of late nobody could tell that the broker is not sick: what this client asks for may take its turn for long. */
   isSick(clientId: string): boolean {
     return this.#now() - this.#line(this.#lineOf(clientId)).sickAt < sickSpellMs;
@@ -489,25 +441,11 @@ export class PoisonLaw {
 
   // ---------------------------------------------------------------- silence
 
-  /**
-   * It asks for what the broker has closed for, when somebody else had asked; or waits behind that: requests for one filter go in
-   * their order.
-   */
-  #waitsForPoison({ waiting }: Client): boolean {
-    for (const key of waiting) {
-      const [kind, filter] = key.split(" ");
-      const before =
-        kind === "subscribe" ? `unsubscribe ${filter}` : kind === "unsubscribe" ? `subscribe ${filter}` : key;
-      if (this.#ends.has(key) || this.#ends.has(before)) return true;
-    }
-    return false;
-  }
-
   everyStep(): void {
     for (const [clientId, client] of this.#clients) {
       if (client.waiting.size === 0 || client.connects) continue;
       const silentMs = this.#line(this.#lineOf(clientId)).stood(this.#now()) - client.since;
-      if (silentMs <= this.longestSilenceMs || isItsOwnFault(client) || this.#waitsForPoison(client)) continue;
+      if (silentMs <= this.longestSilenceMs || isItsOwnFault(client) || waitsForPoison(client, this.#ends)) continue;
       this.longestSilenceMs = silentMs;
       if (silentMs <= this.#silenceMaxMs) continue;
       const [what] = client.waiting;
@@ -534,16 +472,7 @@ export class PoisonLaw {
 
   #kindOf(text: string): Kind | undefined {
     const of = this.#published.get(text);
-    if (!of) return undefined;
-    const { topicName, qos, retain } = of.publication;
-    const key = `${of.clientId} ${topicName} ${qos} ${retain}`;
-    let kind = this.#kinds.get(key);
-    if (!kind) {
-      const shortest = Number.POSITIVE_INFINITY;
-      kind = { taken: 0, shortest, takenBefore: 0, savedAt: Number.NEGATIVE_INFINITY };
-      this.#kinds.set(key, kind);
-    }
-    return kind;
+    return of && this.#kinds.of(of.clientId, of.publication);
   }
 
   /** As it stands on disk, if it is a client's own; what is nobody's goes by its text. */
@@ -570,28 +499,4 @@ export class PoisonLaw {
     }
     return client;
   }
-}
-
-/** So many different packets in a row, and nobody can tell that it is not the broker. */
-const differentMin = 3;
-
-/** Of one client's line so many are tried where the broker seems sick. */
-const triedOfOne = 8;
-
-/** What the broker takes at QoS 2 is full of what it does not finish, or one of its own has to be tested. */
-function isItsOwnFault({ poisons, unreleased }: Client): boolean {
-  return poisons.size > 0 || unreleased.size >= exactlyOnceMaximum;
-}
-
-const notSupported = 3;
-
-/** What a client said was not taken up, and it may say it again. */
-const unheard: ReadonlySet<string> = new Set(["unknown-sender", "link-down", "too-many-pending", "backlog-full"]);
-
-function keyOf({ kind, topic, text }: SeenPacket): string {
-  return `${kind} ${kind === "publish" ? text : topic}`;
-}
-
-function textIn(key: string): string {
-  return key.slice("publish ".length);
 }

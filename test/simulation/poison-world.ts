@@ -127,7 +127,7 @@ function ownerOf({ kind, topic, text }: SeenPacket): string {
   return kind === "publish" ? (text.split(/[# ]/)[0] ?? "") : (topic.split("/")[1] ?? "");
 }
 
-/** Every n-th packet of a connection, or each for a while: nobody is to blame. */
+/** Every n-th packet of a connection, or each for a time: no packet is at fault. */
 function sickness(rng: Rng): Predicate {
   const every = rng.int(2, 40);
   const from = rng.between(60_000, 600_000);

@@ -1,14 +1,14 @@
 /**
- * A broker that closes the connection for some packets, and for some wills at CONNECT, by a predicate that only the judge
- * knows: nothing else is taken out, refused or lost, and nobody else is silent for long. `SIM_FIRST` and `SIM_POISON_SEEDS`
- * choose; `SIM_TRACE=n` prints the last lines of what happened before a failure.
+ * A broker that closes the connection for some packets, and for some wills at CONNECT, by a predicate that only the judge knows: nothing
+ * else is taken out, refused or lost, and no other client is without an answer for long. `SIM_FIRST` and `SIM_POISON_SEEDS` choose seeds;
+ * `SIM_TRACE=n` prints the last lines before a failure.
  */
 import { expect, test } from "vitest";
 import { livePoisoned, poisonedWorld } from "./poison-world.ts";
 
 const first = Number(process.env["SIM_FIRST"] ?? 1);
 const count = Number(process.env["SIM_POISON_SEEDS"] ?? 8);
-/** So many worlds, and a predicate that strikes nobody is rare. */
+/** With so many worlds, a predicate that matches no packet is rare. */
 const enough = 5;
 
 test.each(["transparent", "aggregating"] as const)(

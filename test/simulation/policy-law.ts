@@ -1,6 +1,6 @@
 /**
- * What the rules of the buffer promise of each message, judged by what was handed to the gateway, what it says it dropped
- * (its dead letters), and what it sends. Time here is the world's own, whatever the gateway's clock says.
+ * What the rules of the buffer promise for each message, judged by what the gateway received, what it reports as dropped (its dead
+ * letters), and what it sends. The time is that of the world, for any clock of the gateway.
  */
 import type { BufferPolicy } from "../../src/core/options.ts";
 import type { Change, LetterRecord } from "../../src/core/record.ts";
@@ -25,7 +25,7 @@ export class PolicyLaw {
   readonly #policyOf: (clientId: string, topicName: string) => BufferPolicy;
   /** The gateway's clock was right all the time, so that age over a restart counts. */
   readonly #clockIsRight: boolean;
-  /** Each client has deliveries of its own, which the broker keeps for it; from a shared connection all are taken at once. */
+  /** Each client has its own deliveries, which the broker keeps for it; from a shared connection all are accepted at once. */
   readonly #brokerKeeps: boolean;
   /** Is it of a kind that this client can take? */
   readonly #canTake: ((clientId: string, publication: Publication) => boolean) | undefined;
@@ -74,7 +74,7 @@ export class PolicyLaw {
     }
   }
 
-  /** It may have been for this client too: nobody outside knows. */
+  /** It may have been for this client too: this cannot be known from outside. */
   mayHaveBeenHanded(clientId: string, { topicName }: Publication): void {
     this.#last.set(`${clientId} ${topicName}`, unknown);
     this.#lastOfRule.set(`${clientId} ${ruleOf(topicName)}`, unknown);

@@ -1,6 +1,6 @@
 /**
- * The process that a gateway runs in. It can be stopped for a while, as by SIGSTOP: what it had planned, and what comes from
- * outside, waits, and all of it happens when it goes on: timers first, as Node has it, then what waits to be read.
+ * The process in which a gateway runs. It can be stopped for a time, as by SIGSTOP. Its timers and inputs then wait, and all of them happen
+ * when it continues: timers first, as in Node, then what waits to be read.
  */
 import type { Instant, PeerId } from "../../src/core/types.ts";
 import type { Plans } from "./broker.ts";
@@ -69,7 +69,7 @@ export class SimProcess implements Plans {
     for (const what of [...this.#timers.splice(0), ...this.#waiting.splice(0)]) if (!this.#isDead) what();
   }
 
-  /** What waited for it is nobody's. */
+  /** What waited for it is dropped. */
   die(): void {
     this.#isDead = true;
     this.#isStopped = false;

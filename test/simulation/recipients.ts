@@ -19,7 +19,7 @@ export class Recipients {
     if (!isSharedId(mqttClientId)) return [mqttClientId];
     const { topicName, retain } = publication;
     if (!isForAll(topicName)) return [topicName.split("/")[1] ?? ""];
-    if (retain) return []; // whoever waits for it: see the judge
+    if (retain) return []; // the clients that wait for it: see the judge
     const key = `${mqttClientId} ${textOf(publication)}`;
     let recipients = this.#known.get(key);
     if (!recipients) {

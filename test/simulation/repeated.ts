@@ -16,7 +16,7 @@ export class Repeated {
     this.#keptBack = keptBack;
   }
 
-  /** What was sent last, and how often in a row, from whatever address the client spoke. */
+  /** What was sent last, and how often in a row, for any address of the client. */
   #last = "";
   #inRow = 0;
 

@@ -1,7 +1,7 @@
 /**
- * A device's end of DTLS in the simulation: the shipped `src/device/secure.ts` between a simulated device and a network
- * whose addresses change. It begins a handshake when it has something to say and no context, and gives a context up only
- * when it lost power, or when nobody answered one CONNECT in all its copies.
+ * A device's end of DTLS in the simulation: the shipped `src/device/secure.ts` between a simulated device and a network whose addresses
+ * change. It begins a handshake when it has something to send and no context. It gives a context up only when it lost power, or when no
+ * copy of a CONNECT was answered.
  */
 import type { PeerId } from "../../src/core/types.ts";
 import { SecureDevice, type SecureDeviceOptions } from "../../src/device/secure.ts";

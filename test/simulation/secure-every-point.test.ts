@@ -1,7 +1,7 @@
 /**
- * Devices with keys, and a gateway that dies at each point of a short run: before each datagram that leaves, each message
- * that is handed on, and each commit, also within handshakes. Nobody has to shake hands again because of it. Every tenth
- * point, or with SIM_EVERY=1 each.
+ * Devices with keys, and a gateway that is killed at each point of a short run: before each datagram that is sent, each message that is
+ * passed on, and each commit, also within handshakes. No device has to make another handshake because of it. Every tenth point, or with
+ * SIM_EVERY=1 each one.
  */
 import { expect, test } from "vitest";
 import { testOptions } from "./options.ts";
@@ -59,7 +59,7 @@ test("a crash at any point costs nobody a handshake", { timeout: 300_000 }, () =
     try {
       const { runs, secure } = live({ call, share: (call / stride) % 2 });
       expect(runs).toBe(2);
-      // One that was under way is begun anew.
+      // A handshake that was open begins again.
       expect(secure?.handshakes).toBeLessThanOrEqual(6);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);

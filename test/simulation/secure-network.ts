@@ -33,15 +33,15 @@ import { Violation } from "./violation.ts";
 import type { VirtualTime } from "./virtual-time.ts";
 
 export interface SecureHabits {
-  /** Of a new run: the store is as it was, is an older copy of itself, or was brought back from a backup. */
+  /** Of a new run: the store is unchanged, is an older copy of itself, or was restored from a backup. */
   readonly copies: readonly ("same" | "old" | "backup")[];
   /** Share of the devices that ask for no connection id. */
   readonly withoutCid: number;
-  /** A router gives a device with a connection id another address every so often, whatever it does. */
+  /** A router gives a device with a connection id another address from time to time. */
   readonly rebindMs?: readonly [number, number] | undefined;
-  /** Share of what devices say that goes a longer way, and comes from the address of somebody in between. */
+  /** The share of a device's datagrams that take a longer way, and come from the address of a node in between. */
   readonly relayed?: number;
-  /** Somebody repeats what passed, from his own address or from the device's. */
+  /** An attacker repeats datagrams that passed, from its own address or from the device's. */
   readonly repeats: boolean;
   /** Planted: stands between the gateway and what it keeps. */
   readonly keeper?: (keeper: SecureKeeper) => SecureKeeper;
@@ -55,7 +55,7 @@ export interface SecureHabits {
 
 /** Newer than this when the gateway died, a number may not be stored: numbers every second, and a disk that takes its time. */
 const unsureMs = 2_000;
-/** What somebody who listens keeps. */
+/** The datagrams that the attacker keeps. */
 const caughtMax = 400;
 const attacker: PeerId = "air/6.6.6.6:6";
 const relay: PeerId = "air/7.7.7.7:7";
@@ -91,7 +91,7 @@ export class SecureNetwork extends Network {
   readonly #unsure: (readonly [number, number])[] = [];
   #join: DtlsJoin | undefined;
   #isQuiet = false;
-  /** Records that were said again by somebody; contexts that went on over a restart. */
+  /** Records that the attacker sent again; contexts that continued after a restart. */
   repeated = 0;
   restored = 0;
 
@@ -144,7 +144,7 @@ export class SecureNetwork extends Network {
     this.#ends.get(peer)?.forget("nobody answers");
   }
 
-  /** Strangers send what they will. */
+  /** Unknown senders send any datagrams. */
   override fromDevice(peer: PeerId, bytes: Uint8Array): void {
     const end = this.#ends.get(peer);
     if (end) end.send(bytes);
@@ -223,7 +223,7 @@ export class SecureNetwork extends Network {
     const isBackup = copy === "backup" && !this.#habits.backupHolds;
     this.#stored.clear();
     if (copy !== "none" && !isBackup) for (const [name, record] of this.#copy) this.#stored.set(name, record);
-    // Of a copy nobody promises that what came since is not taken again; after a backup it is as good as new keys.
+    // With an old copy of the store it is not promised that later records are refused; after a backup the keys are as good as new ones.
     if (copy === "old") this.#unsure.push([0, this.#time.now()]);
     for (const end of this.#ends.values()) {
       const name = `sim/${end.identity}`;
@@ -253,7 +253,7 @@ export class SecureNetwork extends Network {
     handle({ kind: "datagram", address: from, bytes });
     this.#arriving = undefined;
     if (!sent?.isSealed || sent.by !== sent.end.dtls || !sent.end.isOpen || sent.end.excuse !== undefined) return;
-    // Who has no id is known by the address alone.
+    // A device without a connection id is known only by its address.
     const isUnknown = server.counters.badRecords > badRecords && server.counters.replays === replays;
     if (isUnknown && (sent.end.hasCid || from === sent.end.address))
       throw new Violation(`${sent.end.identity} has a context, and the gateway does not know it any more`);

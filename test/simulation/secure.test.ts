@@ -1,15 +1,14 @@
 /**
- * Devices over DTLS: the shipped server, join and device side in worlds where devices move, sleep and lose power, the gateway
- * dies between any two effects, its store is an older copy of itself, and somebody says again what he heard. What is
- * judged stands in secure-network.ts. `SIM_FIRST` and `SIM_SECURE_SEEDS` choose; `SIM_TRACE=n` prints the last lines of
- * what happened before a failure.
+ * Devices over DTLS: the shipped server, join and device side in worlds where devices move, sleep and lose power, the gateway is killed
+ * between any two effects, its store is an older copy of itself, and an attacker repeats datagrams. secure-network.ts has the rules.
+ * `SIM_FIRST` and `SIM_SECURE_SEEDS` choose seeds; `SIM_TRACE=n` prints the last lines before a failure.
  */
 import { expect, test } from "vitest";
 import { liveSecure, secureSwarm } from "./secure-world.ts";
 
 const first = Number(process.env["SIM_FIRST"] ?? 1);
 const count = Number(process.env["SIM_SECURE_SEEDS"] ?? 6);
-/** The first seeds are always the same: in them something of each kind is known to happen. Of others nobody knows it. */
+/** The first seeds are always the same: in them each kind of event is known to happen. For other seeds this is not known. */
 const isUsualRun = first === 1 && count >= 6;
 
 test.each(["transparent", "aggregating"] as const)(

@@ -10,9 +10,9 @@ export class Settled {
     this.#world = world;
   }
 
-  /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
+  /** Every device is connected (or sleeps in order), no message waits that could have been sent, tables are small. */
   check(): void {
-    // A sleeper takes so much per wake-up: a long queue needs several.
+    // A sleeping device gets a limited number of messages per wake-up: a long queue needs several.
     this.#emptyQueues();
     // Sleepers come and go: one may be in the middle of a CONNECT at this very moment, or a small client lost over silence.
     const isConnecting = () =>
@@ -25,6 +25,7 @@ export class Settled {
     this.#world.poison?.nothingIsLost(this.#onItsWay());
     for (const device of this.#world.devices) {
       if (device.device.state !== "disconnected" || this.#world.poison?.isSick(device.clientId)) continue;
+      if (this.#world.poison?.hasJustEnded(device.clientId)) continue;
       if (
         this.#world.judge.isRefusedForWill(device.clientId) ||
         (this.#world.poison && this.#world.gateway.core?.brokerThere === false)
@@ -43,11 +44,11 @@ export class Settled {
     for (const session of this.#world.gateway.core?.sessions() ?? []) {
       // What a client cannot take may wait for its proof a long time.
       const isSmall = this.#world.options.smallClients === true;
-      // Each connection asks for its filters anew, and so brings what is retained.
+      // Each connection subscribes again, and so causes retained messages.
       const endsAlways = this.#world.poison?.isSick(session.clientId) === true;
       if (!isSmall && !endsAlways && session.state !== "disconnected" && session.waitingMessages > 0)
         throw new Error(`${session.clientId} is ${session.state}, ${session.waitingMessages} wait`);
-      // Of several poisons and nothing else nobody can tell that it is not the broker.
+      // With several refused packets and nothing else, it cannot be known that the broker is not at fault.
       if (session.owedToBroker > 0 && !this.#world.options.poison)
         throw new Error(`${session.owedToBroker} publications of ${session.clientId} wait for the broker`);
     }
@@ -55,8 +56,8 @@ export class Settled {
   }
 
   /**
-   * One more message to each, and one to all, for everybody who was told that it is subscribed, and no new SUBSCRIBE before
-   * it; and somebody new, who gets what is retained.
+   * One more message to each device, and one to all, for all devices that are subscribed, without a new SUBSCRIBE before it; and a new
+   * device, which gets the retained messages.
    */
   #checkSubscriptions(): void {
     const late = this.#world.addDevice("late", {

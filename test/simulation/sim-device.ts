@@ -1,6 +1,6 @@
 /**
- * A device in the simulation: src/device with plans of its own. It connects, subscribes, publishes, sleeps and wakes
- * by its dice, comes back after every trouble, loses power, moves to other addresses, and never gives up.
+ * A device in the simulation: src/device with random plans. It connects, subscribes, publishes, sleeps and wakes, comes back after every
+ * fault, loses power, moves to other addresses, and never gives up.
  */
 import type { PeerId, Publication, QoS } from "../../src/core/types.ts";
 import { type AnyDevice, Device, type DeviceEvent, type TopicNaming } from "../../src/device/device.ts";
@@ -47,7 +47,7 @@ export class SimDevice {
   #willVersion = 0;
   /** When the last CONNECT was answered; Infinity = it was not. */
   #answeredAt = Number.NEGATIVE_INFINITY;
-  /** Filters of the session, as far as it was told. */
+  /** Filters of the session, as far as the device was told. */
   readonly #subscribed = new Set<string>();
   readonly #askedByRef = new Map<number, { readonly filter: string; readonly at: number }>();
   #wakePlanned = false;
@@ -55,10 +55,10 @@ export class SimDevice {
   #timerAt: number | undefined;
   #generation = 0;
   readonly #payloadByRef = new Map<number, { payload: string; qos: QoS }>();
-  /** No new work: it only finishes what is under way. */
+  /** No new work: it only finishes what is open. */
   resting = false;
   #silentUntil = 0;
-  /** How often it was told, or found, that its connection is over, without having asked for that. */
+  /** How often it was told, or found, that its connection has ended, without having asked for this. */
   unaskedEnds = 0;
 
   constructor(init: {
@@ -110,7 +110,7 @@ export class SimDevice {
     if (this.address !== before) this.#judge.isAt(this.clientId, this.address);
   }
 
-  /** Out of range: what it sends is not heard, and it hears nothing. */
+  /** Out of range: its messages are not received, and it receives nothing. */
   fallSilent(ms: number): void {
     this.#silentUntil = this.#time.now() + ms;
   }
@@ -266,7 +266,7 @@ export class SimDevice {
     this.#later(this.habits.sleepSeconds * this.#rng.between(300, 950), () => {
       this.#wakePlanned = false;
       if (this.device.state !== "asleep") return;
-      if (!this.device.idle) return this.#planWake(); // a publication is under way: next time
+      if (!this.device.idle) return this.#planWake(); // a publication is open: next time
       const now = this.#time.now();
       // Most wake with PINGREQ; some connect again for a while, and sleep again after CONNACK.
       if (this.#rng.chance(0.8) || this.habits.clean) this.#act(() => this.device.wake(now));

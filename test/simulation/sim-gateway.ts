@@ -168,7 +168,7 @@ export class SimGateway {
     driver.start();
   }
 
-  /** The process that runs is gone, and starts again a while later. */
+  /** The running process is killed, and starts again some time later. */
   cutPower(): void {
     this.#crash?.die();
   }
@@ -198,7 +198,7 @@ export class SimGateway {
     });
   }
 
-  /** Before it is set, a Pi's clock begins anew with each start. */
+  /** Before it is set, a Pi's clock begins again with each start. */
   #wallClock(): number | undefined {
     if (this.#world.time.now() >= this.#clockSetAt) return worldBeganAt + this.#world.time.now();
     return this.#world.options.believes ? worldBeganAt - 86_400_000 : undefined;
@@ -224,7 +224,7 @@ export class SimGateway {
     });
   }
 
-  /** From the second run on one client is not let in. */
+  /** From the second run on one client is not admitted. */
   #access(): Partial<CoreOptions> {
     const { denied } = this.#world.options;
     if (denied === undefined || this.runs < 2) return {};

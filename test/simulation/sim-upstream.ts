@@ -100,7 +100,7 @@ export class SimUpstream implements Upstream {
     return this.#links.get(linkId)?.request.mqttClientId;
   }
 
-  /** The process is gone: its sockets break. */
+  /** The process has ended: its sockets break. */
   die(): void {
     this.dead = true;
     for (const { connection } of this.#links.values()) if (connection) this.#broker.cut(connection, "cut");

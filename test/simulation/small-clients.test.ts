@@ -25,7 +25,7 @@ for (const mode of ["transparent", "aggregating"] as const) {
         throw new Error(`${error instanceof Error ? error.message : error} SEED=${seed} ${mode}`, { cause: error });
       }
     }
-    // A world in which nobody is ever sent too much proves nothing.
+    // A world in which no client ever gets a message that is too large proves nothing.
     if (count >= 3) expect(givenUp).toBeGreaterThan(0);
   });
 }

@@ -23,7 +23,7 @@ export interface WorldOptions {
   readonly outages: boolean;
   readonly resets: boolean;
   readonly moves: boolean;
-  /** Devices fall silent for minutes (out of range, a flat battery), and some say goodbye. */
+  /** Devices fall silent for minutes (out of range, an empty battery), and some send DISCONNECT. */
   readonly absences: boolean;
   readonly crashes: boolean;
   /** Between so many calls of an edge it dies. */
@@ -36,17 +36,17 @@ export interface WorldOptions {
   readonly core: Partial<CoreOptions>;
   /** Whether the gateway's wall clock can be trusted: never, always, or minutes after each start. */
   readonly clock: "never" | "always" | "late";
-  /** The first run dies before this edge call, if crashes are off; the share of its commits under way that survives. */
+  /** The first run is killed before this call of an edge, if crashes are off; the share of its commits in progress that survives. */
   readonly crashAt?: { readonly call: number; readonly share: number };
   /** What is usual: a publication for devices every few seconds, a new attempt at the broker within five. */
   readonly pace?: { readonly publishMs: readonly [number, number]; readonly reconnectMs: readonly [number, number] };
   readonly habits?: Partial<DeviceHabits>;
   /**
-   * Packets for which the broker closes the connection: nothing else may be taken out. Besides, until all heals, others by
-   * their place or time alone, for which nobody is to blame.
+   * Packets for which the broker closes the connection: nothing else may be taken out. Besides, until all heals, the broker closes for
+   * others, only because of their place or time; these are not at fault.
    */
   readonly poison?: ((packet: SeenPacket) => boolean) | undefined;
-  /** What `poison` may hold of, at whatever place and time. */
+  /** The packets for which `poison` may be true, at any place and time. */
   readonly mayBePoison?: ((packet: SeenPacket) => boolean) | undefined;
   /** Of these the broker has noted the packet id before it closes. */
   readonly notes?: ((packet: SeenPacket) => boolean) | undefined;
@@ -60,13 +60,13 @@ export interface WorldOptions {
   readonly flapMs?: readonly [number, number] | undefined;
   /** What cuts a line looks as if the broker had closed it. */
   readonly cutsBlame?: boolean;
-  /** For so long nobody else may be silent: `poison-law.ts`. */
+  /** The longest time that other clients may be without an answer: `poison-law.ts`. */
   readonly silenceMaxMs?: number;
   /** Pauses between attempts at the broker are the shipped ones. */
   readonly pauses?: boolean;
-  /** Strangers CONNECT with ids of their own and a keep alive of 65535 s, and never speak again. */
+  /** Unknown clients send CONNECT with new ids and a keep alive of 65535 s, and never send anything again. */
   readonly squatters?: boolean;
-  /** Not let in by the rules of the gateway's later runs. */
+  /** Clients that the rules of the gateway's later runs do not admit. */
   readonly denied?: string;
   /** Devices publish with RETAIN and of all lengths, subscribe to this and that and end it, and give their wills other topics. */
   readonly toys?: boolean;
@@ -74,7 +74,7 @@ export interface WorldOptions {
   readonly believes?: boolean;
   /** Puts something between the driver and the core: a planted bug. */
   readonly wrap?: (core: Core) => Core;
-  /** Settings that only the core sees: the rules go on judging by the others. */
+  /** Settings that only the core sees: the rules judge by the others. */
   readonly cheat?: Partial<CoreOptions>;
   /** Only what devices and brokers see is judged: the core's state is not looked at. */
   readonly unchecked?: boolean;
@@ -135,7 +135,7 @@ function bufferFor(isTight: boolean, policies: Rng | undefined): CoreOptions["bu
   return isTight ? { ...testOptions.buffer, messagesMax: 5, extraPerWakeMax: 3 } : testOptions.buffer;
 }
 
-/** Each of a client's four topics under a rule of its own. */
+/** Each of a client's four topics has its own rule. */
 export function policed(rng: Rng): CoreOptions["buffer"] {
   const rules: readonly BufferPolicy[] = [
     { ...keepAll, timeToLiveSeconds: rng.pick([30, 120, 600]) },

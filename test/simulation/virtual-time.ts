@@ -62,7 +62,7 @@ function before(a: Planned, b: Planned | undefined): boolean {
   return b === undefined || a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-/** A clock of one gateway run: after `stop` (a crash) it wakes nobody. */
+/** A clock of one gateway run: after `stop` (a crash) it calls nothing. */
 export class VirtualClock implements Clock {
   readonly #time: Pick<VirtualTime, "now" | "plan">;
   #generation = 0;

@@ -42,7 +42,7 @@ export class World {
   readonly options: WorldOptions;
   readonly gateway: SimGateway;
   readonly recipients: Recipients;
-  /** When a message was put on its way over a shared connection: a session that ended since need not have it. */
+  /** When a message was sent on a shared connection: a session that ended since need not have it. */
   readonly #routedAt = new Map<string, number>();
   /** Put into the broker's queue for a client's own connection, by client and payload: behind a full window it may wait. */
   readonly queuedFor = new Set<string>();
@@ -87,7 +87,7 @@ export class World {
       law: options.core.durable === true ? this.law : undefined,
       poison: this.poison,
       copiesPerRound,
-      // From an address that the gateway does not know yet, a device is not heard.
+      // The gateway does not know this address yet, so the device is not heard.
       roundMs: options.moves || options.secure ? 0 : copiesPerRound * retryIntervalSeconds * 1_000,
     });
     const fullWake = buffer.messagesMax + testOptions.upstream.receiveMaximum + buffer.extraPerWakeMax;
@@ -165,7 +165,7 @@ export class World {
           for (const recipient of this.recipients.of(clientId, publication)) {
             // Its SUBSCRIBE reached the broker, and was refused to it because the answer was lost: it wants nothing yet.
             if (this.gateway.core?.session(recipient)?.view.subscriptions === 0) continue;
-            // At QoS 0 a client is promised nothing, whatever the broker gave the shared connection.
+            // At QoS 0 a client is promised nothing, even if the broker delivered the message on the shared connection.
             if (this.devices.some((device) => device.clientId === recipient && device.habits.subscribeQoS > 0))
               this.judge.promised(recipient, publication, at);
           }
@@ -218,12 +218,12 @@ export class World {
     this.checkLiveness();
   }
 
-  /** Everybody is connected (or sleeps in order), nothing waits that could have gone, tables are small. */
+  /** Every device is connected (or sleeps in order), no message waits that could have been sent, tables are small. */
   checkLiveness(): void {
     new Settled(this).check();
   }
 
-  /** Goes on, judged at every step. */
+  /** Continues, judged at every step. */
   run(ms: number): void {
     const bufferMax =
       (this.options.core.buffer ?? testOptions.buffer).messagesMax + testOptions.upstream.receiveMaximum;
@@ -235,7 +235,7 @@ export class World {
     this.#calls.set(this.time.now(), this.gateway.calls);
   }
 
-  /** The process that runs is gone, and starts again a while later. */
+  /** The running process is killed, and starts again some time later. */
   cutPower(): void {
     this.gateway.cutPower();
   }
@@ -349,7 +349,7 @@ export class World {
   /** The process of the gateway does not run for so long. */
   standStill(ms: number): void {
     const { process, core } = this.gateway;
-    if (!process || process.isStopped || !core) return; // between two runs there is nobody to stand still
+    if (!process || process.isStopped || !core) return; // between two runs there is no process to stop
     this.note(`the gateway stands still for ${ms} ms`);
     process.stop();
     this.poison?.stops();

@@ -90,7 +90,7 @@ test("a new key is answered on this machine and by https, once; nobody else's an
   const own = await loggedIn();
   const asks = (headers: Record<string, string>) =>
     http("POST /api/v1/device-keys", { ...own, ...headers }, JSON.stringify({ name: "dev1" }));
-  // The proxy is on this machine; whoever asks it is not, and between the two there may be others.
+  // The proxy is on this machine, but its client is not, and there may be other proxies in between.
   const by = { "x-forwarded-for": "192.168.1.7" };
   for (const headers of [{}, by, { "x-forwarded-for": "127.0.0.1" }] as Record<string, string>[]) {
     const refused = await asks(headers);

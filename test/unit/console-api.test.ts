@@ -1,4 +1,4 @@
-/** Who gets at the console over HTTP, as a browser, a foreign page and a guesser see it: log-in, headers, proxies. */
+/** Access to the console over HTTP, by a browser, a foreign page and an attacker who guesses: log-in, headers, proxies. */
 import { expect, test } from "vitest";
 import { from, served } from "../helpers/console-api.ts";
 
@@ -33,7 +33,7 @@ test("the link is good once, and for ten minutes; its cookie is out of reach of 
   const old = logIn.newToken("operator");
   time.now += 600_001;
   expect((await enter(old)).status).toBe(401);
-  // What is kept logs nobody in, and neither token nor cookie is said to the log.
+  // Nobody can log in with what is stored, and the log has neither token nor cookie.
   const cookie = /=([\w-]+);/.exec(String(first.headers["set-cookie"]?.[0]))?.[1] ?? "";
   expect(JSON.stringify([logins(), said])).not.toContain(cookie);
   expect(JSON.stringify([logins(), said])).not.toContain(token);
@@ -132,7 +132,7 @@ test("a header that says where a request came from counts only from a named prox
   const { http, said } = await served({ proxies: ["192.0.2.0/24"] });
   const guess = (headers: Record<string, string>) =>
     http("POST /api/v1/log-in", { "x-mqttsn": "1", ...headers }, JSON.stringify({ password: "x" }));
-  // Each says to be somebody else: it is one address all the same.
+  // Each claims to be another address, but all count as one.
   for (let i = 1; i <= 5; i++) expect((await guess(from(`198.51.100.${i}`))).status).toBe(401);
   expect((await guess(from("198.51.100.6"))).status).toBe(429);
   expect(said).toEqual(Array(5).fill("console from 127.0.0.1: log-in refused"));

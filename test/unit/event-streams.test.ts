@@ -1,4 +1,4 @@
-/** Streams to browsers: a timer only while somebody looks, and nothing is written to who does not read. */
+/** Streams to browsers: there is a timer only while a page is open, and a browser that does not read is not written to. */
 import { EventEmitter } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
@@ -123,7 +123,7 @@ test("a poll that does not come again ends its watch; of two at once the first i
   const [first, second, third] = [new Browser(), new Browser(), new Browser()];
   for (const browser of [first, second, third]) open(browser, undefined, "a");
   expect([second.written, third.written]).toEqual(["{}\n", ""]);
-  third.destroy(); // its browser went away
+  third.destroy(); // its browser has closed the connection
   vi.advanceTimersByTime(14_500);
   expect(made.size).toBe(1);
   vi.advanceTimersByTime(1_000);

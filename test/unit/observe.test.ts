@@ -156,7 +156,7 @@ describe("the log", () => {
       { event: "link_state", clientId: undefined, upstream: "", up: false, why: `${"x".repeat(40)}1` },
       { event: "link_state", clientId: undefined, upstream: "", up: false, why: `${"x".repeat(40)}2` },
       { event: "link_state", clientId: undefined, upstream: "", up: false, why: "other" },
-      // Another broker has a limit of its own.
+      // Another broker has its own limit.
       { event: "link_state", clientId: undefined, upstream: "hall", up: false, why: "other" },
       { event: "qos2_uncertain", clientId: "a", packetId: 1 },
       { event: "qos2_uncertain", clientId: "b", packetId: 2 },
@@ -352,7 +352,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_broker_up gauge: 1 while the gateway's own connection stands to every broker; mqttsn_upstream_up has each",
     "mqttsn_buffered_bytes gauge: Size of the messages waiting for devices",
     "mqttsn_buffered_messages gauge: Messages waiting for devices",
-    "mqttsn_clients_lost_total counter: Clients that went without a goodbye",
+    "mqttsn_clients_lost_total counter: Clients that were lost without DISCONNECT",
     "mqttsn_datagrams_received_total counter: Datagrams in, by transport",
     "mqttsn_datagrams_sent_total counter: Datagrams out, by transport",
     "mqttsn_delivered_total counter: Publications that devices have, or were sent at QoS 0",

@@ -231,7 +231,7 @@ test("a viewer sees, and changes nothing", async () => {
     "devices.show": "done",
     "devices.send": "not-allowed",
     "devices.clear": "not-allowed",
-    "knocking.list": "not-allowed", // who was turned away chose his name himself
+    "knocking.list": "not-allowed", // a refused client chose its name itself
     "knocking.admit": "not-allowed",
     "admitted.remove": "not-allowed",
     "join.open": "not-allowed",

@@ -81,11 +81,17 @@ test("compose: both gateways have one configuration, which is valid, and names o
 });
 
 test("the image starts the gateway with that file, and has the package for Redis that the project is tested with", () => {
-  const lines = readFileSync(join(folder, "Dockerfile"), "utf8");
+  const { services } = parse(readFileSync(join(folder, "compose.yaml"), "utf8")) as {
+    services: { "gateway-a": { build: { context: string; dockerfile: string; args: { PACKAGES: string } } } };
+  };
+  const { context, dockerfile, args } = services["gateway-a"].build;
+  const lines = readFileSync(join(folder, context, dockerfile), "utf8");
   const { optionalDependencies } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
     optionalDependencies: Record<string, string>;
   };
-  expect(lines).toContain(`ioredis@${optionalDependencies["ioredis"]} `);
+  expect(args.PACKAGES).toBe(`ioredis@${optionalDependencies["ioredis"]}`);
+  expect(lines).toContain(" $PACKAGES ");
+  expect(readFileSync(join(folder, "README.md"), "utf8")).toContain(`--build-arg PACKAGES=${args.PACKAGES} `);
   expect(lines).toContain(`"start", "--config", "${configPath}"`);
 });
 
@@ -179,7 +185,7 @@ const statefulSet = z.strictObject({
   spec: z.strictObject({
     replicas: z.literal(2),
     serviceName: name,
-    // Neither waits for the other one to be ready: whoever stands by never is.
+    // Neither waits until the other one is ready: the one that stands by never is.
     podManagementPolicy: z.literal("Parallel"),
     updateStrategy: z.strictObject({ type: z.literal("OnDelete") }),
     selector,

@@ -35,7 +35,7 @@ const facts = (more: Partial<PairFacts> = {}): PairFacts => ({
 const active = (more: Partial<PairFacts> = {}): PairFacts =>
   facts({ role: "active", name: "barn-a", other: { name: "barn-b", version: "1.0.0", secondsAgo: 0.4 }, ...more });
 
-/** Nobody else is seen. */
+/** No other gateway is seen. */
 function alone({ other: _, ...rest }: PairFacts): PairFacts {
   return rest;
 }

@@ -1,4 +1,4 @@
-/** What systemd is told, and when. */
+/** The messages for systemd, and when they are sent. */
 import { expect, test } from "vitest";
 import { ServiceManager } from "../../src/observe/service-manager.ts";
 import { ScriptedTimers } from "../helpers/scripted-central.ts";

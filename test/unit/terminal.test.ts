@@ -48,7 +48,7 @@ test("in the log for people", async () => {
   expect(text).not.toMatch(raw);
   expect(text).toContain("\\u001b");
   expect(text).toContain("\\u202e");
-  // No client id begins a line of its own.
+  // A client id cannot begin a new line.
   for (const line of text.trimEnd().split("\n")) expect(line).toMatch(/^(\[\d\d:|\s{4})/);
 });
 

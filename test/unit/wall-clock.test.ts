@@ -1,4 +1,4 @@
-/** Whether the time of day can be trusted, and that it was set, seen from a process that nobody tells. */
+/** Whether the time of day can be trusted, and whether it was set; the system does not tell a process. */
 import { describe, expect, test } from "vitest";
 import { oldestPlausible, WallClock } from "../../src/runtime/wall-clock.ts";
 import { certificateTrouble } from "../../src/upstream/certificate-time.ts";

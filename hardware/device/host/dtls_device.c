@@ -165,7 +165,7 @@ static void obey(char *line) {
   }
 }
 
-/* Nothing is under way that the next line would have to wait for. */
+/* No request is open for which the next line would have to wait. */
 static bool may_obey(void) { return mqttsn_idle(&client) && !comes_back && is_due(due); }
 
 static bool may_read(void) { return !input_ended && input_bytes < sizeof input; }

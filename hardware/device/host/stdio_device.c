@@ -161,7 +161,7 @@ int main(void) {
     if (count < 2) return 1;
     now = (uint32_t)strtoull(words[0], NULL, 10);
     result = obey(now, words + 1, &msg_id);
-    /* What the loss of the gateway interrupted waits for the next CONNECT: until then nothing is under way. */
+    /* A request that the loss of the gateway interrupted waits for the next CONNECT: until then no request is open. */
     (void)printf(". %d %u %d %d %lu\n", result, msg_id, (int)mqttsn_state(&client),
                  mqttsn_idle(&client) || (client.state == MQTTSN_DISCONNECTED && client.control.kind == CONTROL_NONE),
                  (unsigned long)mqttsn_wait(&client, now));

@@ -48,8 +48,10 @@ enum {
   MQTTSN_CONGESTION = 1,
   MQTTSN_INVALID_TOPIC_ID = 2,
   MQTTSN_NOT_SUPPORTED = 3,
-  /* Not the gateway's: the connection was lost under the request, and the next one could not go on with it. What became of it
-   * is not known. */
+  /*
+   * Not an answer of the gateway: the connection was lost during the request, and the next one could not continue it. Its result is not
+   * known.
+   */
   MQTTSN_INTERRUPTED = 255,
 };
 
@@ -198,12 +200,12 @@ typedef struct {
   uint32_t gateway_due;
 } mqttsn_t;
 
-/* Begins anew. `config` is copied, what it points to is not. */
+/* Begins again. `config` is copied, what it points to is not. */
 void mqttsn_init(mqttsn_t *client, const mqttsn_config_t *config, uint32_t now);
 
 mqttsn_state_t mqttsn_state(const mqttsn_t *client);
 
-/* Nothing is under way: the next request is taken. */
+/* No request is open: the next one is accepted. */
 bool mqttsn_idle(const mqttsn_t *client);
 
 /* A datagram came. What is no message, or not for a client, is passed over. */

@@ -80,7 +80,7 @@ typedef struct {
   /* The handshake is done (MQTTSN_DTLS_OK, `state` open), or it or what it agreed on is over (any other). To note only: from
    * within it none of the functions below may be called. */
   void (*on_change)(void *context, mqttsn_dtls_result_t result);
-  /* Random octets that nobody can guess, of the processor or the system. 0: done; otherwise the handshake fails. */
+  /* Random octets that cannot be guessed, from the processor or the system. 0: done; otherwise the handshake fails. */
   int (*random)(void *context, unsigned char *to, size_t count);
 } mqttsn_dtls_config_t;
 
@@ -116,7 +116,7 @@ void mqttsn_dtls_free(mqttsn_dtls_t *dtls);
 /* One message for the gateway. */
 mqttsn_dtls_result_t mqttsn_dtls_send(mqttsn_dtls_t *dtls, const uint8_t *message, size_t bytes, uint32_t now);
 
-/* A datagram came from the gateway, or from who says so. */
+/* A datagram that came from the gateway's address. */
 void mqttsn_dtls_receive(mqttsn_dtls_t *dtls, const uint8_t *datagram, size_t bytes, uint32_t now);
 
 /* To be called when `mqttsn_dtls_wait` milliseconds have passed; earlier or later does no harm. */
@@ -129,7 +129,7 @@ uint32_t mqttsn_dtls_wait(const mqttsn_dtls_t *dtls, uint32_t now);
  * connection id the next message shakes hands first, and one that waits is dropped; with one there is nothing to do. */
 void mqttsn_dtls_moved(mqttsn_dtls_t *dtls);
 
-/* Goodbye (close_notify): the gateway forgets what was agreed on. Not before sleep. */
+/* close_notify: the gateway deletes the state of DTLS. Do not call it before sleep. */
 void mqttsn_dtls_close(mqttsn_dtls_t *dtls, uint32_t now);
 
 #endif

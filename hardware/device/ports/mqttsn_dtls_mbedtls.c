@@ -125,7 +125,7 @@ static bool is_wrong_hash(int error) {
 #endif
 }
 
-/* mbed TLS's memory is looked at as it is now: before `end`. */
+/* Before `end`, because mbed TLS's memory is checked in its present state. */
 static void end_with(mqttsn_dtls_t *dtls, int error) {
   bool was_open = dtls->state == MQTTSN_DTLS_OPEN;
   bool lacked = !was_open && dtls->key_used && (dtls->lacks_memory || is_wrong_hash(error) || !has_memory());
@@ -169,7 +169,7 @@ static void opened(mqttsn_dtls_t *dtls) {
   if (dtls->state == MQTTSN_DTLS_OPEN) dtls->config.on_change(dtls->config.context, MQTTSN_DTLS_OK);
 }
 
-/* Goes on with the handshake, as far as what came allows. */
+/* Continues the handshake, as far as the received datagrams allow. */
 static void shake(mqttsn_dtls_t *dtls) {
   int result = mbedtls_ssl_handshake(&dtls->ssl);
   if (result == 0) opened(dtls);

@@ -40,7 +40,7 @@ void mqttsn_receive(mqttsn_t *client, const uint8_t *bytes, size_t count, uint32
     case PINGRESP: sn_on_pingresp(client); return;
     default: break;
   }
-  /* Before CONNACK whatever comes is for our former self, whose topic ids and exchanges we may have forgotten. */
+  /* Before CONNACK, messages belong to the device's earlier connection, whose topic ids and exchanges it may have forgotten. */
   if (client->state == MQTTSN_DISCONNECTED) return;
   switch (message.type) {
     case REGISTER: sn_on_register(client, &message, now); return;

@@ -81,7 +81,7 @@ void sn_control_due(mqttsn_t *client, uint32_t now) {
   }
 }
 
-/* A request of the application: not while another one is under way, but a ping is no request. */
+/* A request of the application: not while another one is open, but a ping is no request. */
 static bool is_free(const mqttsn_t *client) {
   return client->control.kind == CONTROL_NONE || client->control.kind == CONTROL_PING;
 }

@@ -5,7 +5,7 @@
 #include "mqttsn.h"
 #include "wire.h"
 
-/* Sends the first message of this kind; what was under way is forgotten. */
+/* Sends the first message of this kind; an earlier one is forgotten. */
 mqttsn_result_t sn_control_start(mqttsn_t *client, uint8_t kind, uint32_t now);
 /* `control.due` has come: the message is repeated, or the gateway is given up. */
 void sn_control_due(mqttsn_t *client, uint32_t now);

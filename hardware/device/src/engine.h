@@ -27,7 +27,7 @@ void sn_send_message(mqttsn_t *client, const message_t *message, uint32_t now);
 void sn_tell(mqttsn_t *client, mqttsn_event_kind_t kind);
 /* MQTTSN_EVENT_FAILED. */
 void sn_fail(mqttsn_t *client, uint16_t msg_id, uint8_t return_code);
-/* The gateway is lost, or said goodbye: what is under way waits for the next CONNECT. */
+/* The gateway is lost, or sent DISCONNECT: an open request waits for the next CONNECT. */
 void sn_disconnected(mqttsn_t *client, bool asked);
 
 #endif

@@ -9,7 +9,7 @@
 bool sn_exchange_may_run(const mqttsn_t *client);
 /* `exchange.due` has come: the message is repeated, or the gateway is given up. */
 void sn_exchange_due(mqttsn_t *client, uint32_t now);
-/* Behind CONNACK: what the loss of the gateway interrupted goes on, or has failed. */
+/* After CONNACK: a request that the loss of the gateway interrupted continues, or has failed. */
 void sn_exchange_resume(mqttsn_t *client, uint32_t now);
 
 void sn_on_regack(mqttsn_t *client, const message_t *message, uint32_t now);

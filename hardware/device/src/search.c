@@ -1,11 +1,11 @@
-/* Finding a gateway, noticing that it has gone, and telling others of ours. [MQTT-SN 1.2 §6.1] */
+/* Finding a gateway, noticing that it is lost, and announcing ours to other devices. [MQTT-SN 1.2 §6.1] */
 #include "search.h"
 
 #include <string.h>
 
 #include "engine.h"
 
-/* N_ADV: so many periods without ADVERTISE, and it is gone. */
+/* N_ADV: after so many periods without ADVERTISE, it is lost. */
 enum { ADVERTISE_PERIODS = 3 };
 
 /* Ever more seldom, up to once an hour. */
@@ -40,7 +40,7 @@ static void to_everybody(mqttsn_t *client, const message_t *message, uint8_t rad
 }
 
 void sn_on_search(mqttsn_t *client, const message_t *message, uint32_t now) {
-  /* Somebody asks what we were about to ask. */
+  /* Another device asks what this one was about to ask. */
   if (client->searching && message->code == client->search_radius) search_later(client, now);
   if (client->state == MQTTSN_ACTIVE && client->config.gateway_address_bytes > 0 && !client->answers) {
     client->answers = true;

@@ -5,7 +5,7 @@
 #include "mqttsn.h"
 #include "wire.h"
 
-/* Sends what is due of SEARCHGW and GWINFO, and notices that the gateway has gone. */
+/* Sends SEARCHGW and GWINFO when they are due, and notices a lost gateway. */
 void sn_search_poll(mqttsn_t *client, uint32_t now);
 
 void sn_on_gateway(mqttsn_t *client, const message_t *message, uint32_t now);

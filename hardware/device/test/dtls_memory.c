@@ -170,7 +170,7 @@ static void on_change(void *context, mqttsn_dtls_result_t result) {
   if (told < 0) told = (int)result, told_error = device.library_error;
 }
 
-/* Answers the result that the device was told, or was returned by the first call. */
+/* Returns the result that the device was told, or that the first call returned. */
 static int run(void) {
   static const uint8_t ping[2] = {2, 0x16};
   mqttsn_dtls_config_t config = {.identity = "dev1", .key = key, .key_bytes = sizeof key, .send = on_send,

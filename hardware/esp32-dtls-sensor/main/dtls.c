@@ -16,7 +16,7 @@ static void on_message(const uint8_t *message, size_t bytes) {
   if (receiver != NULL) receiver(message, bytes);
 }
 
-/* The sensor itself goes on trying, less and less often. */
+/* The sensor itself continues to try, with growing pauses. */
 static void on_change(mqttsn_dtls_result_t result) {
   if (result == MQTTSN_DTLS_OK) ESP_LOGI(tag, "the gateway is there, and knows the key");
   else if (result == MQTTSN_DTLS_WRONG_KEY) ESP_LOGE(tag, "the gateway does not know this identity with this key");

@@ -47,7 +47,7 @@ typedef enum {
 } radio_report_t;
 
 typedef struct {
-  uint8_t service[16];    /* devices that advertise it are connected to; low octet first, as on the air */
+  uint8_t service[16];    /* devices that advertise it are connected to; low octet first, as it is sent by radio */
   uint32_t connect_ms;    /* from `connect` to radio_linked, at the longest */
   uint32_t hold_ms;       /* a message for a device without a link is kept for so long */
   uint32_t linger_ms;     /* after the gateway's DISCONNECT, or its PINGRESP to a sleeper, the link ends */
@@ -123,7 +123,7 @@ void radio_defaults(radio_config_t *config);
 /* `config` is copied. */
 void radio_init(radio_t *radio, const radio_config_t *config);
 
-/* An advertisement was heard: its data, as on the air. */
+/* An advertisement was heard: its data, as it is sent by radio. */
 void radio_seen(radio_t *radio, const radio_address_t *device, radio_report_t report, const uint8_t *data, size_t bytes,
                 uint32_t now);
 

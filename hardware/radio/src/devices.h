@@ -17,7 +17,7 @@ void devices_taken(radio_t *radio, const radio_address_t *device);
 void devices_worked(radio_t *radio, const radio_address_t *device);
 void devices_failed(radio_t *radio, const radio_address_t *device, uint32_t rest_ms_min, uint32_t now);
 
-/* Who has waited longest, of those that were heard lately; NULL: nobody waits. */
+/* The device that has waited longest, of those that were heard recently; NULL: none waits. */
 const radio_address_t *devices_next(radio_t *radio, uint32_t now);
 
 #endif

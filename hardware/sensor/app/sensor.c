@@ -131,7 +131,7 @@ static void say(sensor_t *sensor, uint32_t now) {
   else (void)mqttsn_publish(&sensor->client, &topic, 1, false, (const uint8_t *)text, text_of(centidegrees, text), NULL, now);
 }
 
-/* What is to be done with a link to the gateway and nothing under way. */
+/* What has to be done with a link to the gateway, while no request is open. */
 static void next_step(sensor_t *sensor, uint32_t now) {
   mqttsn_topic_t led = mqttsn_name(sensor->led_topic);
   switch (mqttsn_state(&sensor->client)) {
@@ -175,7 +175,7 @@ static uint32_t radio_due(const sensor_t *sensor) {
   return mqttsn_state(&sensor->client) == MQTTSN_DISCONNECTED ? sensor->attempt_due : sensor->reading_due;
 }
 
-/* Nothing is under way that a new step would disturb. What the loss of the gateway interrupted goes on by itself. */
+/* No request is open that a new step would disturb. What the loss of the gateway interrupted continues by itself. */
 static bool may_step(const sensor_t *sensor) {
   return mqttsn_idle(&sensor->client) || mqttsn_state(&sensor->client) == MQTTSN_DISCONNECTED;
 }
@@ -220,7 +220,7 @@ uint32_t sensor_wait(const sensor_t *sensor, uint32_t now) {
     uint32_t of_client = mqttsn_wait(&sensor->client, now);
     if (of_client < wait) wait = of_client;
     if (may_step(sensor) && !sensor->client.searching) {
-      /* Not for what is under way: its own time is in `of_client`. */
+      /* Not for an open request: its time is in `of_client`. */
       if (mqttsn_state(&sensor->client) != MQTTSN_DISCONNECTED || sensor->client.control.kind == 0) {
         earlier(&wait, radio_due(sensor), now);
       }

@@ -1,9 +1,9 @@
 /*
- * A sensor with a lamp: it says the temperature at ID/temperature every so often, and does what ID/led says: "on", "off",
- * "blink". Between its readings it sleeps with the radio off, if it is told to; what was said to its lamp meanwhile comes
- * when it wakes. It never gives up: without a gateway it tries again, less and less often.
+ * A sensor with a lamp. It publishes the temperature at ID/temperature at regular intervals, and switches the lamp as ID/led says: "on",
+ * "off", "blink". Between readings it sleeps with the radio off, if it is configured so; messages for its lamp then arrive when it wakes.
+ * It never gives up: without a gateway it tries again, with growing pauses.
  *
- * The application of two examples; all it knows of a network is board.h.
+ * This is the application of two examples; it uses a network only through board.h.
  */
 #ifndef SENSOR_H
 #define SENSOR_H

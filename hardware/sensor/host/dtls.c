@@ -28,7 +28,7 @@ static void on_message(const uint8_t *message, size_t bytes) {
   if (pc_radio_is_on()) sensor_receive(&sensor, message, bytes, pc_millis());
 }
 
-/* The sensor itself goes on trying, less and less often. */
+/* The sensor itself continues to try, with growing pauses. */
 static void on_change(mqttsn_dtls_result_t result) {
   if (result == MQTTSN_DTLS_OK) printf("secure\n");
   else if (result == MQTTSN_DTLS_WRONG_KEY) printf("the gateway does not know this key\n");

@@ -8,7 +8,7 @@
 /* Monotonic milliseconds, which wrap around. */
 uint32_t pc_millis(void);
 
-/* As `board_radio` was told last; off at the start. */
+/* The last state that `board_radio` set; off at the start. */
 bool pc_radio_is_on(void);
 
 #endif

@@ -22,7 +22,7 @@ export class Actor {
     this.#device = this.#newDevice();
   }
 
-  /** `hear`: what the gateway says to it. */
+  /** `hear`: called with each message of the gateway. */
   async begin(hear: (event: DeviceEvent) => void = () => {}): Promise<void> {
     this.#hear = hear;
     await this.#device.open((event) => this.#hear(event));
@@ -65,7 +65,7 @@ export class Actor {
     this.#device.act((device, now) => device.disconnect(now));
   }
 
-  /** From now on it is not there: no goodbye, nothing heard. */
+  /** From now on the device does not answer; it sends no DISCONNECT. */
   vanish(): void {
     this.#device.close();
     this.#device = this.#newDevice();

@@ -69,7 +69,7 @@ export const cast: readonly Role[] = [
   },
   {
     name: "lost",
-    character: "falls silent without a goodbye: late, then lost; comes back after two minutes",
+    character: "falls silent without DISCONNECT: late, then lost; comes back after two minutes",
     async play(actor) {
       const come = async () => {
         await actor.begin();
@@ -123,7 +123,7 @@ export const cast: readonly Role[] = [
       const connect = [6 + id.length, 0x04, 0x04, 0x01, 0x00, 60, ...id];
       actor.say(connect);
       actor.after(1, () => actor.say([5 + topic.length, 0x12, 0x20, 0x00, 0x01, ...topic])); // SUBSCRIBE at QoS 1
-      actor.every(6, () => actor.say([0x09, 0x0c, 0x20, 0x33, 0x33, 0x00, 0x02, 0x68, 0x69])); // a topic id of nobody's
+      actor.every(6, () => actor.say([0x09, 0x0c, 0x20, 0x33, 0x33, 0x00, 0x02, 0x68, 0x69])); // a topic id that was never assigned
       actor.every(10, () => actor.say([0x40, 0x0c, 0x00])); // longer in words than in fact
       actor.every(45, () => actor.say(connect));
     },

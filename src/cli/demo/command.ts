@@ -62,7 +62,7 @@ async function configuration({ port, log = false }: DemoOptions): Promise<string
   "tryOutBroker": true,
   "upstream": { "url": "mqtt://127.0.0.1:${await freePort()}", "mode": "aggregating" },
   "topics": { "predefined": { "${buttonTopicId}": "demo/button" } },
-  // Who is not let in stands on the page, with a button.
+  // A refused device is shown on the page, with a button to admit it.
   "access": { "rules": [{ "deny": "${strangers}" }] },
   "retry": { "intervalSeconds": 3, "limit": 3 },
   "api": { "port": ${apiPort} },

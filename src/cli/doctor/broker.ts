@@ -296,7 +296,7 @@ const publishAndReceive: Try = (client, topic, done) => {
 const publishRetained: Try = (client, topic, done) => {
   client.publish(topic, "doctor", { qos: 1, retain: true }, (error) => {
     if (error) return done(false);
-    client.publish(topic, "", { qos: 1, retain: true }, () => done(true)); // and it is gone again
+    client.publish(topic, "", { qos: 1, retain: true }, () => done(true)); // removes it again
   });
 };
 
@@ -328,7 +328,7 @@ function topicOf({ topicPrefix, serviceClientId }: UpstreamOptions): string {
   return `${topicPrefix}${serviceClientId}/doctor`;
 }
 
-/** A connection of its own for each: a broker of MQTT 3.1.1 refuses by closing it. */
+/** A separate connection for each: a broker of MQTT 3.1.1 refuses by closing the connection. */
 function once(url: BrokerUrl, options: UpstreamOptions, identity: IClientOptions, what: Try): Promise<Outcome> {
   const isV5 = options.protocol === "5";
   return new Promise((resolve) => {
@@ -350,7 +350,7 @@ function once(url: BrokerUrl, options: UpstreamOptions, identity: IClientOptions
     });
     let isOver = false;
     const end = (taken: boolean) => {
-      if (isOver) return; // the end of the connection is told, too
+      if (isOver) return; // the end of the connection is reported, too
       isOver = true;
       clearTimeout(patience);
       client.end(true, () => resolve({ connected, taken, ended, ...(refused !== undefined && { refused }) }));

@@ -125,7 +125,7 @@ function inWords(findings: readonly Finding[]): string {
   return `${lines.join("")}${end}\n`;
 }
 
-/** For whoever helps: no secret, no message, no client id. */
+/** For support: no secret, no message, no client id. */
 export async function bundleOf(
   version: string,
   findings: readonly Finding[],

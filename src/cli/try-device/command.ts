@@ -1,4 +1,4 @@
-/** `try-device`: for who writes firmware. A device connects to it as to a gateway, and hears what it does wrong. */
+/** `try-device`, for authors of firmware. A device connects to it as to a gateway, and the command reports its mistakes. */
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { performance } from "node:perf_hooks";
 import process from "node:process";

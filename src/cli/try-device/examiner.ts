@@ -45,7 +45,7 @@ export class Examiner implements Stage {
     return this.#verdicts.size === this.#situations.length;
   }
 
-  /** What the device would have to do next; undefined: something is under way, or all is done. */
+  /** What the device should do next; undefined: an exchange is open, or everything is done. */
   get needs(): string | undefined {
     if (this.#playing) return undefined;
     return this.#situations.find((situation) => !this.#verdicts.has(situation))?.needs;
@@ -75,7 +75,7 @@ export class Examiner implements Stage {
     return this.#playing?.until ?? this.#breathUntil;
   }
 
-  /** What is to be sent; starts anew. */
+  /** The datagrams to send; empties the list. */
   take(): readonly Uint8Array[] {
     const output = this.#output;
     this.#output = [];

@@ -12,23 +12,23 @@ export type Answer = "as usual" | "nothing";
 /** What is known of the device, and how it is spoken to. */
 export interface Stage {
   readonly isAsleep: boolean;
-  /** A topic id that the device was told, for what it subscribed to; undefined: none yet. */
+  /** A topic id that was sent to the device, for its subscription; undefined: none yet. */
   readonly subscribedId: number | undefined;
   send(message: Writable): void;
   nextMsgId(): number;
   /** The topic id of this name, under which the device then gets messages. */
   tellTopicId(name: string): number;
-  /** The session is gone: the device must CONNECT. */
+  /** The session has ended: the device must send CONNECT. */
   forgetDevice(): void;
   /** It is over. */
   ends(verdict: Verdict): void;
 }
 
-/** One situation under way. */
+/** One situation that is being played. */
 export interface Play {
   /** Milliseconds until `over` is called, from the beginning. */
   readonly lastsMs: number;
-  /** The device says something. */
+  /** A message of the device. */
   onMessage(message: Message, stage: Stage): Answer;
   /** The time is over. */
   over(stage: Stage): void;
@@ -46,7 +46,7 @@ export interface Situation {
   beginAfterSubscribe?(stage: Stage): Play | undefined;
 }
 
-/** What the standard allows for T_retry is 10 to 15 s; most devices are given much more time here. [§7.2] */
+/** The standard allows 10 to 15 s for T_retry; here most devices get much more time. [§7.2] */
 export const patienceMs = 60_000;
 
 export function wrong(clause: string, say: string): Verdict {

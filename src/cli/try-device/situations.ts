@@ -4,7 +4,7 @@ import { type Play, patienceMs, type Situation, type Stage, samePublication, wro
 
 const answerMs = 15_000;
 const longBytes = 300;
-/** No sooner may a device try again that was told "congestion"; the standard says more than five minutes. [§7.2] */
+/** A device that got "congestion" must not try again sooner; the standard says more than five minutes. [§7.2] */
 const pauseMs = 30_000;
 const unknownTopicId = 0xfff0;
 const topicName = "try-device/commands";
@@ -280,7 +280,7 @@ const newAddress: Situation = {
       lastsMs: patienceMs,
       onMessage: (next) => {
         if (next.type === "CONNECT") stage.ends(ok);
-        // One may have been on its way already.
+        // One may have been sent already.
         else if (next.type !== "DISCONNECT" && next.type !== "SEARCHGW" && ++others > 1)
           stage.ends(wrong("6.12", `sends ${next.type} after DISCONNECT, and not CONNECT`));
         return "as usual";

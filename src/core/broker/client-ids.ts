@@ -6,7 +6,10 @@ import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { Upstream } from "../state/upstream.ts";
 
-/** Whose id this client would have at the broker, in words; undefined: nobody's. Over a shared connection it has none. */
+/**
+ * The owner of the id that this client would have at the broker, in words; undefined: none. Over a shared connection a client has no such
+ * id.
+ */
 export function holderOfId(context: Context, clientId: string, upstream: Upstream<Session>): string | undefined {
   if (upstream.sharedConnections.length > 0) return undefined;
   const mqttClientId = upstream.options.clientIdPrefix + clientId;

@@ -18,14 +18,14 @@ export function keepDeadLetter(context: Context, letter: DeadLetter): void {
   const id = ++letters.last;
   const at = context.environment.wallClock() ?? 0;
   letters.present.set(id, clientId);
-  // Before anybody is told that it is through with the message.
+  // Before any sender is told that the message is finished.
   const record = { direction, reason, publication, at, ...(mayBeThere && { mayBeThere }) };
   context.journal.put({ of: "letter", clientId, id, record });
   const oldest = letters.present.size > max ? letters.present.keys().next() : undefined;
   if (oldest && !oldest.done) purge(context, [oldest.value]);
 }
 
-/** Gone for good. */
+/** Deleted. */
 export function purge(context: Context, ids: readonly number[]): void {
   for (const id of ids) {
     const clientId = context.letters.present.get(id);
@@ -35,7 +35,7 @@ export function purge(context: Context, ids: readonly number[]): void {
   }
 }
 
-/** Tells whoever listens: JSON, the payload in base64. */
+/** Publishes the dead letter: JSON, with the payload in base64. */
 function announce(context: Context, topic: string, { clientId, direction, reason, publication }: DeadLetter): void {
   const payload = base64(publication.payload);
   const { topicName, qos, retain } = publication;

@@ -10,8 +10,8 @@ import type { Publication } from "../types.ts";
 import { storeExperience } from "./experience-record.ts";
 
 /**
- * `refuse`: the broker is known to close for it. `suspect`: it may go, and is tested alone before it meets others. To be asked
- * once for each publication: one that is let in to see whether the broker has changed its mind holds up the next.
+ * `refuse`: the broker is known to close the connection for it. `suspect`: it may be sent, but is tested alone first. Call this once for
+ * each publication: one that is admitted as a test of whether the broker still refuses this kind delays the next one.
  */
 export function verdictOn(
   context: Context,

@@ -1,10 +1,9 @@
 /**
- * Stored publications at QoS 2 on their way to the broker. The record is written before PUBLISH leaves, and again
- * before PUBREL leaves.
+ * Stored publications at QoS 2 on the way to the broker. The record is written before PUBLISH is sent, and again before PUBREL is sent.
  *
- * After a crash, a PUBLISH is sent again under its packet id, and a PUBREL is sent again. If the device repeats its
- * message, the gateway finds the exchange by the record, so the message arrives exactly once. At QoS 1 nothing is
- * stored, because the device repeats the message.
+ * After a crash, a PUBLISH is sent again with its packet id, and a PUBREL is sent again. If the device repeats its message, the gateway
+ * finds the exchange by the record, so the message arrives exactly once. At QoS 1 nothing is stored, because the device repeats the
+ * message.
  */
 import type { Context } from "../context.ts";
 import type { UplinkRecord } from "../record.ts";

@@ -23,7 +23,7 @@ export function hasPlaceFor(context: Context, main: SharedConnection<Session>, f
   return main.hasRoomForLane || main.laneFor(filter) !== undefined;
 }
 
-/** The connection for a filter that nobody has subscribed to yet. */
+/** The connection for a filter to which no client has subscribed yet. */
 export function placeOf(context: Context, main: SharedConnection<Session>, filter: string): SharedConnection<Session> {
   const upstream = upstreamOf(context, main);
   if (upstream.copies !== "each") return main;
@@ -41,7 +41,7 @@ export function notePlaced(context: Context, lane: SharedConnection<Session>, en
   askForCopies(context, lane);
 }
 
-/** Somebody waits for it, and the broker is there. */
+/** A client waits for it, and the broker is there. */
 export function askForCopies(context: Context, main: SharedConnection<Session>): void {
   const upstream = upstreamOf(context, main);
   if (upstream.copies !== "unknown" || main.undecided.size === 0 || !main.broker.link?.up) return;
@@ -70,7 +70,7 @@ export function onCopiesKnown(
   const upstream = context.upstreams.all.find((each) => each.name === name);
   if (!upstream) return [];
   if (copies === undefined && !upstream.isThere) {
-    upstream.copies = "unknown"; // it went away meanwhile: it is asked when it is back
+    upstream.copies = "unknown"; // the connection was lost meanwhile: the probe is repeated after a reconnect
     return [];
   }
   context.out.report({ event: "copies_known", upstream: name, copies });

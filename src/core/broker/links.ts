@@ -113,7 +113,7 @@ export function openServiceLink(
   });
 }
 
-/** This connection anew, with the will that it is for or without it. */
+/** Makes this connection again, with or without the will. */
 export function reopen(context: Context, link: Link, { isProbe }: { isProbe: boolean }): void {
   const { session, shared, upstream, broker, clean, answersFrom } = link;
   closeLink(context, broker, { how: "disconnect", endSession: false });

@@ -39,8 +39,8 @@ export function forgetReceived(context: Context, clientId: string, received: Rec
 }
 
 /**
- * Tells the broker that somebody has it; if the connection it came on is gone, when the broker asks again. Either waits for
- * the commit `after`. An entry of the outbox that was this delivery is parted from it first (`unbindDelivery`).
+ * Acknowledges the delivery at the broker. If its connection has ended, this happens when the broker sends the delivery again. Both wait
+ * for the commit `after`. An entry of the outbox that was this delivery is separated from it first (`unbindDelivery`).
  */
 export function acknowledge(
   context: Context,

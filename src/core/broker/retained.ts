@@ -1,10 +1,10 @@
 /**
  * Retained messages over a shared connection.
  *
- * A broker sets RETAIN only in messages that it has stored and sends because of a SUBSCRIBE. Such copies go only to the
- * clients that have just subscribed. A message that is published now has no RETAIN and goes to all clients. MQTT does
- * not say when the retained messages end. Therefore a client waits for some time after its SUBACK. Meanwhile each topic
- * name is passed on to it once, because the broker repeats all retained messages for the next client that subscribes.
+ * A broker sets RETAIN only in messages that it has stored and sends because of a SUBSCRIBE. Such copies go only to the clients that have
+ * just subscribed. A message that is published now has no RETAIN and goes to all clients. MQTT does not say when the retained messages end.
+ * Therefore a client waits for some time after its SUBACK. Meanwhile each topic name is passed to it once, because the broker repeats all
+ * retained messages for the next client that subscribes.
  */
 import type { Context } from "../context.ts";
 import type { RetainedWait, SharedFilter } from "../state/exchanges.ts";

@@ -57,7 +57,7 @@ export function resendAll(context: Context, broker: BrokerSession<Session>): voi
   if (!link) return;
   broker.search.connected(context.now);
   if (broker.search.isOn) {
-    // Nothing before the sign of life, or an end could be blamed on nobody.
+    // Nothing is sent before the PINGREQ that shows that the connection works. Otherwise no packet could be blamed for an end.
     broker.owesReleases = true;
     broker.queueAll();
     return sendWaiting(context, broker);
@@ -108,7 +108,7 @@ export function sendWaiting(context: Context, broker: BrokerSession<Session>): v
     return sendLines(context, broker);
   }
   const choice = broker.choose(context.now, link.limits);
-  storeExperience(context, broker); // that the broker is sick may have been seen only now, and nobody is a suspect any more
+  storeExperience(context, broker); // that the broker refuses every packet may have been found only now, and then there are no suspects any more
   switch (choice.kind) {
     case "ping":
       return ping(context, broker, undefined);
@@ -226,9 +226,9 @@ function sendPublish(context: Context, broker: BrokerSession<Session>, exchange:
 const unansweredWaitingMax = 20;
 
 /**
- * A publication at QoS 0: it leaves at once, and nothing is known of it. Where connections ended over such ones, or
- * suspects are looked for, it takes its turn, and a PINGREQ behind it shows that it got through. False: it is to be counted as
- * dropped by whoever asked.
+ * A publication at QoS 0 is sent at once, and its result is not known. If connections ended while such publications were open, or while
+ * suspects are searched, it waits for its turn, and a PINGREQ after it shows that it was accepted. False: the caller must count it as
+ * dropped.
  */
 export function sendUnanswered(
   context: Context,
@@ -255,7 +255,7 @@ export function sendUnanswered(
   return true;
 }
 
-/** The last word of a client over a connection that closes after it: nobody would wait for an answer. */
+/** The last packet of a client on a connection that closes after it, so there is no time for an answer. */
 export function sendLast(context: Context, session: Session, publication: Publication): void {
   const { link } = session.broker;
   if (!link || !mayPublish(context, session, publication)) return;
@@ -268,7 +268,7 @@ export function sendLast(context: Context, session: Session, publication: Public
   });
 }
 
-/** MQTT reason codes, as a device hears them. */
+/** The answers to a device for MQTT reason codes. */
 export function reasonOf(code: number): Reason {
   if (code < 0x80) return "accepted";
   return code === 0x97 ? "congestion" : "notSupported";

@@ -86,12 +86,12 @@ function publishStatus(context: Context, upstream: Upstream<Session>, what: stri
   const { topic } = context.options.status;
   if (topic === undefined) return;
   const topicName = `${topic}/${what}`;
-  // Where nothing is retained, who listens hears it all the same.
+  // If the broker does not support retained messages, subscribers get it nevertheless.
   const retain = upstream.service.link?.limits.retainAvailable === true;
   publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain });
 }
 
-/** What the broker is to say when the gateway is gone, unless it is known to close for it. */
+/** The will of the gateway's own connection, unless the broker is known to close the connection for it. */
 export function statusWill(context: Context, { options, service }: Upstream<Session>): Will | undefined {
   const { topic } = context.options.status;
   if (topic === undefined) return undefined;

@@ -162,13 +162,13 @@ export function leaveFilter(
   return true;
 }
 
-/** The client's session ends, or is over but for what it is owed. */
+/** The client's session ends, or has ended except for messages that are still open. */
 export function leaveShared(context: Context, shared: SharedConnection<Session>, session: Session): void {
   for (const filter of session.subscriptions.keys()) leaveFilter(context, shared, session, filter, undefined);
   for (const request of session.subscribesInFlight.values()) {
     if (request.kind === "subscribe") leaveFilter(context, shared, session, request.filter, undefined);
   }
-  session.subscribesInFlight.clear(); // an answer that still comes is for nobody
+  session.subscribesInFlight.clear(); // an answer that arrives later is ignored
 }
 
 export function* sessionsOf(context: Context, shared: SharedConnection<Session>): Generator<Session> {

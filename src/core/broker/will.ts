@@ -8,9 +8,8 @@ import type { Will } from "../types.ts";
 import { toBroker } from "./topic-prefix.ts";
 
 /**
- * The client's will as the broker would know it; none where the client has no right to its topic. What the payload's
- * declaration makes of it, as of any publication; one that does not fit goes as it is. There is no raw copy: a broker
- * holds one will.
+ * The client's will as the broker gets it; none if the client may not publish to its topic. A declaration is applied to its payload, as for
+ * any publication; a payload that does not fit is unchanged. There is no raw copy, because a broker holds only one will.
  */
 export function brokerWill(context: Context, session: Session): Will | undefined {
   const will = session.will;

@@ -26,8 +26,8 @@ interface Encapsulation {
 /** The methods take what `decode` of the same dialect gave, and nothing else. */
 export interface Dialect<Message extends FromClient = FromClient> extends Speech {
   /**
-   * Is this without doubt a CONNECT of this version? Asked only where there are several: of datagrams from an address that
-   * nobody with a session has, or somebody who speaks another.
+   * Whether this is certainly a CONNECT of this version. Called only if there are several versions: for datagrams from an address without a
+   * session, or of a client that speaks another version.
    */
   isConnect(bytes: Uint8Array): boolean;
   /** Never throws, allocates nothing by a length it has not checked. */
@@ -35,7 +35,7 @@ export interface Dialect<Message extends FromClient = FromClient> extends Speech
   /** Undefined: the message is no PUBLISH. */
   publishIn(message: Message): Publish | undefined;
   onMessage(context: Context, peer: PeerId, message: Message): void;
-  /** Counts it as dropped, with the reason, and answers where the version says so. */
+  /** Counts it as dropped, with the reason, and answers if the version has such an answer. */
   onUnreadable(context: Context, peer: PeerId, heard: Unreadable, bytes: Uint8Array): void;
 }
 

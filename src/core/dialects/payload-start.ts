@@ -5,7 +5,7 @@ import { layoutByCode } from "../../wire/v12/layout.ts";
 const unknownBytesKept = 7;
 const contents: ReadonlySet<string> = new Set(["data", "willMsg"]);
 
-/** Octets before the contents: all of them where there are none. Never throws, whatever the bytes. */
+/** The number of octets before the contents; the whole length if there are none. Never throws, for any octets. */
 export function payloadStart(bytes: Uint8Array): number {
   const isEncapsulated = bytes.length >= 2 && bytes[0] !== 1 && bytes[1] === 0xfe;
   const start = isEncapsulated ? (bytes[0] ?? 0) : 0;

@@ -152,7 +152,7 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
   }
 }
 
-/** Nobody we know: no state is made. [interpretation 2] */
+/** An unknown sender: no state is created. [interpretation 2] */
 function onMessageOfStranger(context: Context, peer: PeerId, message: Message): void {
   switch (message.type) {
     case "PUBLISH":

@@ -18,8 +18,9 @@ export function onBrokerAck(context: Context, link: Link, input: Extract<Input, 
   const { broker } = link;
   const exchange = broker.inFlight.get(input.packetId);
   if (!exchange) return unmatched(context, link, input);
+  link.upstream.evidence.noteAnswered(context.now);
   take(context, link, exchange, input);
-  if (broker.isQuiet) return; // nothing was learnt, and nobody waits: the usual case
+  if (broker.isQuiet) return; // nothing was learnt, and no packet waits: the usual case
   storeExperience(context, broker);
   sendWaiting(context, broker);
 }
@@ -78,7 +79,7 @@ export function onSharedSubscribed(
   if (entry.next.length > 0) {
     for (const request of entry.next) {
       const { origin, qos } = request;
-      // Who was told "congestion" meanwhile is a member as before.
+      // Clients that got "congestion" meanwhile are members as before.
       if (origin && isAwaited(request)) entry.members.set(origin.session, qos);
     }
     ask(context, shared, entry);
@@ -89,7 +90,7 @@ export function onSharedSubscribed(
   }
 }
 
-/** Its client has had no answer, and is not gone. */
+/** Its client has no answer yet, and is still there. */
 function isAwaited(request: SubscribeExchange<Session>): boolean {
   const { origin } = request;
   return origin !== undefined && origin.session.subscribesInFlight.get(origin.msgId) === request;

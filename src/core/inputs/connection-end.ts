@@ -20,7 +20,10 @@ export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
   const blames = cause === "peer" && !(reasonCode !== undefined && blamelessReasons.has(reasonCode));
   const named = reasonCode !== undefined && namedReasons.has(reasonCode);
   link.answersFrom = blames ? context.now + searchFigures.custodyWaitMs : context.now;
-  const { takenOut, pause } = broker.ended(context.now, { blames, named, showedLife });
+  const { evidence } = link.upstream;
+  if (blames && broker.unanswered > 0) evidence.noteEnd(broker, context.now);
+  const isDoubtful = evidence.isDoubtful(broker, context.now);
+  const { takenOut, pause } = broker.ended(context.now, { blames, named, showedLife, isDoubtful });
   if (pause !== "next") context.out.add({ kind: "pause", linkId: link.id, pause });
   if (takenOut) takeOut(context, link, takenOut);
   storeExperience(context, broker);
@@ -53,7 +56,7 @@ export function onCustodyDeadline(context: Context, link: Link): void {
   );
 }
 
-/** The connection stands again: nobody is answered in the broker's stead. */
+/** The connection is up again: requests are not answered in place of the broker any more. */
 export function forgetCustody(context: Context, link: Link): void {
   if (link.custody) context.deadlines.clear(link.custody);
 }

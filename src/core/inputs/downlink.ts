@@ -16,7 +16,7 @@ export function purgeDownlink(context: Context, clientId: string): void {
   context.touch(session);
 }
 
-/** As if it had come from the broker, but nobody there knows of it. */
+/** As if it had come from the broker, which does not know of it. */
 export function sendByOperator(context: Context, clientId: string, publication: Publication): void {
   const session = context.sessions.byClientId(clientId);
   if (session) handOver(context, session, publication, { isEncoded: true });

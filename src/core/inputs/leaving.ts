@@ -25,8 +25,8 @@ import { mayMeet, type Upstream } from "../state/upstream.ts";
 const quietMs = 2_000;
 
 /**
- * The client went by another connection, known by `SessionRecord.home`. False: at the broker there is nothing to be left, or
- * it is the same session still.
+ * The client used another connection before, which `SessionRecord.home` names. False: nothing at the broker has to be left, or it is still
+ * the same session.
  */
 export function beginLeaving(
   context: Context,
@@ -89,7 +89,7 @@ function takeUp(
       packetId,
       publication: { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
       connection: 0,
-      stage: "acknowledged", // whoever it is for has it on disk
+      stage: "acknowledged", // every recipient has it on disk
       expiresAt: undefined,
       held: false,
       stored: true,
@@ -98,7 +98,7 @@ function takeUp(
   }
 }
 
-/** All sessions of the earlier run are back: whatever is to be left is connected to. */
+/** All sessions of the earlier run are restored: the gateway connects to each session that has to be left. */
 export function openLeavings(context: Context): void {
   for (const upstream of context.upstreams.all) {
     for (const [home, session] of upstream.movers.splice(0)) {
@@ -159,7 +159,7 @@ export function onLeavingUp(
   onLeavingAnswered(context, shared, link.upstream);
 }
 
-/** UNSUBACK came, or there is nothing to unsubscribe from: what waited for that goes on. */
+/** UNSUBACK arrived, or there is nothing to unsubscribe from: what waited for this continues. */
 export function onLeavingAnswered(
   context: Context,
   shared: SharedConnection<Session>,

@@ -107,7 +107,7 @@ function goOnWithoutWill(context: Context, link: Link, verdict: WillVerdict): vo
   answerWaiting(context, link);
 }
 
-/** They waited for the connection that was made anew: they wait for this one as long. */
+/** They waited for the connection that was made again: they wait as long for this one. */
 function answerWaiting(context: Context, { broker, session, shared }: Link): void {
   const { link } = broker;
   const id = link && context.links.get(link.id);

@@ -61,7 +61,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   session.sleepSeconds = record.sleepSeconds;
   session.will = record.will;
   session.willPending = record.farewell;
-  // What an earlier version wrote says nothing of it: whoever has something here has spoken.
+  // Records of an earlier version do not have this field: a client with anything stored here has sent messages.
   session.spoke = record.spoke ?? (record.topics.length > 0 || record.subscriptions.length > 0);
   session.vouched = record.vouched === true;
   session.boundTo = record.boundTo;
@@ -69,7 +69,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   for (const [id, topic] of stored.topics ?? []) restoreTopic(session, id, topic);
   for (const { id, ...topic } of record.topics) {
     const restored = restoreTopic(session, id, topic);
-    session.registry.noteChanged(restored); // from here on it has a record of its own
+    session.registry.noteChanged(restored); // from here on it has its own record
   }
   if (record.topics.length > 0) markChanged(context, session);
   for (const shown of record.shown ?? []) session.shown.restore(shown);
@@ -85,7 +85,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   const left = placeToLeave(record, homeOf(session));
   const isMoved = left !== undefined;
   if (isMoved) leaveHome(context, session, stored, left);
-  // The ids are those of a connection of its own: if that is the one it comes back to, they hold.
+  // The ids belong to a connection of its own: they are valid if the client uses that one again.
   if (!isMoved || (left !== (record.home ?? "") && !session.shared)) restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
   restoreUplink(context, session, stored, isMoved);
@@ -103,17 +103,17 @@ function restoreSession(context: Context, stored: StoredState): void {
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
   session.isUnasked = true;
-  // Its session was over: only something that it had under way was not, over a connection that it shared.
+  // Its session had ended; only an exchange on a shared connection had not.
   if (isIdle && session.clean && !session.willPending && !session.awaitsForwarding)
     return endSession(context, session, "it was over before the restart");
-  // The transports are not open yet: who is sent away hears so when it next speaks.
+  // The transports are not open yet: a client that is refused gets the answer to its next message.
   if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
   if (!isIdle && !hasItsId(context, session))
     return disconnectClient(context, session, "its id at the broker is another's");
   if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
 }
 
-/** Where the last run had a session at the broker for this client, other than the one of now; it may have been on its way. */
+/** The place of this client's session at the broker in the last run, if it is not the present one. It may have been moving. */
 function placeToLeave({ home = "", movingTo }: SessionRecord, now: string): string | undefined {
   if (home !== now) return home;
   return movingTo === now ? undefined : movingTo;
@@ -128,7 +128,7 @@ function leaveHome(context: Context, session: Session, stored: StoredState, home
   for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
 }
 
-/** The configuration may have given its id at the broker to somebody else since. */
+/** The configuration may have given its id at the broker to another client since. */
 function hasItsId(context: Context, session: Session): boolean {
   const { clientId, peer, upstream } = session;
   const holder = holderOfId(context, clientId, upstream);
@@ -211,8 +211,8 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
 }
 
 /**
- * The exchange was begun in another MQTT session: whether the broker had it cannot be known here. It is published anew,
- * unless the other broker had answered PUBREC.
+ * The exchange began in another MQTT session, so it is not known whether the broker had the message. It is published again, unless the
+ * other broker had answered PUBREC.
  */
 function moveExchange(context: Context, session: Session, id: number, record: UplinkRecord): void {
   const { clientId } = session;

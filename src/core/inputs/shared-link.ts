@@ -15,7 +15,7 @@ import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { recordOfShared } from "../broker/shared-record.ts";
 import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
-import { drainSoon, isStoreAndForward } from "../session/backlog.ts";
+import { drainAllSoon, isStoreAndForward } from "../session/backlog.ts";
 import { completePendingConnect, failPendingConnects, pendingConnectsOf } from "../session/connect-outcome.ts";
 import { onAllForwarded } from "../session/departure.ts";
 import { failPendingRequests } from "../session/subscribe.ts";
@@ -36,7 +36,7 @@ export function onSharedUp(
   const { broker } = shared;
   if (shared.isLeaving) return onLeavingUp(context, shared, link, sessionPresent);
   if (link.clean) {
-    // What was there is gone now; the session to stay begins.
+    // The old session has ended now; the permanent one begins.
     closeLink(context, broker, { how: "disconnect", endSession: true });
     shared.resumes = true;
     openShared(context, link.upstream, shared);
@@ -53,6 +53,7 @@ export function onSharedUp(
   for (const pending of pendingConnectsOf(context, shared))
     if (pending.session) completePendingConnect(context, pending.session, pending);
   for (const session of sessionsOf(context, shared)) catchUp(context, session);
+  drainAllSoon(context, sessionsOf(context, shared));
   if (isService(shared)) onServiceUp(context, link.upstream);
 }
 
@@ -67,7 +68,6 @@ function catchUp(context: Context, session: Session): void {
   context.touch(session);
   if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
   else if (session.willPending && session.account.unforwarded === 0) publishWill(context, session);
-  drainSoon(context, session);
 }
 
 /** The connection ended, could not be made, or was refused. */

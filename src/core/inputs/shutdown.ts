@@ -32,7 +32,7 @@ export function onShutdown(context: Context): void {
   }
 }
 
-/** Nobody would wait for an acknowledgement. */
+/** There is no time for an acknowledgement. */
 function publishWillAtOnce(context: Context, session: Session): void {
   const { clientId } = session;
   const { link } = session.broker;

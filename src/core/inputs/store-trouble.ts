@@ -30,14 +30,14 @@ const needNoStore: ReadonlySet<string> = new Set([
   "REGACK",
 ]);
 
-/** Has too much gathered for a store that does not answer to let this in? The device asks again, here or elsewhere. */
+/** Whether too much waits for a store that does not answer to accept this. The device asks again, here or elsewhere. */
 export function isBeyondStore(context: Context, message: FromClient): boolean {
   const { store, journal } = context;
   if (!store.fails || journal.lastCommit - store.answered < unansweredMax) return false;
   return !needNoStore.has(message.type) && !(message.type === "PINGREQ" && message.clientId === "");
 }
 
-/** At the end of each turn: an answer is owed from now on. */
+/** At the end of each turn: from now on the store has to answer. */
 export function watchStore(context: Context): void {
   const { store, journal, now } = context;
   if (store.busySince !== undefined || journal.lastCommit <= store.answered) return;

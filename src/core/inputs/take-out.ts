@@ -45,8 +45,8 @@ export function takeOut(context: Context, link: Link, suspicion: Suspicion<Excha
 }
 
 /**
- * The kind may be learnt now. What came of it later and waits is refused, as what comes from now on is: each would end some
- * connections more. Not what was accepted: that needs a proof of its own.
+ * The kind may be known now. Later packets of the same client and kind that wait are refused, like new ones, because each would end some
+ * more connections. Packets that were accepted are not refused: each needs its own proof.
  */
 function refuseOthersOfKind(context: Context, broker: BrokerSession<Session>, kind: string, client: string): void {
   for (const exchange of [...broker.inFlight.values()]) {
@@ -89,7 +89,7 @@ export function takeOutPublish(
   const mayBeThere = publication.qos === 2 && (exchange.sentBefore || exchange.stage !== "waiting");
   const clientId = owner?.clientId ?? "";
   const note = (detail: string) => {
-    if (reason === "refused-by-broker") context.drop(reason, { clientId, detail }); // else whoever asked has counted it
+    if (reason === "refused-by-broker") context.drop(reason, { clientId, detail }); // otherwise the caller has counted it
   };
   broker.finish(exchange);
   forgetExchange(context, exchange);

@@ -40,7 +40,7 @@ export function noteEndBeforeConnAck(link: Link, { cause, takenOver }: LinkEnd):
   return trial.ends >= searchFigures.willEndsBeforeProbe ? "probe" : "again";
 }
 
-/** CONNACK said no, to somebody who is running. */
+/** CONNACK refused a client that is already running. */
 export function noteRefusedConnect(link: Link, reasonCode: number | undefined): WillVerdict {
   const trial = trialOf(link);
   if (!trial || reasonCode === undefined) return undefined;
@@ -58,7 +58,7 @@ function trialOf(link: Link): WillTrial | undefined {
   return broker.willTrial;
 }
 
-/** The broker accepted the connection. True: it was only to see whether it would, and is made anew with the will. */
+/** The broker accepted the connection. True: it was only a test, and the connection is made again with the will. */
 export function noteWillAccepted(context: Context, link: Link, sessionPresent: boolean): boolean {
   const { broker, isProbe } = link;
   const { willTrial } = broker;
@@ -76,7 +76,7 @@ export function noteWillAccepted(context: Context, link: Link, sessionPresent: b
   return false;
 }
 
-/** It goes without the will from now on; a device that waits for its CONNACK is told. */
+/** The client continues without the will; a device that waits for its CONNACK is told. */
 export function refuseWill(context: Context, link: Link): void {
   const { session, broker, will } = link;
   const key = keyOf(link);

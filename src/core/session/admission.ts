@@ -15,8 +15,8 @@ import { refuseEntry } from "./drop.ts";
 import { watchExpiry } from "./expiry.ts";
 
 /**
- * Lets in, in their order, what found no room before. A broker does not send again what it sent on this connection, so
- * what we refused has to be remembered, or it and the window it takes would be stuck until the connection ends.
+ * Enqueues, in their order, deliveries that did not fit before. On one connection a broker does not send a delivery again. So a deferred
+ * delivery is remembered; otherwise it would occupy the broker's window until the connection ends.
  */
 export function admitDeferred(context: Context, session: Session): void {
   const { deferred } = session.broker;
@@ -46,7 +46,7 @@ export function admitDeferred(context: Context, session: Session): void {
 
 /** Puts an entry into the outbox, if there is room. */
 export function enqueue(context: Context, session: Session, entry: OutboxEntry): Admission {
-  // What would never be sent takes nobody's room.
+  // A message that would never be sent needs no space in the buffer.
   if (!mayHave(context, session, "receive", entry.publication.topicName))
     return refuseEntry(context, session, entry, "topic-not-allowed");
   const admission = admit(context, session, entry);

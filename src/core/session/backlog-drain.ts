@@ -34,6 +34,7 @@ export function onDrainDeadline(context: Context): void {
       waiting.delete(session);
       if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection brings it back
       drain.credit--;
+      session.account.drainedAt = ++drain.turns;
       if (session.account.backlog.count > 0) waiting.add(session);
     }
   }
@@ -57,9 +58,9 @@ function sendNext(context: Context, session: Session): boolean {
 }
 
 /**
- * May a QoS 2 record become that of its exchange now? Not before those of QoS 1 ahead of it are acknowledged: they stay
- * in the backlog, and after a crash would come behind it. It may where one of them has died alone, or the broker seems sick:
- * then this one may be the only witness.
+ * Whether a QoS 2 record may become the record of its exchange now. Not while earlier records at QoS 1 are not acknowledged: they stay in
+ * the backlog, and after a crash they would come after it. It may if one of them has died alone, or the broker refuses every packet: then
+ * this packet may be the only witness.
  */
 function mayReplace(session: Session): boolean {
   const { search, inFlight } = session.broker;

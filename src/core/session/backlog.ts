@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 
-/** Publications of one client under way from its backlog. */
+/** Publications of one client from its backlog that are in flight. */
 export const windowMax = 20;
 
 /** Read ahead, per client. */
@@ -66,12 +66,12 @@ export function makeRoom(context: Context, session: Session, bytes = 0): void {
   }
 }
 
-/** The oldest are to make way for so many bytes. They are on disk: they go when they are read. False: there are none. */
+/** Drops the oldest ones to free so many bytes. They are on disk, so they are dropped when they are read. False: there are none. */
 export function dropOldest(context: Context, session: Session, bytes: number): boolean {
   const { backlog } = session.account;
   if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
   makeRoom(context, session, bytes);
-  // So much may wait beyond the limit until the disk has answered.
+  // This much may wait beyond the limit until the disk has answered.
   return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
 }
 
@@ -81,6 +81,16 @@ export function drainSoon(context: Context, session: Session): void {
   if (account.backlog.count === 0 || !broker.link?.up) return;
   if (account.accepted < windowMax) broker.expectsMoreUntil = context.now + readWithinMs;
   drainIn(context, session, tickMs);
+}
+
+/**
+ * All of these may send again: first whoever has waited longest. In the same order each time, over a connection that often ends, the first
+ * ones would use up the rate, and the last would never have a turn.
+ */
+export function drainAllSoon(context: Context, sessions: Iterable<Session>): void {
+  const waiting = [...sessions].filter(({ account }) => account.backlog.count > 0);
+  waiting.sort((one, other) => one.account.drainedAt - other.account.drainedAt);
+  for (const session of waiting) drainSoon(context, session);
 }
 
 /** Its turn comes with the next that are due, or in so many milliseconds. */

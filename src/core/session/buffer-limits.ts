@@ -48,7 +48,7 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   return "in";
 }
 
-/** Is there room for so much more of this rule? */
+/** Whether there is space for this much more in this rule. */
 export function fits(context: Context, session: Session, policy: BufferPolicy, more: Tally): boolean {
   return fitsClient(context, session, more) && fitsRule(session, policy, more);
 }
@@ -67,7 +67,7 @@ function fitsRule({ outbox }: Session, policy: BufferPolicy, more: Tally): boole
   return messages + more.messages <= policy.messagesMax && bytes + more.bytes <= policy.bytesMax;
 }
 
-/** Who goes first: the oldest of the rule, or the oldest QoS 0, which nobody was promised. */
+/** The entry to drop first: the oldest of the rule, or the oldest at QoS 0, for which nothing was promised. */
 function makesWay(
   session: Session,
   policy: BufferPolicy,
@@ -80,14 +80,14 @@ function makesWay(
   const oldest =
     policy.atLimit === "oldest" ? outbox.find((entry) => entry.policy === policy && may(entry)) : undefined;
   if (oldest) return oldest;
-  // Where the rule is at its limit, room for others helps nobody.
+  // If the rule is at its limit, space for other rules does not help.
   const ruleIsFull = !fitsRule(session, policy, more);
   return outbox.find((entry) => entry.publication.qos === 0 && may(entry) && (!ruleIsFull || entry.policy === policy));
 }
 
 /**
- * A buffer that is full of what the client never answers lets nothing in that it could answer: so nothing would ever be
- * proved. What was sent as often as three rounds, while the client was heard, makes way without that proof.
+ * If a buffer is full of messages that the client never answers, no message that it could answer can be added, so the proof would never
+ * come. A message whose copies were sent as often as in three rounds, while the client was heard, is dropped without this proof.
  */
 function triedEnough(context: Context, session: Session): OutboxEntry | undefined {
   const { limit } = context.retryOf(session);

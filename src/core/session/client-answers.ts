@@ -67,7 +67,7 @@ function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry
     if (mayBeTheSame(context, session, entry)) return;
     return refusedByClient(context, session, entry);
   }
-  // A SUBACK has told the id since, and the message is on its way again: this is a second copy of that refusal.
+  // A SUBACK has told the id since, and the message was sent again: this is a second copy of the same refusal.
   if (entry.topicIdRefused && !wasRepeated(session)) return unmatched(context, session, "PUBACK", entry.msgId);
   const topic = session.registry.byName(entry.publication.topicName);
   if (topic?.known && !entry.waitedForId && wasJustTold(context, topic)) {
@@ -81,8 +81,8 @@ function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry
 }
 
 /**
- * Refused once more after the remedy: that may be a copy that the network made of the first refusal, and nothing in it tells.
- * The message goes once more, when such copies have come in; the refusal of that one counts.
+ * The message was refused once more after the remedy. This may be a copy of the first refusal that the network made, and nothing
+ * distinguishes the two. The message is sent once more when such copies have arrived; the refusal of that one counts.
  */
 function mayBeTheSame(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.refusedAgain) return false;
@@ -107,7 +107,7 @@ function onQoS0Refused(context: Context, session: Session, topicId: number, reas
   else unmatched(context, session, "PUBACK", 0);
 }
 
-/** What left at QoS 0 under an id that a SUBACK had just told goes once more. */
+/** A QoS 0 message with an id that a SUBACK had just told is sent once more. */
 function putBackQoS0(context: Context, session: Session, topic: Topic): boolean {
   const { outbox } = session;
   const refused = outbox.justSent.filter(({ publication }) => publication.topicName === topic.name);
@@ -157,7 +157,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
   if (session.peer === undefined) return;
   context.tell(session, { type: "PUBREL", msgId }, after);
   if (!entry) return;
-  // It stood aside, and nothing else is under way: its exchange goes on from here.
+  // The message was put aside, and nothing else is in flight: its exchange continues here.
   if (!session.outbox.inFlight && isReachable(session))
     session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session) };
   if (isInFlight(session, entry)) armRetry(context, session);

@@ -10,7 +10,7 @@ import { type ClientEvent, nextState } from "../state/client-state.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
-/** Goes one step in the table of client-state.ts; false where that step does not exist. */
+/** Makes one transition in the table of client-state.ts; false: there is no such transition. */
 export function changeState(context: Context, session: Session, event: ClientEvent, why: string): boolean {
   const next = nextState(session.state, event);
   if (!next) return false;
@@ -32,7 +32,7 @@ export function withGrace(seconds: number): number {
   return seconds * (seconds > 60 ? 1_100 : 1_500);
 }
 
-/** How long this session may be silent, as it is now, in milliseconds. */
+/** How long this session may be silent in its present state, in milliseconds. */
 export function silenceAllowedMs(context: Context, session: Session): number {
   const { idleSecondsMax, sessionExpirySeconds } = context.options.clients;
   if (session.willPending) return sessionExpirySeconds * 1_000;
@@ -48,7 +48,7 @@ export function silenceAllowedMs(context: Context, session: Session): number {
   }
 }
 
-/** Arms the deadline that the present state asks for, counted from the last message heard. */
+/** Sets the deadline of the present state, counted from the last message of the client. */
 export function supervise(context: Context, session: Session): void {
   const from = session.state === "disconnected" || session.state === "lost" ? context.now : session.lastHeard;
   context.deadlines.set(session.silence, from + silenceAllowedMs(context, session));

@@ -28,7 +28,7 @@ export function completePendingConnect(context: Context, session: Session, pendi
   if (session.broker.link?.up && !session.shared) context.acceptedByBroker.note(session.clientId);
   session.awaitsForwarding = false;
   session.dialect = pending.dialect;
-  session.rightsBy = undefined; // who is at the same address may have proved something else since
+  session.rightsBy = undefined; // another device at the same address may have proved another name since
   moveTo(context, session, peer);
   session.boundTo = context.proofAt(peer);
   session.clean = message.cleanSession;
@@ -63,8 +63,8 @@ export function connectOverShared(
 }
 
 /**
- * The broker has just closed the connection, which may be for a packet of somebody else, and no attempt to connect has failed since: who
- * cannot go on without the broker waits for the next connection, a few seconds at most.
+ * The broker has just closed the connection, perhaps because of a packet of another client, and no attempt to connect has failed since. A
+ * client that needs the broker waits for the next connection, at most some seconds.
  */
 export function waitsForNext(context: Context, shared: SharedConnection<Session>, session: Session): boolean {
   const id = shared.broker.link?.id;
@@ -75,7 +75,7 @@ export function waitsForNext(context: Context, shared: SharedConnection<Session>
   return true;
 }
 
-/** Those who wait for the broker hear that it is away, unless it has just closed and may be there again in a moment. */
+/** Clients that wait for the broker get "congestion", unless it has just closed the connection and may accept the next one soon. */
 export function failPendingConnects(context: Context, shared: SharedConnection<Session>, reason: string): void {
   for (const pending of pendingConnectsOf(context, shared)) {
     const { session } = pending;
@@ -100,7 +100,7 @@ export function completeOrFail(
   failPendingConnect(context, session, pending, { reason: "congestion", why });
 }
 
-/** The broker did not answer, or was not there: a client that it knows goes on without it. */
+/** The broker did not answer, or was away: a client that the gateway knows continues without it. */
 export function goOnWithoutBroker(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   if (!isTrusted(context, session, pending)) return false;
   completePendingConnect(context, session, pending);
@@ -109,14 +109,14 @@ export function goOnWithoutBroker(context: Context, session: Session, pending: P
 
 /** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
 export function isTrusted(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
-  // Over a shared connection the broker accepts nobody by name.
+  // Over a shared connection the broker does not know clients.
   if (session.shared) return isStoreAndForward(context, session.clientId);
   return (
     isStoreAndForward(context, session.clientId) && (!pending.isNew || context.acceptedByBroker.has(session.clientId))
   );
 }
 
-/** The broker has not: the client hears why, as far as MQTT-SN has words for it. */
+/** The broker refused the client: the client gets the reason, as far as MQTT-SN has a return code for it. */
 export function failPendingConnect(
   context: Context,
   session: Session,
@@ -129,7 +129,7 @@ export function failPendingConnect(
     detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
   }
-  if (session.state === "asleep" || session.state === "awake") return; // sleeps on; the link goes on trying, and the end of the turn what the CONNECT held up
+  if (session.state === "asleep" || session.state === "awake") return; // keeps sleeping; the link tries again, and the end of the turn continues what the CONNECT delayed
   if (session.state === "active") return disconnectClient(context, session, refusal.why);
   if (session.awaitsForwarding) return;
   detach(context, session, { how: "disconnect", endSession: false });
@@ -139,12 +139,12 @@ export function refuseConnect(context: Context, caller: Caller, reason: Reason, 
   const { peer, message } = caller;
   const clientId = typeof message.clientId === "string" ? message.clientId : "";
   context.out.report({ event: "connect_refused", clientId, peer, reason, why });
-  // Who hears "congestion" tries again, and is to know when; what will never be is not worth more than a few words.
+  // A client that gets "congestion" will try again. For a permanent refusal, a short answer is enough.
   if (reason === "congestion" || context.mayAnswer(peer)) context.tell(caller, connAck(reason));
   else context.drop("too-many-answers", { clientId, peer, detail: "CONNECT" });
 }
 
-/** A set-up that nobody waits for any more. */
+/** An open CONNECT for which no client waits any more. */
 export function cancelPendingConnect(context: Context, pending: PendingConnect<Session>): void {
   const { session } = pending;
   forgetPendingConnect(context, pending);
@@ -157,7 +157,7 @@ export function cancelPendingConnect(context: Context, pending: PendingConnect<S
   }
 }
 
-/** Half-open set-ups are forgotten without a word; one that waits for the broker hears "congestion". */
+/** Incomplete CONNECTs are forgotten without an answer; one that waits for the broker gets "congestion". */
 export function onPendingConnectDeadline(context: Context, pending: PendingConnect<Session>): void {
   if (pending.stage === "broker" && pending.session) {
     if (!pending.session.upstream.isThere && goOnWithoutBroker(context, pending.session, pending)) return;

@@ -51,7 +51,7 @@ export function onConnect(context: Context, caller: Caller): void {
     return;
   }
   const present = context.sessions.byClientId(clientId);
-  // Its address may be another's: who is admitted under this id is what was limited.
+  // The address may belong to another device, so the limits of the client with this id apply.
   if (isQuarantined(context, clientId, present)) return;
   const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
   if (holder !== undefined) {
@@ -94,7 +94,7 @@ function validClientId(context: Context, message: Connect): string | undefined {
   return utf8Length(clientId) <= context.options.clients.clientIdBytesMax ? clientId : undefined;
 }
 
-/** The same CONNECT again, while what it asked for stands or is under way: the last answer again. */
+/** The same CONNECT again, while its result is still valid or it is open: the last answer is sent again. */
 function isRepeat(context: Context, caller: Caller): boolean {
   const { peer, message, dialect } = caller;
   const before = context.pendingConnects.get(peer);
@@ -135,7 +135,7 @@ function sameConnect(a: Wishes, b: Wishes): boolean {
   return a.duration === b.duration && a.cleanSession === b.cleanSession && a.will === b.will;
 }
 
-/** Does somebody take from elsewhere, again and again, what another device uses? Said once for each pause. */
+/** Whether another device repeatedly takes over the id of this client. Logged once for each pause. */
 function isQuarrel(context: Context, session: Session, peer: PeerId): boolean {
   const { clientId, state, peer: other, lastHeard } = session;
   if (state !== "active" || other === undefined || other === peer) return false;
@@ -149,7 +149,7 @@ function isQuarrel(context: Context, session: Session, peer: PeerId): boolean {
 function releaseAddress(context: Context, peer: PeerId, clientId: string): void {
   const before = context.sessions.byPeer(peer);
   if (!before || before.clientId === clientId) return;
-  // Who is connecting from elsewhere is not lost: only its old address is somebody else's.
+  // The client that connects from elsewhere is not lost: only its old address belongs to another client now.
   if (before.state === "active" && !before.pendingConnect)
     return markLost(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
   stopInFlight(context, before);
@@ -177,7 +177,7 @@ function mayBeNew(context: Context, caller: Caller, vouched: boolean): boolean {
   return findPlace(context, caller, vouched);
 }
 
-/** Somebody less known makes way. False: nobody does, and it is told so. */
+/** Ends a session of a less known client. False: there is none, and the client gets the answer. */
 function findPlace(context: Context, caller: Caller, vouched: boolean): boolean {
   const { sessions, now } = context;
   if (sessions.size < context.options.clients.sessionsMax) return true;
@@ -193,7 +193,7 @@ function haveNoPlace(context: Context, caller: Caller, why: string): false {
   return false;
 }
 
-/** The will dialogue that waits for longest makes way: a device takes a moment for one, and a stranger never ends his. */
+/** Ends the oldest will dialogue: a device needs only a moment for it, and an attacker never ends one. */
 function forgetDialogue(context: Context): boolean {
   for (const pending of context.pendingConnects.values()) {
     if (pending.stage === "broker" || context.sessions.byClientId(pending.clientId)?.spoke) continue;
@@ -297,7 +297,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
   bindPendingConnect(pending, session);
   session.vouched = pending.vouched;
   context.sessions.noteStanding(session);
-  // From another address it may as well be a device that lost its memory with its power: ids are told again.
+  // From another address it may also be a device that lost its memory: topic ids are told again.
   const wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   pending.wakes = wakes && session.dialect === pending.dialect;
   if (message.will) session.will = pending.will;
@@ -318,7 +318,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
   if (mayGoOn) completePendingConnect(context, session, pending);
 }
 
-/** A clean start ends what was. The will of a client that was active and came back without a goodbye is due. */
+/** A clean start ends the old session. If the client was active and did not send DISCONNECT, its will is published. */
 function endForNewStart(context: Context, session: Session, cleanStart: boolean): void {
   const { link } = session.broker;
   const willIsDue = cleanStart && session.state === "active" && session.will !== undefined && link !== undefined;
@@ -330,7 +330,7 @@ function endForNewStart(context: Context, session: Session, cleanStart: boolean)
   endSession(context, session, "new start");
 }
 
-/** A clean start of a client that the gateway still owes something to the broker for: that goes on, all else is new. */
+/** A clean start while publications of the client are still open: these continue, and everything else is new. */
 function startAnew(context: Context, session: Session): void {
   if (session.state === "active" && session.will !== undefined && session.broker.link?.up) {
     const will = brokerWill(context, session);

@@ -14,7 +14,7 @@ import { append, isStoreAndForward } from "./backlog.ts";
 import { refuseEntry } from "./drop.ts";
 import { newEntry } from "./queued-record.ts";
 
-/** Octets of a payload that are told with what is wrong with it. */
+/** Octets of a payload in the message about its error. */
 const shownBytesMax = 32;
 
 interface Sender {
@@ -22,7 +22,7 @@ interface Sender {
   readonly peer: PeerId | undefined;
 }
 
-/** What a device said, as it goes on; undefined: as it is. */
+/** The payload of a device, as it is forwarded; undefined: unchanged. */
 export function decodedOf(
   context: Context,
   { clientId, peer }: Sender,
@@ -77,8 +77,8 @@ export function withAcceptance(
 }
 
 /**
- * What a device is told, in its own octets. `unfit`: the payload is meant to be made into octets, and cannot be; the device
- * could do nothing with it.
+ * The payload for a device, in its own format. `unfit`: a declaration applies, and the payload cannot be encoded, so the device could not
+ * use it.
  */
 export function encodedFor(
   context: Context,
@@ -127,8 +127,8 @@ function hexOf(octets: Uint8Array): string {
 }
 
 /**
- * The octets themselves, beside what was made of them: a publication of its own at the same QoS. The client's acknowledgement
- * does not wait for it, so it is ours at once: on disk in the same commit as the other's, before either leaves.
+ * The original octets, besides the result of the declaration: a second publication at the same QoS. The client's acknowledgement does not
+ * wait for it, so the gateway is responsible at once: it is on disk in the same commit as the first one, before either is sent.
  */
 export function publishRaw(
   context: Context,

@@ -44,7 +44,7 @@ export function persistFirstFlight(context: Context, session: Session, entry: Ou
   if (received) storeReceived(context, session.clientId, received, entry.seq);
 }
 
-/** The client's PUBREC came: the stored message must say so before PUBREL goes on. */
+/** The client's PUBREC arrived: the stored message must say so before PUBREL is sent. */
 export function persistReleased(context: Context, session: Session, entry: OutboxEntry): CommitToken | undefined {
   if (entry.seq === 0) return undefined;
   const { seq, received } = entry;
@@ -59,7 +59,7 @@ function takeBackCustody(
 ): void {
   const { session, received, entry } = promised;
   const { received: known } = session.broker;
-  // At QoS 1 it may have come again meanwhile: as another delivery, with a message of its own.
+  // At QoS 1 the broker may have sent it again meanwhile: as another delivery, with its own message.
   if ((known.get(received.packetId) ?? received) !== received) return;
   received.stage = "open";
   received.after = undefined;

@@ -61,7 +61,7 @@ function isAgain(
   topicName: string | undefined,
 ): ReturnType<typeof repeatedRetained> {
   if (!publication.retain || dup || topicName === undefined) return undefined;
-  // What a client was sent is remembered as it was sent.
+  // The name and payload are remembered as they were sent to the client.
   const encoded = encodedFor(context, session, { ...publication, topicName });
   return encoded === "unfit" ? undefined : repeatedRetained(session, encoded);
 }
@@ -102,7 +102,7 @@ function leaveAtBroker(
   const received = newReceived(broker, input, undefined);
   broker.received.set(input.packetId, received);
   if (!same) return acknowledge(context, broker, received, undefined);
-  // Also where its commit is still under way.
+  // Also if its commit is not done yet.
   const kept = context.journal.keep(session.clientId, same.seq, queuedRecord(context, same));
   same.seq = kept.seq;
   if (kept.after !== undefined)
@@ -146,7 +146,7 @@ export function dropExpired(context: Context, session: Session): void {
   admitDeferred(context, session);
 }
 
-/** At QoS 2 the id tells a repetition, until PUBREL, unless the content differs; at QoS 1 the broker may have begun anew with it. */
+/** At QoS 2 the id shows a repetition, until PUBREL, unless the content differs. At QoS 1 the broker may have reused the id. */
 function isSame(known: Received, { publication, dup }: Delivered): boolean {
   if (known.publication.qos !== publication.qos) return false;
   return publication.qos === 2
@@ -160,7 +160,7 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
   if (payloads) known.payloads = payloads;
   if (known.stage === "open" && !known.held) return enqueueOrDefer(context, session, known); // no room last time
   context.counters.dropped.repeat++;
-  if (known.stage === "open") return; // still on its way to the client
+  if (known.stage === "open") return; // it is still being sent to the client
   const { stage, after, packetId } = known;
   if (stage === "done") return acknowledge(context, broker, known, after);
   context.out.add({
@@ -208,8 +208,8 @@ export function handOver(
 }
 
 /**
- * One client's copy of a delivery to several: ours at once, whatever the client does. Answers the commit that makes it
- * safe; without room it is dropped, for this client alone.
+ * One client's copy of a delivery to several clients. The gateway is responsible for it at once, independent of the client. Returns the
+ * commit that makes it safe. If there is no space, only this client's copy is dropped.
  */
 export function deliver(
   context: Context,

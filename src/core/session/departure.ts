@@ -39,14 +39,14 @@ export function disconnectClient(context: Context, session: Session, why: string
   leave(context, session, why, "disconnect");
 }
 
-/** DISCONNECT that nobody asked for; its echo shall not be answered. */
+/** A DISCONNECT from the gateway that is no answer. The client's answer to it gets no answer. */
 export function sendDisconnect(context: Context, session: Session): void {
   if (session.peer === undefined) return;
   context.tell(session, disconnect);
   context.unknownSenders.note(session.peer, context.now);
 }
 
-/** The operator wants this session gone, as if its client had left and started clean. */
+/** The operator ends this session, as if its client had disconnected and started clean. */
 export function endByOperator(context: Context, clientId: string): void {
   const session = context.sessions.byClientId(clientId);
   if (!session) return;
@@ -61,8 +61,8 @@ export function endByOperator(context: Context, clientId: string): void {
 }
 
 /**
- * This session makes room for a new client, also when it is active: nobody has heard from it then. It is told, in case that it
- * is a device after all.
+ * This session is ended for a new client. If it is active, it was never heard after its CONNECT. It gets DISCONNECT, in case it is a device
+ * after all.
  */
 export function endForRoom(context: Context, session: Session): void {
   const why = "made room for a new client";
@@ -85,7 +85,7 @@ export function onSilenceDeadline(context: Context, session: Session): void {
   if (session.pendingConnect) return context.deadlines.set(session.silence, context.now + context.repetitionMs); // it is back
   const due = session.lastHeard + silenceAllowedMs(context, session);
   if (context.now < due) return context.deadlines.set(session.silence, due);
-  // Sleepers are told nothing: they do not listen, and their next message is answered.
+  // Sleeping clients get nothing: they do not listen, and their next message is answered.
   markLost(context, session, {
     why: session.state === "active" ? "keep alive ran out" : "slept too long",
     tell: session.state === "active",

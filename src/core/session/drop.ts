@@ -21,7 +21,7 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   const { qos, topicName } = entry.publication;
   const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
   session.dropped++;
-  // Whoever asked for the right has counted it.
+  // The caller of the access check has counted it.
   if (reason !== "topic-not-allowed") context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
   keepDeadLetter(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);

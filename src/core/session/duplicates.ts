@@ -9,7 +9,7 @@ import { type Session, type Taken, unbindUplink } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 import type { Publish } from "../words.ts";
 
-/** The exchange under this MsgId, unless the client has begun anew with the number. */
+/** The exchange with this MsgId, unless the client has reused the number for a new message. */
 export function matchInFlight(session: Session, message: Publish): PublishExchange<Session> | undefined {
   const exchange = session.publishesInFlight.get(message.msgId);
   if (!exchange?.fromBeforeConnect) return exchange;
@@ -23,9 +23,9 @@ export function matchInFlight(session: Session, message: Publish): PublishExchan
 }
 
 /**
- * The client connected anew and may have lost count: a MsgId of before can mean another message now. What is under
- * way goes on to the broker, but the client hears of it only if it repeats it with DUP. What the broker has is
- * released and remembered, so that a client that has kept its state gets its answers.
+ * The client connected again and may have lost its state, so a MsgId from before may now mean another message. Exchanges in flight continue
+ * towards the broker, but the client gets an answer only if it repeats the message with DUP. Exchanges that the broker has are released and
+ * remembered, so that a client that has kept its state gets its answers.
  */
 export function detachInFlight(context: Context, session: Session): void {
   for (const taken of session.inboundQoS2.values()) taken.fromBeforeConnect = true;
@@ -53,7 +53,7 @@ export function remember(context: Context, session: Session, exchange: PublishEx
   if (qos > 0) noteCompleted(context, session, { msgId, topicId, qos: qos === 2 ? 2 : 1, hash });
 }
 
-/** What a repetition is known by: the payload as the client sent it, whatever was made of it. */
+/** The hash by which a repetition is recognized: of the payload as the client sent it, before any declaration. */
 export function heardHash({ origin, publication }: Pick<PublishExchange<Session>, "origin" | "publication">): number {
   return origin?.heard ?? hashOf(publication.payload);
 }
@@ -86,7 +86,7 @@ export function isTaken(context: Context, session: Session, message: Publish): b
     context.tell(session, { type: "PUBREC", msgId: message.msgId }, taken.after);
     return true;
   }
-  forgetTaken(context, session, message.msgId); // the client has begun anew with the number
+  forgetTaken(context, session, message.msgId); // the client has reused the number
   return false;
 }
 

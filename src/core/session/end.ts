@@ -37,7 +37,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   context.out.report({ event: "session_ended", clientId: session.clientId, why });
 }
 
-/** A client that begins anew does not begin the search for its forbidden packet anew. */
+/** If the client begins a new session, the search for the packet that the broker refuses does not begin again. */
 function keepExperience(context: Context, { clientId, broker }: Session): void {
   const { experience } = context;
   experience.delete(clientId);
@@ -57,14 +57,14 @@ function forgetBrokerState(context: Context, session: Session): void {
   for (const msgId of session.inboundQoS2.keys()) {
     context.journal.remove({ of: "taken", clientId, id: msgId, record: undefined });
   }
-  // What is under way over a shared connection goes on, and its records go with its end.
+  // Exchanges on a shared connection continue, and their records are removed when they end.
   for (const exchange of session.shared ? [] : broker.inFlight.values()) {
     if (exchange.kind !== "publish" || !exchange.stored) continue;
     context.journal.remove({ of: "uplink", clientId, id: exchange.packetId, record: undefined });
   }
 }
 
-/** A clean session is over for the client, whatever it left behind. */
+/** A clean session has ended for the client, even if some of its messages are still open. */
 export function forgetDevice(context: Context, session: Session): void {
   const undecided = [...session.outbox].flatMap(({ received }) => (received ? [received] : []));
   dropWaiting(context, session, "session-ended");

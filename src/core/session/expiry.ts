@@ -39,8 +39,8 @@ export function takeExpired(context: Context, session: Session): OutboxEntry[] {
 }
 
 /**
- * The wall clock was set. Messages of an earlier run are as old as it says; what was stored by a clock that was wrong,
- * or by none, is stored anew.
+ * The wall clock was set. It now tells the age of messages of an earlier run. Messages that were stored with a wrong clock, or without one,
+ * are stored again.
  */
 export function onClockSet(context: Context): void {
   const wall = context.environment.wallClock();

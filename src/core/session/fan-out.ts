@@ -52,7 +52,7 @@ export function onSharedDelivered(
   if (publication.qos > 0) acknowledgeCustody(context, shared, link, { packetId, publication }, after);
 }
 
-/** Is it one more copy of what has been passed on? Only where nobody knows how this broker sends copies. */
+/** Whether this is a further copy of a message that was distributed. Only if it is not known how this broker sends copies. */
 function isCounted(
   { now, counters }: Context,
   shared: SharedConnection<Session>,
@@ -99,7 +99,10 @@ function recipientsOf(
   return recipients;
 }
 
-/** Of an MQTT session that is left nobody unsubscribes any more: who has ended its session, or the subscription, is no member. */
+/**
+ * Subscriptions of an MQTT session that is being left are not removed at the broker one by one. A client that has ended its session, or the
+ * subscription, does not get the message.
+ */
 function dropGone(matched: readonly SharedFilter<Session>[]): void {
   for (const { filter, members } of matched)
     for (const session of [...members.keys()])
@@ -137,8 +140,8 @@ function nextOf({ members }: SharedFilter<Session>): [Session, QoS] {
 }
 
 /**
- * At QoS 2 the id tells a repetition, until PUBREL, unless the content differs. At QoS 1 the broker may have begun anew
- * with it; as far as we remember, what comes again with DUP after a cut is not passed on a second time.
+ * At QoS 2 the id shows a repetition, until PUBREL, unless the content differs. At QoS 1 the broker may have reused the id. As far as the
+ * gateway remembers it, a delivery that is repeated with DUP after a cut is not distributed again.
  */
 function isRepeat(
   context: Context,
@@ -207,7 +210,7 @@ function sayReceived(context: Context, link: Connection, { packetId, publication
   context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
 }
 
-/** The store takes what it is given again, and has what it owed: what is in custody is acknowledged. */
+/** The store works again and has all missing changes: deliveries that were waiting for it are acknowledged. */
 export function acknowledgeAwaitingStore(context: Context, shared: SharedConnection<Session>): void {
   const { broker } = shared;
   for (const received of shared.ackAwaitingStore.splice(0)) {

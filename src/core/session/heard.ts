@@ -10,7 +10,10 @@ import { noteHeard } from "./proof.ts";
 import { noteSpoke } from "./session-record.ts";
 import { staysAdmitted } from "./shut-out.ts";
 
-/** False: it is not let in any more, and was told; or it is not listened to for a while. `isGoodbye`: it leaves for good, which anybody could say in its name. */
+/**
+ * False: the client is not admitted any more, and got an answer; or it is ignored for a time. `isGoodbye`: a DISCONNECT without a duration,
+ * which anybody could send in its name.
+ */
 export function noteMessage(context: Context, session: Session, isGoodbye: boolean): boolean {
   if (session.isUnasked) {
     session.isUnasked = false;
@@ -26,8 +29,8 @@ export function noteMessage(context: Context, session: Session, isGoodbye: boole
 }
 
 /**
- * It is no part of its CONNECT, which is not repeated from here on. False: the broker will not have this client, which hears
- * so now.
+ * The message does not belong to its CONNECT, so that CONNECT will not be repeated. False: the broker refuses this client, which gets the
+ * answer now.
  */
 export function goesOn(context: Context, session: Session, isDisconnect: boolean): boolean {
   if (session.lastConnect) session.lastConnect.nothingSince = false;

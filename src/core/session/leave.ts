@@ -8,7 +8,7 @@ import type { Session } from "../state/session.ts";
 import { endSession, forgetDevice } from "./end.ts";
 import { markChanged } from "./session-record.ts";
 
-/** The client said goodbye, or is lost and needs no will: its connection closes, and a clean session ends. */
+/** The client has disconnected, or is lost and needs no will: its connection closes, and a clean session ends. */
 export function leave(context: Context, session: Session, why: string, how: "disconnect" | "abandon"): void {
   if (session.account.unforwarded > 0) return awaitForwarding(context, session, { keepWill: false });
   session.awaitsForwarding = false;
@@ -16,7 +16,7 @@ export function leave(context: Context, session: Session, why: string, how: "dis
   if (session.clean) endSession(context, session, why);
 }
 
-/** Goes on without the client. `keepWill`: it is published when all else is there. */
+/** Continues without the client. `keepWill`: the will is published after all other messages. */
 export function awaitForwarding(context: Context, session: Session, { keepWill }: { keepWill: boolean }): void {
   session.awaitsForwarding = true;
   if (!keepWill) session.will = undefined;
@@ -25,7 +25,7 @@ export function awaitForwarding(context: Context, session: Session, { keepWill }
   const { link } = session.broker;
   if (session.shared) return;
   if (link && (link.will === undefined || keepWill)) return;
-  // A will that the broker holds for somebody who said goodbye must not go out with the next cut.
+  // A will at the broker must not be published at the next cut, because the client has disconnected in order.
   if (link) closeLink(context, session.broker, { how: "disconnect", endSession: false });
   openLink(context, session, { clean: session.clean, resume: true });
 }

@@ -7,7 +7,7 @@ import type { Context } from "../context.ts";
 import { Allowance } from "../state/allowance.ts";
 import type { Session } from "../state/session.ts";
 
-/** Of clients whose session ended: one that begins anew does not begin with full buckets. The oldest are forgotten. */
+/** Of clients whose session ended, so that a new session does not begin with full buckets. The oldest ones are forgotten. */
 const rememberedMax = 10_000;
 
 /** Longest pause before it is looked again whether a message may go down. */

@@ -7,7 +7,7 @@ import type { PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
-/** Of one dialogue; a client has not so many under way. */
+/** Messages of one dialogue; a client sends fewer at a time. */
 const askedMax = 100;
 
 /** A CONNECT came. The set-up is forgotten when it takes longer than a client repeats itself. */
@@ -16,16 +16,16 @@ export function beginPendingConnect(context: Context, pending: PendingConnect<Se
   noteStep(context, pending);
 }
 
-/** A step of the set-up came: its time begins anew. */
+/** A message of the will dialogue arrived: its time begins again. */
 export function noteStep(context: Context, pending: PendingConnect<Session>): void {
   pending.heardAt = context.now;
   context.deadlines.set(pending.expiry, context.now + context.repetitionMs);
 }
 
 /**
- * During a will dialogue the client of before asks for something from the same address. The CONNECT may have been a late
- * copy, of which the client knows nothing: what it asks from now on is answered. When T_retry has gone by without a step of the
- * dialogue, the client would have repeated itself if it were in one, so there is none.
+ * During a will dialogue the earlier client at the same address sends a request. The CONNECT may have been a late copy that the client has
+ * forgotten. From now on its requests are answered. If T_retry passes without a message of the dialogue, the client is not in a dialogue,
+ * because it would have repeated its message.
  */
 export function noteTalksOn(context: Context, pending: PendingConnect<Session>, msgId: number | undefined): void {
   if (pending.stage === "broker") return;
@@ -40,7 +40,7 @@ export function bindPendingConnect(pending: PendingConnect<Session>, session: Se
   session.pendingConnect = pending;
 }
 
-/** It is answered, or nobody waits for it any more. What it had held up goes on: for its client, and for one at its address. */
+/** The CONNECT is answered, or no client waits for it any more. What it delayed continues: for its client, and for one at its address. */
 export function forgetPendingConnect(context: Context, pending: PendingConnect<Session>): void {
   context.deadlines.clear(pending.expiry);
   if (context.pendingConnects.get(pending.peer) === pending) context.pendingConnects.delete(pending.peer);

@@ -49,7 +49,7 @@ const justSentMax = 8;
 /** An awake client asks so often, and does not answer what it is sent: the next message goes. */
 const pingsMax = 2;
 
-/** Moves the outbox on, as far as it goes. Called at the end of a turn, and by nobody else (turn-end.ts). */
+/** Sends from the outbox as far as possible. Called only at the end of a turn (turn-end.ts). */
 export function sendNext(context: Context, session: Session): void {
   const { outbox } = session;
   // Nearly every turn of a client that only publishes.
@@ -146,7 +146,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   return true;
 }
 
-/** So much was sent to the client that this one waits; who is awake sleeps on. */
+/** So much was sent to the client that this message waits. An awake client goes back to sleep. */
 function waitForAllowance(context: Context, session: Session, pauseMs: number): false {
   if (session.state === "awake") return waits(context, session);
   session.outbox.pausedUntil = context.now + pauseMs;
@@ -224,7 +224,7 @@ export function sendInFlight(context: Context, session: Session): void {
   if (!isFinished && !mayHave(context, session, "receive", topicName)) {
     stopInFlight(context, session);
     if (inFlight.kind === "publish") giveUp(context, session, inFlight.entry, "topic-not-allowed");
-    return context.touch(session); // the end of the turn goes on, or finds the next that may not
+    return context.touch(session); // the end of the turn continues, or finds the next message that must wait
   }
   inFlight.sentAt = context.now;
   armRetry(context, session);
@@ -241,7 +241,7 @@ export function sendInFlight(context: Context, session: Session): void {
   sendIfProven(context, session, publishMessage(entry, topic, dup));
 }
 
-/** What is not to leave yet is taken up again when the client was heard: the end of that turn looks at the outbox. */
+/** A message that may not be sent yet is tried again when the client is heard: the end of that turn looks at the outbox. */
 function sendIfProven(context: Context, session: Session, message: ToClient): void {
   if (!mayBeSent(context, session, message)) return stopInFlight(context, session);
   noteSent(session, message);
@@ -278,7 +278,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
   }
   if (!outbox.inFlight) return; // the end of the turn looks what comes next
   const { behind } = outbox.inFlight;
-  // The store owes an answer: a PUBREL that left now could be forgotten by the next run, and the message would come twice.
+  // The store has not answered yet. If a PUBREL were sent now, the next run might not know it, and the message would arrive twice.
   if (behind !== undefined && behind > context.store.answered) return armRetry(context, session);
   if (context.isConnecting(session)) return armRetry(context, session);
   // What does not leave cannot be answered.
@@ -302,7 +302,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
 export function repeatInFlight(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   if (!inFlight) return;
-  // Not what is just on its way: a copy that overtakes it would reach the client after the end of the exchange.
+  // Not the message in flight: a copy that overtakes it would reach the client after the end of the exchange.
   if (context.now - inFlight.sentAt < resendPauseMs || context.isConnecting(session)) return;
   inFlight.pings++;
   const isSlow = context.now - inFlight.since < context.retryOf(session).intervalMs;
@@ -315,8 +315,8 @@ export function repeatInFlight(context: Context, session: Session): void {
 }
 
 /**
- * A SUBACK has told the id this moment: some clients (RIOT's emcute) note their subscription only after they have dealt
- * with it, say "invalid topic id" to what comes at once, and know no REGISTER. So the same message goes once more first.
+ * A SUBACK has just told the id. Some clients (RIOT's emcute) note their subscription only after they have processed SUBACK, answer
+ * "invalid topic id" to a message that comes at once, and do not support REGISTER. So the same message is sent once more first.
  */
 export function wasJustTold({ now }: Context, { toldAt }: Topic): boolean {
   return now - toldAt < justToldMs;
@@ -332,7 +332,7 @@ function outboxAllow(session: Session): void {
   session.outbox.allowance--;
 }
 
-/** Everything is handed over, or as much as one wake-up takes: PINGRESP, and asleep again. */
+/** Everything is delivered, or as much as one wake-up allows: PINGRESP, and asleep again. */
 export function finishWaking(context: Context, session: Session): void {
   session.lastHeard = context.now; // the sleep counts from PINGRESP
   changeState(context, session, "drained", "handed over");

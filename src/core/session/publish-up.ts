@@ -90,7 +90,7 @@ export function onPublish(context: Context, session: Session, message: Publish):
     publishRaw(context, session, publication, { topicName: decoded.rawTopicName, payload: message.data });
 }
 
-/** True: it is on its way to the broker. False: it is refused. */
+/** True: it is being sent to the broker. False: it is refused. */
 function goesOn(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   const { link } = session.broker;
   const { uplinkInFlightMax } = context.options.clients;
@@ -127,13 +127,13 @@ function goesOn(context: Context, session: Session, message: Publish, publicatio
   return refuse(context, session, message, "congestion", "uplink-congested");
 }
 
-/** Counted already. At QoS 0 too: the device may hear it, and stop. [§5.4.13] */
+/** It is counted already. At QoS 0 too: the device may receive the answer, and stop. [§5.4.13] */
 function sayRefused(context: Context, session: Session, { topicId, msgId }: Publish, reason: Reason): false {
   context.tell(session, pubAck(topicId, msgId, reason));
   return false;
 }
 
-/** It is never answered by us: its device hears the broker's answer, or 0x03 when it is taken out. */
+/** The gateway does not answer it itself: its device gets the broker's answer, or 0x03 when the packet is taken out. */
 function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   const { link } = session.broker;
   const isLive = link?.up === true || isStoreAndForward(context, session.clientId);
@@ -166,13 +166,14 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   const exchange = newPublishExchange(packetId, publication, session);
   broker.add(exchange);
   const isAsHeard = publication.payload === message.data;
-  // Without a spread: it would cost as much as the rest of the procedure.
+  // Without a spread operator, which would cost as much as the rest of the procedure.
   bindUplink(
     exchange,
     isAsHeard ? { session, msgId, topicId } : { session, msgId, topicId, heard: hashOf(message.data) },
   );
   if (qos === 2) storeExchange(context, session.clientId, exchange);
   sendOrWait(context, broker, exchange);
+  if (exchange.stage === "waiting") releaseOwed(context, broker);
   return true;
 }
 
@@ -274,7 +275,7 @@ export function onPubRel(context: Context, session: Session, msgId: number): voi
     context.tell(session, { type: "PUBCOMP", msgId });
     return;
   }
-  if (exchange.stage !== "received") return; // the broker's answer is under way
+  if (exchange.stage !== "received") return; // the broker's answer is not here yet
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
@@ -300,6 +301,7 @@ export function onPublishAck(
   forgetExchange(context, exchange);
   if (qos === 1 && ack.kind === "pubrec" && ack.code < 0x80) releaseUnasked(context, broker, exchange.packetId);
   sendWaiting(context, broker);
+  if (broker.hasLine) releaseOwed(context, broker);
   if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
@@ -358,12 +360,28 @@ function onReceivedByBroker(
   const { origin } = exchange;
   if (origin?.session.shared) return onReceivedOverShared(context, exchange, origin);
   if (!origin) {
-    exchange.stage = "released"; // our own: nobody else to wait for
+    exchange.stage = "released"; // a publication of the gateway itself: no client waits for it
     if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
   }
   if (exchange.stage === "released") {
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
-  } else if (origin) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
+  } else if (origin) {
+    context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
+    if (broker.hasLine) releaseOwed(context, broker);
+  }
+}
+
+/**
+ * The broker's window is full, and something waits for it. A publication for which the client owes PUBREL holds a place, and a client that
+ * has begun something else may never send it: so the broker's leg of the oldest such one goes on without. [interpretation 32]
+ */
+function releaseOwed(context: Context, broker: BrokerSession<Session>): void {
+  const { link } = broker;
+  if (!link?.up || !broker.hasLine || broker.hasRoom(2, link.limits)) return;
+  for (const exchange of broker.inFlight.values()) {
+    if (exchange.kind !== "publish" || exchange.stage !== "received" || !exchange.origin) continue;
+    return releaseAtBroker(context, exchange, exchange.origin);
+  }
 }
 
 /**
@@ -375,17 +393,26 @@ function onReceivedOverShared(
   exchange: PublishExchange<Session>,
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
-  const { session, msgId } = origin;
+  releaseAtBroker(context, exchange, origin);
+  if (!exchange.fromBeforeConnect) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
+}
+
+/** PUBREL for the broker before the client's. From then on the client's PUBREL is ours to answer. */
+function releaseAtBroker(
+  context: Context,
+  exchange: PublishExchange<Session>,
+  origin: NonNullable<PublishExchange<Session>["origin"]>,
+): void {
+  const { session } = origin;
   unbindUplink(exchange);
   awaitPubRel(context, session, exchange, origin);
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-  if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
 }
 
-/** True when this is a repetition of something under way or just done; it is answered as far as there is an answer. */
+/** True: this repeats a message that is in flight or was just completed. It gets an answer if there is one. */
 function isRepeat(context: Context, session: Session, message: Publish): boolean {
   const { peer, clientId } = session;
   const exchange = matchInFlight(session, message);
@@ -397,7 +424,7 @@ function isRepeat(context: Context, session: Session, message: Publish): boolean
     return true;
   }
   if (isTaken(context, session, message)) return true;
-  // A repetition may be overtaken by the end of its own exchange; publishing it again would make it two.
+  // A repetition may arrive after the end of its exchange. Publishing it would deliver the message twice.
   if (!message.dup) return false;
   const done = session.recentPublishes.find(message.msgId);
   if (done?.topicId !== message.topicId || done.qos !== message.qos) return false;

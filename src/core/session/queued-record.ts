@@ -84,7 +84,7 @@ export function entryFrom(context: Context, clientId: string, seq: number, recor
     msgId,
     released,
     seq,
-    // What was sent in vain does not head the next run either. Its time begins anew, as all time does.
+    // In the next run, messages without an answer do not come first either. Their time begins again, like all times.
     unanswered: record.unanswered && { ...newUnanswered(), ...record.unanswered, isAside: true, until: soon },
   };
 }

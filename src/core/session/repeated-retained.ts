@@ -16,8 +16,8 @@ import type { Publication } from "../types.ts";
 import { noteChanged } from "./session-record.ts";
 
 /**
- * Does the client have this, or is it on its way to it as the entry that is answered, and has it asked for nothing that brought
- * it? `publication`: as the client knows the topic.
+ * Whether the client has this message, or it is the message in flight to it, and the client has sent no request that caused it.
+ * `publication`: with the topic as the client knows it.
  */
 export function repeatedRetained(session: Session, publication: Publication): "shown" | OutboxEntry | undefined {
   const { broker, subscriptions, shown } = session;
@@ -29,7 +29,7 @@ export function repeatedRetained(session: Session, publication: Publication): "s
   return where;
 }
 
-/** It is on its way to the client already. */
+/** It is in flight to the client already. */
 function waiting({ outbox }: Session, { topicName, payload }: Publication): OutboxEntry | undefined {
   const isSame = (other: Publication) => other.topicName === topicName && sameBytes(other.payload, payload);
   return outbox.find((entry) => isSame(entry.publication));

@@ -27,7 +27,7 @@ export function endForbidden(context: Context, session: Session): void {
     reopen(context, held, { isProbe: false });
 }
 
-/** Also where the broker is not there: it hears so with the next connection, for its session may have the filter. */
+/** Also if the broker is away: it is told over the next connection, because its session may have the filter. */
 function endSubscription(context: Context, session: Session, filter: string): void {
   const { broker } = session;
   if (session.shared || broker.link?.up) return dropSubscription(context, session, filter);

@@ -7,13 +7,13 @@ import { recordOfTopic, type Topic } from "../state/topic-registry.ts";
 import type { PeerId } from "../types.ts";
 import { beginProof, prove } from "./proof.ts";
 
-/** All of it, for whoever looks at it. */
+/** All of it, for display. */
 export function recordOf(session: Session): SessionRecord {
   const topics = [...session.registry.topics()].map((topic) => ({ id: topic.id, ...recordOfTopic(topic) }));
   return { ...storedRecordOf(session), topics };
 }
 
-/** As it is stored: each topic has a record of its own. */
+/** As it is stored: each topic has its own record. */
 function storedRecordOf(session: Session): SessionRecord {
   return {
     clientId: session.clientId,
@@ -45,7 +45,7 @@ function storedRecordOf(session: Session): SessionRecord {
   };
 }
 
-/** The session is to be stored as it is at the end of this turn. */
+/** The session is stored with its state at the end of this turn. */
 export function markChanged(context: Context, session: Session): void {
   context.journal.mark(session, () => storedRecordOf(session));
 }
@@ -55,7 +55,7 @@ export function noteChanged(context: Context, session: Session): void {
   context.journal.note(session, () => storedRecordOf(session));
 }
 
-/** More than CONNECT was heard: it does not have its place for nothing, and keeps it in the next run. */
+/** More than CONNECT was received: the client uses its session, and keeps it in the next run. */
 export function noteSpoke(context: Context, session: Session): void {
   session.spoke = true;
   context.sessions.noteStanding(session);
@@ -84,7 +84,7 @@ export function doubt(context: Context, session: Session, topic: Topic): void {
   context.journal.noteTopics(session);
 }
 
-/** The client is at this address now, and whoever was there is not any more: a restart must find both so. */
+/** The client is at this address now, and the earlier client there is not any more: a restart must find both changes. */
 export function moveTo(context: Context, session: Session, peer: PeerId): void {
   const before = context.sessions.byPeer(peer);
   if (before === session) return;

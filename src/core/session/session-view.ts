@@ -2,7 +2,7 @@
 import type { Session } from "../state/session.ts";
 import type { ClientState, Instant, PeerId, QoS } from "../types.ts";
 
-/** One packet under way to the broker, for people. */
+/** One packet on the way to the broker, for display. */
 export interface PacketView {
   readonly packet: "publish" | "will" | "subscribe" | "unsubscribe";
   /** Topic or filter, as the broker knows it where it is a topic. */
@@ -18,7 +18,7 @@ export interface PacketView {
   readonly deaths?: number;
 }
 
-/** What is under way to the broker for this client. */
+/** Packets of this client on the way to the broker. */
 export function packetsOf(session: Session): PacketView[] {
   const packets: PacketView[] = [];
   for (const exchange of session.broker.inFlight.values()) {

@@ -17,7 +17,7 @@ export function sayNotAdmitted(context: Context, clientId: string, peer: PeerId,
   context.out.report({ event: "not_admitted", clientId, peer, what: "client", hint });
 }
 
-/** May the client go on where it is? If not, it is sent away; a sleeper hears so when it next speaks. */
+/** Whether the client may continue. If not, it is disconnected; a sleeping client gets the answer to its next message. */
 export function staysAdmitted(context: Context, session: Session, { tell }: { tell: boolean }): boolean {
   const { clientId, peer, state } = session;
   if (peer === undefined) return true; // it is asked when it comes from somewhere

@@ -41,14 +41,14 @@ export function onPingReq(context: Context, session: Session, clientId: Text): v
 }
 
 /**
- * PINGREQ with the id of a client that is known under another address, or none: a sleeper that moved is let in.
- * Answers false when it is to be treated as a stranger's. [interpretation 3]
+ * PINGREQ with the id of a client that has another address, or none: a sleeping client that moved is accepted. False: it must be treated as
+ * an unknown sender. [interpretation 3]
  */
 export function onPingReqFromElsewhere(context: Context, dialect: Speech, peer: PeerId, clientId: string): boolean {
   const session = context.sessions.byClientId(clientId);
   if (session?.dialect !== dialect || !context.options.clients.roaming) return false;
   if (session.state !== "asleep" && session.state !== "awake") return false;
-  // An address that an active client speaks from is not a new one: who is there may not fetch for somebody else.
+  // The address of an active client is not a new one: that client must not fetch the messages of another one.
   if (context.sessions.byPeer(peer)?.state === "active") return false;
   if (!context.admits(clientId, peer).admitted) return false;
   context.out.report({ event: "client_moved", clientId, from: session.peer, to: peer });

@@ -30,8 +30,8 @@ export function isForBacklog(context: Context, session: Session, message: Publis
       !isLive && isStoreAndForward(context, session.clientId) && context.options.uplink.policyOf(session.clientId).qos0
     );
   }
-  // At QoS 2 an exchange is on disk under its packet id, and after a crash it goes before what the backlog holds: so not
-  // while one of QoS 1 that came from there is still on its way.
+  // At QoS 2 an exchange is on disk with its packet id, and after a crash it is sent before the backlog. So it must not begin while a QoS 1
+  // publication from the backlog is in flight.
   const mayNotPass = backlog.count > 0 || (message.qos === 2 && session.account.accepted > 0);
   return (!isLive || mayNotPass) && isStoreAndForward(context, session.clientId);
 }
@@ -48,7 +48,7 @@ export function isBrokerExpected(context: Context, session: Session, message: Pu
   return publishesInFlight.size < context.options.clients.uplinkInFlightMax;
 }
 
-/** Why this publication cannot be accepted now; undefined = it can. At a limit the oldest may make way, later. */
+/** Why this publication cannot be accepted now; undefined = it can. At a limit the oldest one may be dropped, later. */
 function obstacle(
   context: Context,
   session: Session,
@@ -70,7 +70,7 @@ function obstacle(
   return policy.atLimit === "oldest" && dropOldest(context, session, bytes) ? undefined : "backlog-full";
 }
 
-/** Accepts a publication, or says why not: then the client is to hear "congestion". */
+/** Accepts a publication, or returns why not: then the client gets "congestion". */
 export function acceptPublish(
   context: Context,
   session: Session,
@@ -131,7 +131,7 @@ function answer(
   context.tell(session, pubAck(topicId, msgId, "accepted"), after);
 }
 
-/** The connection is gone: what the client waits for becomes ours, and it is answered. */
+/** The connection has ended: the gateway takes over the publications for which the client waits, and answers them. */
 export function acceptInFlight(
   context: Context,
   session: Session,
@@ -166,7 +166,7 @@ export function acceptInFlight(
   }
 }
 
-/** At QoS 2 the broker has it, and our exchange goes on to its end without the client's. */
+/** At QoS 2 the broker has it, and the exchange continues to its end without the client's. */
 function isReceived({ stage }: PublishExchange<Session>): boolean {
   return stage === "received" || stage === "released";
 }

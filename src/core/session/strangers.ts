@@ -6,7 +6,7 @@ import type { PeerId } from "../types.ts";
 import type { Publish } from "../words.ts";
 import { onPublishWithoutAnswer } from "./publish-up.ts";
 
-/** At most one DISCONNECT a second goes back: whoever it is connects then. */
+/** At most one DISCONNECT a second is sent, so that the device connects. */
 export function answerStranger(context: Context, dialect: Speech, peer: PeerId, what: string): void {
   context.drop("unknown-sender", { peer, detail: what });
   if (context.unknownSenders.allows(peer, context.now) && context.mayAnswer(peer))
@@ -34,7 +34,7 @@ export function onPublishOfStranger(context: Context, peer: PeerId, message: Pub
   onPublishWithoutAnswer(context, peer, undefined, message);
 }
 
-/** GWINFO to whoever asks, by unicast, to the group, or both, as configured. [§6.1] */
+/** Sends GWINFO to the sender, to the group, or both, as configured. [§6.1] */
 export function onSearchGw(context: Context, dialect: Speech, peer: PeerId, radius: number): void {
   const message = { type: "GWINFO", gwId: context.options.gatewayId, gwAdd: new Uint8Array(0) } as const;
   if (!context.mayAnswer(peer)) return context.drop("too-many-answers", { peer, detail: "SEARCHGW" });

@@ -94,8 +94,8 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
 }
 
 /**
- * There is no connection. Where the broker has just closed, or nobody knows yet whether it is there (the gateway has only
- * started), what is asked for waits a little for the next connection.
+ * There is no connection. If the broker has just closed it, or it is not known yet whether the broker is there (the gateway has just
+ * started), the request waits a short time for the next connection.
  */
 function grantUnlessSoon(context: Context, session: Session): void {
   const id = session.broker.link?.id;
@@ -272,15 +272,15 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
 }
 
 /**
- * The broker is away and the client's policy is to go on: it is answered as the broker would have, and what it asked
- * for is asked there with the next connection.
+ * The broker is away, and the client's policy is to continue: the request is answered as the broker would have done, and is sent to the
+ * broker over the next connection.
  */
 export function grantPendingRequests(context: Context, session: Session): void {
   for (const exchange of [...session.subscribesInFlight.values()]) {
     const { broker } = session;
     if (isSuspected(session, exchange)) continue; // it is granted by the broker or not at all
     if (session.shared) {
-      // What the broker is to hear stands in the shared connection's exchanges.
+      // The requests to the broker are in the exchanges of the shared connection.
       if (exchange.kind === "subscribe") onSubscribeAck(context, session, exchange, exchange.qos);
       else onUnsubscribeAck(context, exchange);
       continue;
@@ -308,7 +308,7 @@ function isSuspected(session: Session, exchange: SubscribeExchange<Session> | Un
   return session.shared.entryOf(exchange.filter)?.asking?.suspicion?.isSuspect === true;
 }
 
-/** The connection is gone: nobody will answer these. A sleeper hears "congestion"; an active client is told anyway. */
+/** The connection has ended: these requests get no answer. A sleeping client gets "congestion"; an active client gets DISCONNECT anyway. */
 export function failPendingRequests(context: Context, session: Session): void {
   context.touch(session); // a message may have waited for the answer
   for (const [msgId, exchange] of session.subscribesInFlight) {
@@ -332,7 +332,7 @@ function awaitBroker(
   if (!session.shared) session.broker.add(exchange);
 }
 
-/** What a SUBSCRIBE to this predefined id began, whatever the id means now. */
+/** Everything that a SUBSCRIBE to this predefined id began, for any meaning that the id has now. */
 function subscribedAs({ subscriptions }: Session, predefinedId: number): string | undefined {
   for (const { filter, by, predefinedId: id } of subscriptions.values()) {
     if (by === "predefined" && id === predefinedId) return filter;

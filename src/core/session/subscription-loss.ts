@@ -20,7 +20,7 @@ export function dropSubscription(context: Context, session: Session, filter: str
   sendOrWait(context, broker, exchange);
 }
 
-/** What was granted while the broker was away, or made again, and the broker will not have: it hears so in the log. */
+/** A subscription that was granted while the broker was away, or made again, and that the broker refuses: it is logged. */
 export function dropLateRefused(context: Context, session: Session | undefined, filter: string, code: number): void {
   if (!session?.subscriptions.has(filter) || reasonOf(code) === "accepted") return;
   context.drop("refused-by-broker", { clientId: session.clientId, detail: `SUBSCRIBE ${filter}, code ${code}` });

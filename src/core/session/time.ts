@@ -12,7 +12,7 @@ export function isTimeAsked({ options }: Context, { topicIdType, topicId }: Publ
   return topicIdType === "predefined" && topicId === options.topics.timeId;
 }
 
-/** At QoS 2 it is refused: what is told is old by the time that such an exchange ends. */
+/** Refused at QoS 2: the time is old when such an exchange ends. */
 export function tellTime(context: Context, session: Session, { qos, topicId, msgId }: Publish): void {
   if (qos === 2) return context.tell(session, pubAck(topicId, msgId, "notSupported"));
   const now = context.environment.wallClock();

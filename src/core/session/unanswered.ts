@@ -60,12 +60,12 @@ function historyInFlight({ outbox }: Session): Unanswered | undefined {
   return inFlight.kind === "register" ? outbox.names.get(inFlight.topicName) : inFlight.entry.unanswered;
 }
 
-/** Not all repetitions went: whoever is silent for so short a time is not lost over it. */
+/** Not all repetitions were sent: a client that is silent for such a short time is not declared lost because of it. */
 export function isShortened(context: Context, session: Session): boolean {
   return (session.outbox.inFlight?.tries ?? 0) < context.retryOf(session).limit;
 }
 
-/** Was the client heard since the first copy of what is in flight? Then it is there. */
+/** Whether the client was heard since the first copy of the message in flight. Then it is there. */
 export function wasHeardSince({ outbox, heard }: Session): boolean {
   return outbox.inFlight !== undefined && heard > outbox.inFlight.heardThen;
 }
@@ -77,8 +77,8 @@ export function isExplained(session: Session): boolean {
 }
 
 /**
- * Nothing is heard, which may be the fault of the one message that it was sent: a client that has nothing to say for longer
- * than a round, or waits for PINGRESP, answers the next one. So one more is tried, once in each silence.
+ * Nothing is heard, which may be the fault of the one message that was sent to the client. A client that has nothing to send for longer
+ * than a round, or waits for PINGRESP, answers another message. So one more is tried, once in each silence.
  */
 export function mayHaveAnother({ outbox, heard }: Session): boolean {
   const { inFlight } = outbox;
@@ -123,7 +123,7 @@ function keep(context: Context, session: Session, entry: OutboxEntry): void {
   else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
 }
 
-/** Others go on; what is in flight stands aside, or is given up. */
+/** Other messages continue; the one in flight is put aside, or given up. */
 export function stepAside(context: Context, session: Session): void {
   const { outbox } = session;
   const { inFlight } = outbox;
@@ -133,7 +133,7 @@ export function stepAside(context: Context, session: Session): void {
   if (inFlight.kind === "register") return onRegisterUnanswered(context, session, inFlight.topicName, history);
   const { entry } = inFlight;
   if (isProven(context, session, history)) {
-    // The client has it: only the end of the exchange is missing, for which nobody waits.
+    // The client has it: only the end of the exchange is missing, and no client waits for it.
     if (entry.released) finish(context, session, entry);
     else giveUpUnanswered(context, session, entry, history);
     return;
@@ -141,7 +141,7 @@ export function stepAside(context: Context, session: Session): void {
   keep(context, session, entry);
 }
 
-/** One more round went by in vain. */
+/** One more round has ended without an answer. */
 function noteRound(context: Context, session: Session): Unanswered | undefined {
   const { outbox, heard } = session;
   const { inFlight } = outbox;
@@ -214,7 +214,7 @@ export function isGivenUp(context: Context, { outbox }: Session, topicName: stri
   return false;
 }
 
-/** A CONNECT: whatever stands aside is tried again, after what waits for the first time. */
+/** A CONNECT: everything that was put aside is tried again, after the messages that wait for the first time. */
 export function tryAgainSoon(context: Context, session: Session): void {
   // Not before now, or it would be overdue, and come first in each connection of a client that soon sleeps again.
   const soon = (until: Instant) => Math.max(context.now, Math.min(until, context.now + context.roundMs(session)));

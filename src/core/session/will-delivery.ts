@@ -121,7 +121,7 @@ export function giveUpWill(context: Context, session: Session): void {
 function closeAfterWill(context: Context, session: Session, how: "disconnect" | "abandon"): void {
   session.willPending = false;
   markChanged(context, session);
-  // Over a shared connection it goes on by itself.
+  // Over a shared connection it continues by itself.
   for (const exchange of session.shared ? [] : [...session.broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || !exchange.isWill) continue;
     retire(context, session.broker, exchange);

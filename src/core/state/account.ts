@@ -8,8 +8,10 @@ import { Backlog } from "./backlog.ts";
 export class Account {
   /** Accepted and not sent yet. */
   readonly backlog: Backlog;
-  /** Accepted publications that are on their way. */
+  /** Accepted publications that are in flight. */
   accepted = 0;
+  /** When one of the backlog was sent last: a count over all clients (`DrainQueue.turns`). */
+  drainedAt = 0;
 
   /** `total`: what waits in all backlogs together. */
   constructor(total: Tally) {

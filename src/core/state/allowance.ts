@@ -14,7 +14,7 @@ export class Allowance {
   #down: number;
   #octets: number;
   #at: Instant;
-  /** Refusals in a row, with no pause long enough to fill the bucket between. */
+  /** Refusals in a row, without a pause that is long enough to fill the bucket. */
   refused = 0;
   /** Nothing it says is acted on before. */
   quarantinedUntil: Instant = 0;

@@ -26,7 +26,7 @@ export class Backlog {
   readonly withdrawn = new Set<number>();
   /** All up to this number were read. */
   readUpTo = 0;
-  /** A read is under way, of what had been accepted up to this number; undefined = none. */
+  /** A read is in progress, of publications up to this number; undefined = none. */
   readingUpTo: number | undefined = undefined;
 
   /** `total`: what waits in all backlogs together; each counts its own in there. */

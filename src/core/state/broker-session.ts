@@ -39,7 +39,7 @@ export interface Connection {
   congested: boolean;
   /** Since when it is down, after it was up. */
   downSince: Instant | undefined;
-  /** While it is down, or not there yet: before this instant nobody is answered in the broker's stead. */
+  /** While it is down, or not up yet: before this instant no request is answered in place of the broker. */
   answersFrom: Instant;
   /** An attempt to connect has come to nothing since: the broker is not there. */
   isMissed: boolean;
@@ -73,14 +73,13 @@ export class BrokerSession<Client extends ExchangeClient> {
   link: Connection | undefined = undefined;
   readonly inFlight = new IdMap<Exchange<Client>>();
   readonly received = new IdMap<Received>();
-  /** Deliveries that found no room, in their order: still the broker's, let in when there is room. */
+  /** Deliveries that did not fit, in their order. The broker is still responsible. They are enqueued when there is space. */
   readonly deferred = new SmallMap<Received, true>();
   /** Counts the connections of this session; the present or last one. */
   connection = 0;
   /**
-   * The broker may have begun a new session without our hearing so: an attempt to connect ended before its answer, the
-   * broker was restarted from an older state, or our own last run ended before it had subscribed. What it calls present
-   * then may be without our subscriptions.
+   * The broker may have begun a new session without our knowledge: an attempt to connect ended before its answer, the broker restarted from
+   * an older state, or our last run ended before it had subscribed. A session that it then calls present may be without our subscriptions.
    */
   sessionUncertain = true;
   #lastPacketId: number;
@@ -90,7 +89,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   readonly #lines: SendLines<Client>;
   /** Packets sent on the present connection and not answered. */
   #unanswered = 0;
-  /** Whose connection it is, where a packet is nobody's: see `identityOf`. */
+  /** The owner of the connection, for packets without a client: see `identityOf`. */
   readonly key: string;
   /** What was learnt of packets for which this broker closes. */
   readonly search: Suspects<Exchange<Client>>;
@@ -103,7 +102,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   saidUnanswerable = false;
   /** Until then each publication at QoS 0 is followed by a PINGREQ. */
   watchUntil: Instant = 0;
-  /** Somebody has something on disk to be sent, and before then it is read: a test waits for that. */
+  /** A client has publications on disk that are not read yet: a test waits for this. */
   expectsMoreUntil: Instant = 0;
   /** PUBRELs wait for the sign of life of this connection. */
   owesReleases = false;
@@ -111,7 +110,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   saidOtherQoS = false;
   /** A will for which the broker seems to close at CONNECT. */
   willTrial: WillTrial | undefined = undefined;
-  /** The broker said so to a connection that ended at once: what the next one hears is that of a new session. */
+  /** The broker said this to a connection that ended at once. The next connection treats its session as a new one. */
   wasForgotten = false;
   /** Filters that an UNSUBSCRIBE could not be brought to the broker for: nothing of them is delivered. */
   readonly deafTo = new SmallMap<string, true>();
@@ -208,12 +207,12 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.#lines.hasFree;
   }
 
-  /** Nobody waits, not even behind a suspect. */
+  /** Nothing waits, not even behind a suspect. */
   get isIdle(): boolean {
     return this.#lines.isEmpty;
   }
 
-  /** Nothing was learnt of packets that this broker does not take, and nobody waits. */
+  /** Nothing was learnt about packets that this broker refuses, and nothing waits. */
   get isQuiet(): boolean {
     return this.#lines.isEmpty && this.search.isForgetful && this.kinds.size === 0;
   }
@@ -281,7 +280,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     }
   }
 
-  /** The broker answered it, with whatever code. */
+  /** The broker answered it, with any code. */
   answered(exchange: Exchange<Client>, now: Instant): void {
     if (!isOutside(exchange)) return;
     this.#unanswered--;

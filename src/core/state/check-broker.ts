@@ -13,7 +13,7 @@ interface Subject {
   readonly broker: BrokerSession<Session>;
   /** Whose it is, for what is found. */
   readonly who: () => string;
-  /** Gets the accepted publications that each client has under way here. */
+  /** Collects the accepted publications that each client has in flight here. */
   readonly accepted: Map<Session, number>;
   readonly found: Found;
 }
@@ -71,7 +71,7 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
   const { origin, packetId } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
-  // Over a shared connection the broker is still to hear of it, and its client's session may be over.
+  // On a shared connection the broker must still be told, and the session of its client may have ended.
   if (exchange.kind === "unsubscribe" && session.shared && session.subscribesInFlight.get(msgId)?.origin !== origin)
     return;
   const waiting = () =>

@@ -6,7 +6,7 @@ import { isFree } from "./outbox-entry.ts";
 import { isReachable, type Session } from "./session.ts";
 import { isPossible } from "./standing.ts";
 
-/** What is read ahead of a backlog before its oldest can make way. See session/backlog.ts. */
+/** How much of a backlog is read ahead before its oldest records can be dropped. See session/backlog.ts. */
 const beyondBacklogMax = 64;
 
 /** Between two looks at messages that expire. See session/expiry.ts. */
@@ -15,7 +15,7 @@ const lookPauseMs = 1_000;
 interface Subject {
   readonly gateway: Checked;
   readonly session: Session;
-  /** Its accepted publications, counted anew. */
+  /** Its accepted publications, counted again. */
   readonly accepted: number;
   readonly found: Found;
   readonly procedures: { silenceAllowedMs(session: Session): number };
@@ -60,7 +60,7 @@ function checkOutbox({ gateway, session }: Subject, tell: Found): number {
   return held;
 }
 
-/** What waits for a client that can be spoken to is on its way, or waits for something that will come. */
+/** A message that waits for a reachable client is in flight, or waits for something that will happen. */
 function checkMoving({ gateway, session }: Subject, tell: Found): void {
   const { outbox, retry, state, peer, subscribesInFlight } = session;
   if (outbox.inFlight) {
@@ -153,11 +153,11 @@ function checkSilence({ gateway, session, procedures }: Subject, tell: Found): v
     tell(` is ${state}, and its deadline comes ${silence.at - latest} ms late`);
 }
 
-/** It has a connection of its own exactly as long as somebody needs it. */
+/** It has its own connection exactly as long as something needs it. */
 function checkConnection({ session }: Subject, tell: Found): void {
   const { state, peer, broker, shared, pendingConnect, willPending, awaitsForwarding, clean, account } = session;
   const isGone = state === "disconnected" || state === "lost";
-  // Its old address may be somebody else's while it connects from a new one.
+  // Its old address may belong to another client while it connects from a new one.
   if (state === "active" && peer === undefined && !pendingConnect) tell(` is active, and has no address`);
   if (isGone && peer !== undefined) tell(` is ${state}, and has an address`);
   if (willPending && state !== "lost") tell(` is ${state}, and its will is on the way`);
@@ -199,7 +199,7 @@ function checkLimits({ gateway, session }: Subject, tell: Found): void {
   for (const [policy, { messages }] of outbox.tallies()) {
     if (messages <= policy.messagesMax) continue;
     // Unacknowledged ones wait beyond the limit, as many as the broker sends.
-    // What the client may have seen stays, also while it stands aside, and the newest is let in beside it.
+    // A message that the client may have seen stays, also while it is put aside, and the newest one is added.
     let seen = 0;
     for (const entry of outbox) if (entry.policy === policy && !isFree(entry)) seen++;
     const most = {

@@ -52,7 +52,7 @@ export class CheckMemory {
 /** Looks at the gateway after this turn. @throws {AssertionError} where something is not as it must be. */
 export function checkInvariants(gateway: Checked, turn: Turn, memory: CheckMemory, procedures: Procedures): void {
   memory.turns++;
-  if (gateway.stopping) return; // all is over: nobody puts the tables in order any more
+  if (gateway.stopping) return; // everything has ended: the tables are not updated any more
   const findings: string[] = [];
   const found: Found = (finding) => findings.push(finding);
   const isWhole = gateway.sessions.size <= wholeMax || memory.turns % wholeEvery === 0;
@@ -99,7 +99,7 @@ function checkSetups({ pendingConnects, sessions }: Checked, found: Found): void
   }
 }
 
-/** Whatever waits for its time belongs to somebody who is there. */
+/** Everything that waits for its time belongs to a session that exists. */
 function checkDeadlines({ deadlines, sessions, pendingConnects }: Checked, found: Found): void {
   deadlines.check(({ owner, name }) => {
     if (owner instanceof Session && sessions.byClientId(owner.clientId) !== owner)

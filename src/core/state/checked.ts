@@ -15,10 +15,10 @@ export interface Checked {
   readonly options: CoreOptions;
   readonly now: Instant;
   readonly stopping: boolean;
-  /** How long a CONNECT may be under way. */
+  /** How long a CONNECT may be open. */
   readonly repetitionMs: number;
   readonly storeFails: boolean;
-  /** How long it takes to send something to this client as often as it is sent without an answer. */
+  /** How long the gateway repeats a message to this client without an answer. */
   roundMs(session: Session): number;
   readonly journal: { readonly enabled: boolean };
   readonly counters: Counters;

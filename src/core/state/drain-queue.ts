@@ -8,6 +8,8 @@ export class DrainQueue {
   readonly waiting = new Set<Session>();
   /** Publications that may leave the backlogs now. */
   credit = 0;
+  /** Publications that have left the backlogs. */
+  turns = 0;
   readonly deadline: Deadline<"gateway", "drain"> = new Deadline("gateway", "drain");
   /** Reads of backlogs, to be asked for behind what this turn writes. */
   readonly reads: Extract<Effect, { kind: "fetch" }>[] = [];

@@ -9,7 +9,7 @@ import type { CommitToken, Instant, Publication, QoS, SubscribedBy } from "../ty
 import type { Account } from "./account.ts";
 import type { Suspicion } from "./suspicion.ts";
 
-/** What is asked of a client here: its name, and the account of what is owed to the broker on its behalf. */
+/** What this file needs of a client: its name, and the account of its publications that are not at the broker yet. */
 export interface ExchangeClient {
   readonly clientId: string;
   readonly account: Account;
@@ -32,14 +32,14 @@ export interface PublishExchange<Client extends ExchangeClient> {
   readonly owner: Client | undefined;
   /** Where the publication comes from: answers go there. The gateway's own have none. */
   origin: PublishOrigin<Client> | undefined;
-  /** The client has connected anew since and may not know of it; only a repetition with DUP adopts it. */
+  /** The client has connected again since and may not know of it; only a repetition with DUP matches it. */
   fromBeforeConnect: boolean;
   /**
    * waiting: not sent on this connection; sent: PUBLISH is out; received: the broker has answered it, and at QoS 2 PUBREL
    * waits for the device; released: PUBREL is out.
    */
   stage: "waiting" | "sent" | "received" | "released";
-  /** PUBLISH went out on an earlier connection. */
+  /** PUBLISH was sent on an earlier connection. */
   sentBefore: boolean;
   /** A will of a lost client: the link closes when the broker has it. */
   readonly isWill: boolean;
@@ -54,8 +54,8 @@ export interface PublishExchange<Client extends ExchangeClient> {
 }
 
 /**
- * A publication that begins its way to a broker: not sent, nobody's answer owed, of no record, unless `of` says so. One is
- * made for each publication of a client, so without `of` nothing but itself is made.
+ * A new publication for a broker: not sent, without a client that waits for an answer, without a record, unless `of` says so. One is made
+ * for each publication of a client; without `of` only this object is allocated.
  */
 export function newPublishExchange<Client extends ExchangeClient>(
   packetId: number,
@@ -163,11 +163,11 @@ export interface Received {
   after?: CommitToken | undefined;
 }
 
-/** Somebody who subscribed and is to get what is retained. */
+/** A client that has subscribed and gets the retained messages. */
 export interface RetainedWait<Client extends ExchangeClient> {
   readonly session: Client;
   readonly entry: SharedFilter<Client>;
-  /** Names that it got, so that what the broker repeats for somebody else is not repeated for it. */
+  /** Names that it got already. When the broker repeats them for another client, they are not passed to it again. */
   seen: Set<string> | undefined;
   /** Undefined until the broker has answered the SUBSCRIBE. */
   until: Instant | undefined;

@@ -16,7 +16,7 @@ export interface Filtered {
 }
 
 class Node<T> {
-  /** By level: what is below, or the only filter that goes on there. */
+  /** By level: the next level, or the only filter that continues there. */
   children: Map<string, Node<T> | T> | undefined = undefined;
   /** Filters that end with this level. */
   here: T[] | undefined = undefined;
@@ -107,7 +107,7 @@ export class FilterTrie<T extends Filtered> {
   }
 }
 
-/** Below `node`, which stands for the levels before `depth`. A leaf that is in the way goes one level down. */
+/** Below `node`, which stands for the levels before `depth`. A leaf at this place moves one level down. */
 function insert<T extends Filtered>(node: Node<T>, entry: T, levels: readonly string[], depth: number): void {
   const level = levels[depth];
   if (level === "#") {
@@ -158,7 +158,7 @@ function enter<T extends Filtered>(child: Node<T> | T, name: string, slash: numb
   else if (child.here) child.here.forEach(found);
 }
 
-/** Does the whole filter match the name? Of names that begin with `$` whoever calls knows that the first level is no wildcard. */
+/** Whether the whole filter matches the name. For names that begin with `$` the caller knows that the first level is no wildcard. */
 function fits(filter: string, name: string): boolean {
   let at = isShared(filter) ? filter.indexOf("/", "$share/".length) + 1 : 0;
   let from = 0;

@@ -19,7 +19,7 @@ export class KnownClients {
     return this.#clientIds.has(clientId);
   }
 
-  /** The broker has accepted this client. Where nothing survives nobody is noted. */
+  /** The broker has accepted this client. Without a durable store nothing is noted. */
   note(clientId: string): void {
     if (!this.#journal.enabled || this.#clientIds.has(clientId)) return;
     this.#clientIds.add(clientId);

@@ -52,7 +52,7 @@ export class LearntKinds {
     return this.#kinds.values();
   }
 
-  /** What is to be stored anew, or forgotten (`isForgotten`), since the last call. */
+  /** Records that must be stored, or removed (`isForgotten`), since the last call. */
   takeChanged(): readonly LearntKind[] {
     if (this.#changed.length === 0) return [];
     const changed = this.#changed;
@@ -102,7 +102,7 @@ export class LearntKinds {
     this.#changed.push(kind);
   }
 
-  /** Is it refused now? Asked of what has no search of its own: a will in CONNECT. */
+  /** Whether it is refused now. For a will in CONNECT, which has no search of its own. */
   refuses(now: Instant, key: string): boolean {
     const kind = this.#kinds.get(key);
     return kind !== undefined && now < kind.until;
@@ -126,7 +126,7 @@ export class LearntKinds {
       return undefined;
     }
     if (now < kind.until) return "refuse";
-    this.#learn(kind, now); // this one is let in; what comes while it is looked at waits for its verdict
+    this.#learn(kind, now); // this one is admitted as a test; later ones wait for its result
     this.#changed.push(kind);
     return "suspect";
   }

@@ -4,11 +4,11 @@ import type { Publication } from "../types.ts";
 
 export interface DeadLetter {
   readonly clientId: string;
-  /** `up`: it was on its way to the broker; `down`: to the client. */
+  /** `up`: it was for the broker; `down`: for the client. */
   readonly direction: "up" | "down";
   readonly reason: DropReason;
   readonly publication: Publication;
-  /** At QoS 2, taken out on its way: the broker may have it. */
+  /** It has QoS 2 and was in flight when it was taken out: the broker may have it. */
   readonly mayBeThere?: boolean;
 }
 

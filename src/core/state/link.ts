@@ -16,7 +16,7 @@ export interface Link extends Connection {
   readonly broker: BrokerSession<Session>;
   /** Without the will that it is for, to see whether the broker closes for that. */
   readonly isProbe: boolean;
-  /** When the search for a suspect goes on. */
+  /** When the search for a suspect continues. */
   retest: Deadline<Link, "retest"> | undefined;
   /** When those who wait for the next connection are answered without it. */
   custody: Deadline<Link, "custody"> | undefined;

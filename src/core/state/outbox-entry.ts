@@ -42,7 +42,7 @@ export interface OutboxEntry {
   unanswered: Unanswered | undefined;
 }
 
-/** How often a message, or the REGISTER of a name, was sent in vain. */
+/** How often a message, or the REGISTER of a name, was sent without an answer. */
 export interface Unanswered {
   /** Copies, in all. */
   tries: number;
@@ -54,7 +54,7 @@ export interface Unanswered {
   fullProofs: number;
   /** `Outbox.answers` at the last of them. */
   answersThen: number;
-  /** `Session.heard` when the last round ended. */
+  /** `Session.heard` at the end of the last round. */
   heardThen: number;
   /** Others go first. */
   isAside: boolean;

@@ -30,7 +30,7 @@ interface Round {
   /** The first copy left, and the last one. */
   readonly since: Instant;
   sentAt: Instant;
-  /** `Session.heard` when the first copy left. */
+  /** `Session.heard` when the first copy was sent. */
   readonly heardThen: number;
   /** PINGREQs of an awake client meanwhile. */
   pings: number;
@@ -58,7 +58,7 @@ const msgIdMax = 0x7fff;
 /** More than are given between a commit and the end of the process; MsgIds come round after eight such starts. */
 const givenSince = 4_096;
 
-/** Wake-ups in a row in which fresh messages may leave no turn for what stands aside. */
+/** Wake-ups in a row in which new messages may leave no turn for messages that were put aside. */
 const passedOverMax = 3;
 
 /** Sent and not finished, at most: beyond, nothing new is begun, so that there are always free MsgIds. */
@@ -77,7 +77,7 @@ export class Outbox {
   readonly #byMsgId = new IdMap<OutboxEntry>();
   /** Names whose REGISTER the client did not answer. */
   readonly names = new SmallMap<string, Unanswered>();
-  /** How many entries were sent in vain and may stand aside. */
+  /** How many entries were sent without an answer and may be put aside. */
   #tried = 0;
   /** Answers of the client to what it was sent, of any kind. */
   answers = 0;
@@ -86,14 +86,14 @@ export class Outbox {
   triedAsideIn = 0;
   /** When a round last ended without an answer. */
   vainAt: Instant = Number.NEGATIVE_INFINITY;
-  /** `Session.heard` when last another message was tried because nothing was heard in a whole round. */
+  /** `Session.heard` when another message was last tried because nothing was heard in a whole round. */
   silentAt = -1;
   inFlight: InFlight | undefined = undefined;
   /** Sent at QoS 0 right after the SUBACK that told the id: the client may refuse them, see client-answers.ts. */
   justSent: OutboxEntry[] = [];
   /** The client said "congestion", or is not ready: nothing goes out before. */
   pausedUntil: Instant = 0;
-  /** Messages that may still go out before the client is let go to sleep again; Infinity while active. */
+  /** Messages that may still be sent before the client may sleep again; Infinity while active. */
   allowance = Number.POSITIVE_INFINITY;
 
   /**
@@ -126,8 +126,8 @@ export class Outbox {
   }
 
   /**
-   * After a restart MsgIds go on far behind this one, which was stored. Some were given since then, and a client that has just taken
-   * a message of QoS 2 under one of them would take a repetition of a new message for that one.
+   * After a restart MsgIds continue far above this one, which was stored. Others were used since then. If a client has just received a QoS
+   * 2 message with one of them, it would take a new message with the same MsgId for a repetition.
    */
   skipMsgId(msgId: number): void {
     if (msgId !== 0) this.#lastMsgId = (msgId + givenSince) % msgIdMax;
@@ -156,7 +156,7 @@ export class Outbox {
     this.#byMsgId.set(entry.msgId, entry);
   }
 
-  /** What is known of copies sent in vain, of this entry. */
+  /** What is known of unanswered copies of this entry. */
   unansweredOf(entry: OutboxEntry): Unanswered {
     if (!entry.unanswered) {
       entry.unanswered = newUnanswered();
@@ -165,7 +165,7 @@ export class Outbox {
     return entry.unanswered;
   }
 
-  /** The client took a step: what was sent in vain before says nothing about the next. */
+  /** The client answered a step: unanswered copies of the last step say nothing about the next one. */
   forgetUnanswered(entry: OutboxEntry): void {
     if (!entry.unanswered) return;
     entry.unanswered = undefined;
@@ -178,11 +178,11 @@ export class Outbox {
   }
 
   /**
-   * What is to be sent next: the first that does not stand aside; else of those that do and whose time has come the one
-   * that was tried least. Only one of them in each wake-up. `overdueMs`: who waits so much longer goes before all others, if
-   * they were served for so long.
-   * With a sleeper, what fresh messages left no turn for in one wake-up has the last place in the next ones, and the first
-   * one after `passedOverMax` of them: the client may not listen long enough for the last.
+   * The entry to send next: the first one that was not put aside. Otherwise, of those that were put aside and whose time has come, the one
+   * that was tried least. Only one of them in each wake-up. `overdueMs`: an entry that waits for so much longer goes first, if others were
+   * served for so long.
+   * For a sleeping client: if new messages left no turn in one wake-up, an entry that was put aside gets the last place in the next ones,
+   * and after `passedOverMax` of them the first place, because the client may not listen until the last one.
    */
   next(now: Instant, { isAwake, overdueMs }: { isAwake: boolean; overdueMs: number }): OutboxEntry | undefined {
     if (this.#tried === 0 && this.names.size === 0) return this.head();

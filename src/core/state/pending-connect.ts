@@ -15,7 +15,7 @@ export type PendingConnectStage =
   /** Everything is known; CONNACK waits for the broker. */
   | "broker";
 
-/** Somebody who connects. */
+/** A client that is connecting. */
 export interface Caller {
   readonly peer: PeerId;
   readonly dialect: Speech;
@@ -40,9 +40,9 @@ export class PendingConnect<Client> implements Caller {
   vouched = false;
   /** The session was made for this CONNECT and goes with it. */
   isNew = false;
-  /** The client comes out of sleep on a session that goes on: its topic ids hold. */
+  /** The client wakes with a session that continues: its topic ids stay valid. */
   wakes = false;
-  /** When something of the set-up was heard last. */
+  /** When the last message of the dialogue was received. */
   heardAt: Instant = 0;
   /** MsgIds under which the client at this address has asked for something since: see `noteTalksOn`. */
   readonly asked = new Set<number>();

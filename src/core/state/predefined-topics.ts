@@ -5,8 +5,8 @@ import type { SubscribedBy } from "../types.ts";
 export const noPredefinedTopics: PredefinedTopics = { forAll: new Map(), byClientId: new Map() };
 
 /**
- * The table as a client knows it that subscribed to predefined ids: what it subscribed to keeps its meaning, whatever the
- * operator has written since. [interpretation 41]
+ * The table of a client that subscribed to predefined ids: these ids keep their meaning, even if the operator has changed the table since.
+ * [interpretation 41]
  */
 export function keepingMeanings(
   topics: PredefinedTopics,
@@ -22,7 +22,7 @@ export function keepingMeanings(
   return own ? { forAll: topics.forAll, byClientId: new Map([[clientId, own]]) } : topics;
 }
 
-/** The name behind a predefined id for this client; for a stranger (`undefined`) only the ids for all count. */
+/** The name of a predefined id for this client; for an unknown sender (`undefined`) only the ids for all clients count. */
 export function predefinedName(topics: PredefinedTopics, clientId: string | undefined, id: number): string | undefined {
   const own = clientId === undefined ? undefined : topics.byClientId.get(clientId)?.get(id);
   return own ?? topics.forAll.get(id);

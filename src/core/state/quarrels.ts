@@ -21,7 +21,7 @@ interface Quarrel {
   /** Takeovers since `since`. */
   takeovers: number;
   since: Instant;
-  /** 0 = nobody is put off. */
+  /** 0 = no CONNECT is refused. */
   pauseMs: number;
   until: Instant;
 }
@@ -31,13 +31,13 @@ export type Verdict = "let in" | "put off" | "put off, and that is news";
 export class Quarrels {
   readonly #byClientId = new Map<string, Quarrel>();
 
-  /** Somebody connects from elsewhere as this client, which is active and was heard last at `lastHeard`. */
+  /** A device connects from elsewhere as this client, which is active and was last heard at `lastHeard`. */
   judge(clientId: string, { lastHeard, now }: { lastHeard: Instant; now: Instant }): Verdict {
     const quarrel = this.#of(clientId, now);
     if (quarrel.pauseMs > 0) {
       if (now < quarrel.until) return "put off";
       if (lastHeard >= quarrel.until - quarrel.pauseMs) return this.#putOff(quarrel, now, 2 * quarrel.pauseMs);
-      this.#byClientId.delete(clientId); // whoever had it is gone
+      this.#byClientId.delete(clientId); // the device that had the session is not there any more
       return "let in";
     }
     if (quarrel.takeovers >= takeoversMax) return this.#putOff(quarrel, now, firstPauseMs);

@@ -19,12 +19,12 @@ export class RetainedWaits {
     return this.#list;
   }
 
-  /** All wait so much longer: nobody could be given anything meanwhile. */
+  /** All wait longer by this time, because no retained messages could be delivered meanwhile. */
   prolong(ms: number): void {
     for (const wait of this.#list) if (wait.until !== undefined) wait.until += ms;
   }
 
-  /** When the first is over; undefined = nobody waits. */
+  /** When the first one ends; undefined = none waits. */
   get next(): Instant | undefined {
     return this.#list[0]?.until;
   }

@@ -5,47 +5,54 @@
 export const searchFigures = {
   /** Ends of a connection at which a packet was outside: then it is a suspect. */
   endsToSuspect: 2,
-  /** Deaths with a witness between them, before it is taken out; and where the broker's DISCONNECT named a reason. */
+  /** Deaths with a witness between them, before a packet is taken out; and if the broker's DISCONNECT named a reason. */
   epochsToTakeOut: 3,
   epochsWhereNamed: 2,
   /** That all its deaths were chance must be less likely than this. */
   chanceMax: 1e-6,
-  /** The share of packets whose connection ends by chance is taken as if so many had gone before. */
+  /** The share of packets whose connection ends by chance is estimated as if this many had been sent before. */
   packetsBefore: 100,
   /** Of so many ends it is known what was outside: when that is found guilty, they were no chance. */
   endsRemembered: 32,
   /** One that has died alone so often explains those at which it was outside. */
   deathsToExplain: 2,
-  /** Without any witness: so many deaths over so long a time. */
+  /** Without any witness: this many deaths over this much time. */
   unwitnessedDeaths: 6,
   unwitnessedSpanMs: 120_000,
   /**
-   * Different packets that died with nothing answered in between: it is the broker. Of one client alone there may be several
-   * forbidden packets in a row: as long as it has more to try, up to so many.
+   * Deaths do not count for that while the broker ends other connections, too, and answers nobody: so long after such an end. But over
+   * this time they count in any case: a broker that is sick is so for minutes, a forbidden packet for ever.
+   */
+  doubtMs: 70_000,
+  unwitnessedInDoubtSpanMs: 600_000,
+  /**
+   * Different packets that died without any answer in between: then the broker is at fault. One client may have several packets in a row
+   * that the broker refuses; up to this many are tried as long as it has more to send.
    */
   differentDeaths: 3,
   differentDeathsOfOne: 8,
-  /** Packets of one client that are tried beside its order, when nobody else has anything to send. */
+  /** Packets of one client that are tried out of order, if no other client has anything to send. */
   walkMax: 8,
   /** Behind those that have died already it is looked so far back for one that has not. */
   depthMax: 200,
   /**
-   * Two have died unanswered, and nobody is left but packets that have died before: so long it is waited for a witness, before one
-   * of those dies and the broker counts as sick.
+   * Two packets have died unanswered, and all others that wait have died before. A witness is awaited for this long, before one of those is
+   * tried and the broker counts as faulty.
    */
   witnessAwaitedMs: 30_000,
   /**
-   * Where the broker is sick and all that waits has died: so long the connection is left alone before one of them is tried again. Otherwise
-   * it would never stand long enough for a client to connect, whose packets could show that the broker is not sick.
+   * Where the broker is sick and all that waits has died: so long the connection is left alone before one of them is tried again, each time
+   * twice as long. Otherwise it would never stand long enough for a client to connect, whose packets could show that the broker is not sick.
    */
+  sickHoldFirstMs: 4_000,
   sickHoldMs: 15_000,
   /** Where the broker is sick and its window full: so many are looked at for one that it has a place for. */
   turnsMax: 64,
   deathsBeforeWalk: 2,
-  /** After a death a suspect waits for a witness, and so long at least, each time twice as long. */
+  /** After a death a suspect waits for a witness, at least this long, each time twice as long. */
   waitFirstMs: 1_000,
   waitMaxMs: 60_000,
-  /** Where nobody can be its witness, it waits so long after each death: the last of these again and again. */
+  /** If no other packet can be its witness, it waits this long after each death; the last value is used again and again. */
   waitsUnwitnessedMs: [500, 6_000, 15_000, 30_000, 70_000],
   /** The last of them, where one of its kind was taken out before. */
   waitOfKindMs: 600_000,
@@ -55,13 +62,13 @@ export const searchFigures = {
   afterPassMs: 200,
   /** A connection that stood so long, and had nothing to answer, was of use: the next pause is the first. */
   usefulMs: 5_000,
-  /** One that stood so long left the broker in peace, whatever came of it: the next pause is the first. */
+  /** A pause of this length gave the broker rest, for any result; the next pause is the first one again. */
   restMs: 10_000,
-  /** Ends in a row that are followed by the shortest pause, while suspects are looked for. */
+  /** Ends in a row that are followed by the shortest pause, while suspects are searched. */
   quickEnds: 6,
   /**
-   * So many ends in a row with nothing answered: whoever flows dies, so there are many forbidden packets, or the broker is sick. From then
-   * on each connection begins with one packet alone that nothing is held against.
+   * After this many ends in a row without an answer every packet in flight dies: there are many packets that the broker refuses, or the
+   * broker is faulty. From then on each connection begins with one packet alone that is no suspect.
    */
   endsBeforeScout: 5,
   /** Ends before CONNACK, before a CONNECT without the will is tried; and before the will is refused. */
@@ -75,7 +82,7 @@ export const searchFigures = {
   custodyWaitMs: 5_000,
   /** QoS 0 is watched until no connection has ended for so long. */
   watchUnansweredMs: 30_000,
-  /** How long a kind that was learnt is refused at the door, each time twice as long. */
+  /** How long a known kind is refused before it is sent, each time twice as long. */
   kindFirstMs: 3_600_000,
   kindMaxMs: 86_400_000,
   /** Taken out of one kind before it is learnt; where the broker named a reason, one is enough. */
@@ -88,5 +95,5 @@ export const namedReasons: ReadonlySet<number> = new Set([
   0x81, 0x82, 0x87, 0x90, 0x95, 0x99, 0x9a, 0x9b, 0x9e, 0xa1, 0xa2,
 ]);
 
-/** MQTT 5 reasons that speak of the broker, or of another connection: nobody is to blame. [MQTT-5.0 3.14.2.1] */
+/** MQTT 5 reasons that concern the broker, or another connection: no packet is at fault. [MQTT-5.0 3.14.2.1] */
 export const blamelessReasons: ReadonlySet<number> = new Set([0x89, 0x8b, 0x8d, 0x8e, 0x97, 0x98, 0x9c, 0x9d, 0x9f]);

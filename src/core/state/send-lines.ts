@@ -42,7 +42,7 @@ export class SendLines<Client extends ExchangeClient> {
     this.#waits = waits;
   }
 
-  /** Somebody waits, and is not held by a suspect. */
+  /** A packet waits that no suspect holds back. */
   get hasFree(): boolean {
     return this.#free.length > 0 || this.#exactlyOnce.length > 0;
   }
@@ -120,7 +120,7 @@ export class SendLines<Client extends ExchangeClient> {
     if (line.packets.length > 0) this.#place(line);
   }
 
-  /** Those that a suspect held, and holds no more, go on; what was given up is not looked at again. */
+  /** Lines that a suspect held back, and does not any more, continue; packets that were given up are skipped. */
   sift(): void {
     for (let left = this.#held.length; left > 0; left--) {
       const line = this.#held.shift();
@@ -131,7 +131,7 @@ export class SendLines<Client extends ExchangeClient> {
     }
   }
 
-  /** Somebody really waits who is not held. */
+  /** A packet waits that is not held back. */
   hasOthers(): boolean {
     for (const row of [this.#free, this.#exactlyOnce]) {
       for (let line = row.first; line; line = row.first) {

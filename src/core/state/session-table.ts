@@ -9,19 +9,19 @@ import type { ClientState, Instant, PeerId } from "../types.ts";
 import type { Session } from "./session.ts";
 
 /**
- * Who gives up its place for a new client, when there is none left: first who never said a word after its CONNECT, for
- * whoever has no more than an address to squat with does not; then who is away for longest. A stranger does not push out
- * whom the operator knows, nor who was heard within the last day.
+ * The session that is ended for a new client, if there is no place left: first one that never sent a message after its CONNECT, as an
+ * attacker would who only occupies sessions; then the one that is away for the longest time. An unknown client does not displace a client
+ * that the operator has named, or one that was heard within the last day.
  */
 export interface Newcomer {
   readonly vouched: boolean;
   readonly now: Instant;
 }
 
-/** So long a new client has time for its first word before a stranger takes its place. */
+/** A new client has this much time for its first message before an unknown client takes its place. */
 const silenceGraceMs = 5_000;
 
-/** So long one that spoke and is away keeps its place from strangers. */
+/** A client that has sent messages and is away keeps its place from unknown clients for this long. */
 const awayGraceMs = 86_400_000;
 
 /** Topic ids of an ended session start here or later, so that a stale id does not match. See topic-registry.ts. */
@@ -34,7 +34,7 @@ export class SessionTable {
   readonly #byPeer = new Map<PeerId, Session>();
   /** Disconnected and lost ones, longest first: whom the operator knows, and others. */
   readonly #idle = { vouched: new Set<Session>(), others: new Set<Session>() };
-  /** Nobody has vouched for them, and they have not spoken; longest first. */
+  /** Clients without a proved name that have sent no message; the oldest first. */
   readonly #silent = new Set<Session>();
   readonly #byState: Record<ClientState, number> = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0 };
   readonly #perHost = new Map<string, number>();
@@ -97,7 +97,7 @@ export class SessionTable {
     if (wrong.has(session)) this.setIdle(session, true);
   }
 
-  /** The client is at this address now; whoever was there is not any more. */
+  /** The client is at this address now; the earlier client there is not any more. */
   bind(session: Session, peer: PeerId): void {
     if (session.peer === peer) return;
     this.unbind(session);
@@ -164,14 +164,14 @@ export class SessionTable {
   #longestSilent({ vouched, now }: Newcomer, host?: string): Session | undefined {
     for (const session of this.#silent) {
       if (!isFree(session) || (host !== undefined && session.host !== host)) continue;
-      // Of an earlier run, or gone: it has had its time.
+      // From an earlier run, or disconnected: it has had its time.
       const hadTime = session.isUnasked || isIdle(session) || now - session.lastHeard >= silenceGraceMs;
       if (vouched || hadTime) return session;
     }
     return undefined;
   }
 
-  /** A node behind a forwarder counts by itself: the forwarder was let in by a rule of its own. */
+  /** A node behind a forwarder counts as a host: the forwarder was admitted by its own rule. */
   #hostOf(peer: PeerId): string {
     return forwardedNodeOf(peer) ? peer : this.#environment.hostOf(peer);
   }
@@ -225,7 +225,7 @@ export class SessionTable {
   }
 }
 
-/** Nothing is under way for it. */
+/** Nothing is open for it. */
 function isFree({ pendingConnect, willPending, awaitsForwarding }: Session): boolean {
   return !pendingConnect && !willPending && !awaitsForwarding;
 }

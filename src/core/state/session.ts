@@ -30,7 +30,7 @@ export interface Subscription {
   /** Asked for; the broker may have granted less. */
   readonly qos: QoS;
   readonly by: SubscribedBy;
-  /** The predefined id, where `by` says so. */
+  /** The predefined id, if `by` says so. */
   readonly predefinedId: number;
   /** The broker closes for it: it is kept and shown, and not asked for. */
   readonly isRefused?: boolean;
@@ -42,7 +42,7 @@ export interface Taken {
   readonly hash: number;
   /** The commit that PUBREC waits for. */
   readonly after: CommitToken | undefined;
-  /** The client has connected anew since and may not know of it. */
+  /** The client has connected again since and may not know of it. */
   fromBeforeConnect: boolean;
 }
 
@@ -56,7 +56,7 @@ export class Session {
   readonly shared: SharedConnection<Session> | undefined;
   /** The MQTT session that stands behind this client. */
   readonly broker: BrokerSession<Session>;
-  /** What is owed to the broker on this client's behalf. */
+  /** The client's accepted publications that are not at the broker yet. */
   readonly account: Account;
   state: ClientState = "disconnected";
   /** Since when it has this state, and why, for people; undefined and "" = since an earlier run of the gateway. */
@@ -67,7 +67,7 @@ export class Session {
   keepAliveSeconds = 0;
   sleepSeconds = 0;
   lastHeard: Instant = 0;
-  /** Messages of it, counted: `lastHeard` is also set where nobody spoke. */
+  /** The number of its messages. (`lastHeard` is also set without a message.) */
   heard = 0;
   will: Will | undefined = undefined;
   /** A half of a will that came alone by WILLMSGUPD; it waits for its topic. */
@@ -77,11 +77,11 @@ export class Session {
   /** Predefined ids as they were when the client connected: each has one meaning until it connects again. */
   predefined: PredefinedTopics;
   readonly outbox: Outbox;
-  /** Publications of the client on their way to the broker, by the client's MsgId. */
+  /** Publications of the client on the way to the broker, by the client's MsgId. */
   readonly publishesInFlight = new IdMap<PublishExchange<Session>>();
   /** SUBSCRIBE and UNSUBSCRIBE that wait for the broker, by the client's MsgId. */
   readonly subscribesInFlight = new IdMap<SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
-  /** A CONNECT under way for this session, from whatever address. */
+  /** An open CONNECT for this session, from any address. */
   pendingConnect: PendingConnect<Session> | undefined = undefined;
   /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
   lastConnect:
@@ -100,34 +100,36 @@ export class Session {
   // How these go together is in standing.ts.
   /** Lost, and its will is on the way to the broker: the link closes afterwards. */
   willPending = false;
-  /** The client is gone, and what was accepted from it is not at the broker yet: the link stays. */
+  /** The client has disconnected, and some accepted publications are not at the broker yet: the link stays. */
   awaitsForwarding = false;
   /** That something waits for the broker has been told. */
   reported = false;
   /** Messages for this client that were dropped, since the gateway started. */
   dropped = 0;
-  /** The broker will not have this client any more; it hears so when it next speaks. */
+  /** The broker does not accept this client any more; the client gets this answer to its next message. */
   brokerRefused = false;
   /** Its id at the broker is another's: it has no connection, and gets none. */
   lacksId = false;
-  /** Where it went by in an earlier run: the session there is left in order, and its subscriptions may stand there still. */
+  /**
+   * The place of its session at the broker in an earlier run. That session is being left in order, and may still have its subscriptions.
+   */
   leaves: string | undefined = undefined;
   /** Its connection is made when that is done. */
   isHeldBack = false;
-  /** More than CONNECT and goodbye was heard from it, in whichever run of the gateway. */
+  /** More than CONNECT and DISCONNECT was received from it, in any run of the gateway. */
   spoke = false;
   /** The operator knows it: a rule names it, or it has proved who it is. */
   vouched = false;
-  /** What whoever connected has proved to be: nobody else has this session. Undefined: nothing. As `Context.proofAt` says it. */
+  /** What the client has proved: no other sender has this session. Undefined: nothing. As returned by `Context.proofAt`. */
   boundTo: string | undefined = undefined;
   /**
-   * Outside the own site, and it has answered no MsgId of ours since it is at this address: whoever is there may never have
-   * asked for anything. Octets heard from it, and sent to it unasked.
+   * The client is outside the own site, and has answered no MsgId of the gateway since it is at this address: a sender with a forged
+   * address would look the same. Octets that it sent, and octets that were sent to it without a request.
    */
   unproven: { heard: number; sent: number; waits: boolean } | undefined = undefined;
   /** Where it was last: a host, or a node behind a forwarder. Set by the table of sessions. */
   host: string | undefined = undefined;
-  /** Of an earlier run, and not heard in this one: whether it is let in is asked at its first word. */
+  /** From an earlier run, and not heard in this one: the access rules are checked at its first message. */
   isUnasked = false;
   /** Topics that it may use, as `rightsBy` said of it when it was at `rightsAt`; undefined = all. See `Context.rightsOf`. */
   rights: Rights | undefined = undefined;
@@ -136,7 +138,7 @@ export class Session {
   /** What is left of its limits, as `limitsBy` has them; undefined = it has none. See limits.ts. */
   allowance: Allowance | undefined = undefined;
   limitsBy: AccessPolicy | undefined = undefined;
-  /** It has ended: whoever still has it must not use it. */
+  /** The session has ended: code that still refers to it must not use it. */
   isOver = false;
   /** It stands in `Context.touched`. */
   touched = false;
@@ -181,7 +183,7 @@ export function bindUplink(
   origin.session.publishesInFlight.set(origin.msgId, exchange);
 }
 
-/** The client does not wait for it any more: it was answered, or will not hear of it. */
+/** The client does not wait for it any more: it was answered, or will not get an answer. */
 export function unbindUplink(exchange: PublishExchange<Session>): void {
   const { origin } = exchange;
   if (!origin) return;

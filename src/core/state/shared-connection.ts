@@ -44,17 +44,19 @@ export class SharedConnection<Client extends ExchangeClient> {
   readonly filters = new FilterTrie<SharedFilter<Client>>();
   /** Filters to be subscribed to when a packet id is free. */
   readonly unasked = new Set<SharedFilter<Client>>();
-  /** While nobody knows how the broker sends copies. */
+  /** While it is not known how the broker sends copies. */
   readonly copyCount = new CopyCount();
   /** Filters that overlap with others here; where they belong is known when it is known how the broker sends copies. */
   readonly undecided = new Set<SharedFilter<Client>>();
   /** Of a lane of an earlier run: the filters that stood on it. */
   keeps: ReadonlySet<string> | undefined = undefined;
-  /** Deliveries at QoS 1 that were acknowledged, by packet id, the latest last: the broker may not have heard so. */
+  /**
+   * Deliveries at QoS 1 that were acknowledged, by packet id, the latest one last: the broker may not have received the acknowledgement.
+   */
   readonly recentDeliveries = new IdMap<{ readonly received: Received; readonly hash: number }>();
   /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
   ackAwaitingStore: Received[] = [];
-  /** The broker's session is ours to go on with; else it is ended first, whoever left it there. */
+  /** The broker's session belongs to this gateway; otherwise it is ended first. */
   resumes = false;
   /** No connection, and an attempt has failed. */
   isAway = false;

@@ -64,11 +64,11 @@ export const standings = {
   kept: { ...plain, states: withoutClient, clean: false },
   /** The client comes back to what was kept; or it is new, and its session goes again if the CONNECT fails. */
   keptAndConnecting: { ...connecting, states: withoutClient, clean: false },
-  /** A clean one without a client, and nothing owed: it was made for this CONNECT, and goes with it if that fails. */
+  /** A clean session without a client, with all publications at the broker: it was made for this CONNECT, and is removed if that fails. */
   cleanAndConnecting: { ...connecting, states: ["disconnected"], clean: true },
-  /** Nobody is there; what was accepted goes to the broker. Then a clean one ends. */
+  /** The client has left; its accepted publications are being sent to the broker. Then a clean session ends. */
   awaitingForwarding: { ...plain, states: withoutClient, awaitsForwarding: true },
-  /** The client comes back while that goes on. */
+  /** The client comes back while this continues. */
   awaitingForwardingAndConnecting: { ...connecting, states: withoutClient, awaitsForwarding: true },
   /** The will goes to the broker. Then a clean one ends. */
   publishingWill: { ...plain, states: ["lost"], willPending: true },

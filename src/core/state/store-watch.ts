@@ -7,7 +7,7 @@ export class StoreWatch {
   fails = false;
   /** All commits up to this one are answered. */
   answered: CommitToken = 0;
-  /** Since when the store owes an answer. */
+  /** Since when an answer of the store is missing. */
   busySince: Instant | undefined;
   readonly probe: Deadline<"gateway", "probe"> = new Deadline("gateway", "probe");
 

@@ -1,24 +1,34 @@
 /**
- * Which packet is it for which the broker closes the connection? A broker of MQTT 3.1.1 has no other way to refuse one.
+ * Finds the packet for which the broker closes the connection. A broker of MQTT 3.1.1 has no other way to refuse a packet.
  *
- * The first that was not answered is not the one: acknowledgements come late, lines are cut, brokers are sick. The proof is
- * that a packet dies alone, again and again, while between its deaths others get through as far as it came.
+ * The first unanswered packet need not be the cause: acknowledgements are late, networks are cut, brokers are overloaded. The proof is that
+ * a packet dies alone, again and again, while between its deaths other packets are answered that had come as far.
  *
- * Words. A *packet* is a PUBLISH, SUBSCRIBE or UNSUBSCRIBE. It is *outside* when it was sent on the present connection and
- * is not answered. An *end* is the broker's: what the network or we did blames nobody. A *death* is an end at which one
- * packet alone was outside, on a connection that had shown life. A *witness* is another packet that was answered after the
- * last death, on a connection on which as many had gone out before: without that, a broker that closes after every n
- * packets would convict whoever is tried second.
+ * Terms. A *packet* is a PUBLISH, SUBSCRIBE or UNSUBSCRIBE. It is *outside* when it was sent on the present connection and is not answered.
+ * An *end* is made by the broker: an end that the network or the gateway made blames no packet. A *death* is an end at which exactly one
+ * packet was outside, on a connection that had answered something. A *witness* is another packet that was answered after the last death, on
+ * a connection on which as many had been sent before. Without this condition, a broker that closes after every n packets would convict the
+ * packet that is tried second.
  *
- * One of these per connection. It does no I/O and holds no lines of its own: what waits is shown to it (`Waiting`). While
- * there is no suspect it costs two additions for each packet.
+ * Each connection has one such object. It does no I/O and holds no packets: the caller shows it those that wait (`Waiting`). While there is
+ * no suspect it costs two additions for each packet.
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant, KnownPause } from "../types.ts";
 import { EndRate } from "./end-rate.ts";
 import { searchFigures as figures } from "./search-figures.ts";
+import {
+  behindOthers,
+  diedBehindOthers,
+  hasDied,
+  leastStruck,
+  nextScout,
+  untried,
+  untriedFirst,
+  walk,
+} from "./search-order.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
-import { candidates, fits, type Waiting } from "./waiting.ts";
+import { candidates, type Waiting } from "./waiting.ts";
 
 /** What may be sent now; it is to be asked again at `until`, if nothing happens before. */
 export type Choice<Packet> =
@@ -37,6 +47,8 @@ export interface EndOfConnection {
   readonly named: boolean;
   /** Something came after CONNACK. */
   readonly showedLife: boolean;
+  /** The broker ends other connections as well, and answers nobody. */
+  readonly isDoubtful?: boolean;
 }
 
 const nothing = { kind: "flow", until: undefined } as const;
@@ -52,20 +64,24 @@ export class Suspects<Packet extends Searched<Packet>> {
   #sickTurn = 0;
   #scoutTurn = 0;
   /**
-   * What has died alone and was not answered since, also while the broker counted as sick. It is no evidence: whoever is tried
-   * next is somebody else, if there is one.
+   * The packets that have died alone and were not answered since, also while the broker counted as faulty. This is no evidence: the next
+   * packet to be tried is another one, if there is one.
    */
   readonly #died = new WeakSet<Packet>();
   /** At how many ends it was outside. */
   readonly #endsOf = new WeakMap<Packet, number>();
+  /** How often one was tried that had died before, since the broker counts as sick. */
+  #sickTries = 0;
+  /** While the broker counts as sick: how long earlier connections stood since the last packet was tried. */
+  #leftAloneMs = 0;
   /** When one more different packet died. */
   #dyingSince: Instant = 0;
   /** Ends since the last answer. */
   #quick = 0;
-  /** Tests that died since somebody was taken out. */
+  /** Tests that died since a packet was taken out. */
   #rounds = 0;
   #testing: Packet[] | undefined;
-  /** A group that died: one of them it is, whoever has become a suspect since. */
+  /** A group that died: one of its packets is the cause, whichever became suspects since. */
   #group: ReadonlySet<Suspicion<Packet> | undefined> | undefined;
   #testSince: Instant = 0;
   #testAt: Instant = 0;
@@ -80,10 +96,10 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** Of ends while no suspect is tried. */
   readonly #rate = new EndRate<Suspicion<Packet>>();
   #mark: Instant = 0;
-  /** Clients of which one was taken out without a witness, and nothing was answered since. */
+  /** Clients of which one packet was taken out without a witness, and nothing was answered since. */
   readonly #spent = new SmallMap<string, true>();
 
-  /** Is there a search? Then nothing leaves unless `choose` says so. */
+  /** Whether there is a search. Then only packets that `choose` returns are sent. */
   get isOn(): boolean {
     return this.#suspicions.active > 0 || this.#isSick;
   }
@@ -102,7 +118,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#isSick;
   }
 
-  /** Suspects, of which packets may be under way or not. */
+  /** Suspects, with or without packets in flight. */
   get suspects(): readonly Suspicion<Packet>[] {
     return this.#suspicions.suspects;
   }
@@ -111,12 +127,12 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#suspicions.find(key);
   }
 
-  /** What is to be stored anew, or forgotten (no deaths), since the last call. */
+  /** Records that must be stored, or removed (no deaths), since the last call. */
   takeChanged(): readonly Suspicion<Packet>[] {
     return this.#suspicions.takeChanged();
   }
 
-  /** A packet like one that is remembered is under way. */
+  /** A packet like a remembered one is in flight. */
   attach(packet: Packet, key: string): void {
     const suspicion = this.#suspicions.find(key);
     if (suspicion) this.#suspicions.bind(packet, suspicion);
@@ -149,7 +165,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.ofKnownKind ||= ofKnownKind;
     // What is held against it stays, if nothing else is known of it here.
     if (!known || deaths > 0) {
-      Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath });
+      Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath, undoubted: deaths, undoubtedSince: firstDeath });
       suspicion.witnessed = deaths === 0;
     }
     this.#suspicions.setSuspect(suspicion, true);
@@ -164,7 +180,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (this.#testing.length === 0) this.#testing = undefined;
   }
 
-  /** Nothing of what was under way is any more; what is held against it stays. */
+  /** Nothing is in flight any more. The suspicions stay. */
   detachAll(): void {
     for (const suspicion of [...this.#suspicions.all()])
       for (const packet of [...suspicion.packets]) this.detach(packet);
@@ -194,13 +210,13 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#isAlive = true;
   }
 
-  /** A packet went out. */
+  /** A packet was sent. */
   noteSent(): void {
     this.#sent++;
     if (!this.#testing) this.#rate.noteSent();
   }
 
-  /** A packet was answered, with whatever code. */
+  /** A packet was answered, with any code. */
   noteAnswered(packet: Packet, now: Instant): void {
     this.#answered++;
     this.#isAlive = true;
@@ -241,6 +257,8 @@ export class Suspects<Packet extends Searched<Packet>> {
   ): { readonly takenOut: Suspicion<Packet> | undefined; readonly pause: Pause } {
     this.#account(now);
     const stoodMs = this.#isUp ? now - this.#upSince : 0;
+    if (this.#isSick && this.#isUp && !this.#testing)
+      this.#leftAloneMs += now - Math.max(this.#upSince, this.#testSince);
     const hadNothing = outside.length === 0 && (end.showedLife || stoodMs >= figures.usefulMs);
     const isUseful = this.#answered > 0 || hadNothing || (!this.#isSick && stoodMs >= figures.restMs);
     const wasAlive = this.#isAlive;
@@ -290,12 +308,12 @@ export class Suspects<Packet extends Searched<Packet>> {
     const [only] = group;
     if (only && group.length === 1) this.#died.add(only);
     if (this.#isSick) {
-      this.#sickTurn++; // nobody is to blame while nobody gets through
+      this.#sickTurn++; // no packet is at fault while no packet is answered
       return undefined;
     }
     if (only && group.length === 1 && outside.length === 1) {
       const suspicion = only.suspicion ?? this.#identified(only, identify);
-      return suspicion && this.#strike(now, suspicion, end.named);
+      return suspicion && this.#strike(now, suspicion, end);
     }
     if (!only) return undefined;
     const blamed = new Set(group.map(({ suspicion }) => suspicion));
@@ -307,7 +325,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 
   /** It was alone outside, and the broker ended the connection. Answers it, if that is proof enough. */
-  #strike(now: Instant, suspicion: Suspicion<Packet>, isNamed: boolean): Suspicion<Packet> | undefined {
+  #strike(now: Instant, suspicion: Suspicion<Packet>, end: EndOfConnection): Suspicion<Packet> | undefined {
     suspicion.exposureMs += now - this.#testSince;
     suspicion.timed++;
     if (suspicion.deaths++ === 0) suspicion.firstDeath = now;
@@ -315,7 +333,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     suspicion.unwitnessed = suspicion.witnessed ? 0 : suspicion.unwitnessed + 1;
     suspicion.witnessed = false;
     suspicion.ordinal = this.#sent;
-    suspicion.named ||= isNamed;
+    suspicion.named ||= end.named;
+    if (!end.isDoubtful && suspicion.undoubted++ === 0) suspicion.undoubtedSince = now;
     this.#suspicions.setSuspect(suspicion, true);
     this.#suspicions.noteChanged(suspicion);
     if (!this.#dying.includes(suspicion)) {
@@ -336,13 +355,13 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #isProof(now: Instant, suspicion: Suspicion<Packet>): boolean {
     if (this.#rate.chanceOf(suspicion) >= figures.chanceMax) return false;
-    const { deaths, epochs, named, firstDeath, client } = suspicion;
+    const { deaths, epochs, named, firstDeath, undoubted, undoubtedSince, client } = suspicion;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     if (this.#dying.length >= figures.differentDeaths) return false;
     // As the first on its connection: of a broker that closes after every n packets nothing else is known.
-    const isLong =
-      suspicion.ordinal === 1 && deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedSpanMs;
-    if (!isLong || this.#spent.has(client)) return false;
+    const isUndoubted = undoubted >= figures.unwitnessedDeaths && now - undoubtedSince >= figures.unwitnessedSpanMs;
+    const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedInDoubtSpanMs;
+    if (suspicion.ordinal !== 1 || !(isUndoubted || isLong) || this.#spent.has(client)) return false;
     this.#spent.set(client, true);
     return true;
   }
@@ -355,10 +374,11 @@ export class Suspects<Packet extends Searched<Packet>> {
     return dying >= figures.differentDeathsOfOne || this.#dying.some(({ client }) => client !== first?.client);
   }
 
-  /** Whoever goes out dies: all counts go back to nothing, and nobody is a suspect. */
+  /** Every packet that is sent dies: all counts are reset, and there are no suspects. */
   #becomeSick(): void {
     for (const suspicion of [...this.#suspicions.all()]) this.#suspicions.clear(suspicion);
     this.#dying = nobody;
+    this.#sickTries = 0;
     this.#isSick = true;
   }
 
@@ -378,70 +398,39 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #nextOfSick(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
-    const untried = this.#untried(waiting);
-    if (untried) return this.#test(now, [untried]);
+    const fresh = untried(waiting, this.#sickTurn, this.#died);
+    if (fresh) return this.#test(now, [fresh]);
     if (!waiting.inTurn(this.#sickTurn, figures.walkMax)) return nothing;
-    const heldUntil = this.#upSince + figures.sickHoldMs;
+    const holdMs = grown(figures.sickHoldFirstMs, this.#sickTries, figures.sickHoldMs);
+    const heldUntil = this.#upSince + holdMs - this.#leftAloneMs;
     if (now < heldUntil) return { kind: "hold", until: heldUntil };
-    const packet = this.#leastStruck(waiting);
+    const packet = leastStruck(waiting, this.#sickTurn, this.#endsOf);
+    if (packet) this.#sickTries++;
     return packet ? this.#test(now, [packet]) : { kind: "hold", until: undefined };
-  }
-
-  /**
-   * Of those whose turn comes soon, the one that was outside at the fewest ends: a good one that died by chance among forbidden
-   * ones is not to wait for a whole round of them. What waits for its client is passed by.
-   */
-  #leastStruck(waiting: Waiting<Packet>): Packet | undefined {
-    let least: Packet | undefined;
-    let fewest = Number.POSITIVE_INFINITY;
-    for (let turn = 0; turn < figures.turnsMax; turn++) {
-      const packet = waiting.inTurn(this.#sickTurn + turn, figures.walkMax);
-      const ends = packet && (this.#endsOf.get(packet) ?? 0);
-      if (!packet || ends === undefined || ends >= fewest || !fits(waiting, packet)) continue;
-      least = packet;
-      fewest = ends;
-    }
-    return least;
-  }
-
-  /**
-   * One that has not died yet: of the first few of each client, or else from as far behind as it is looked. Many forbidden
-   * packets in a row look like a sick broker, and what is good behind them would never get its turn.
-   */
-  #untried(waiting: Waiting<Packet>): Packet | undefined {
-    const lines = [...waiting.lines()];
-    const inTurn = lines.map((_, i) => lines[(this.#sickTurn + i) % lines.length] ?? nobody);
-    const mayBeTried = (packet: Packet) => !this.#died.has(packet) && fits(waiting, packet);
-    for (const line of inTurn) {
-      const found = line.slice(0, figures.walkMax).find(mayBeTried);
-      if (found) return found;
-    }
-    for (const line of inTurn) {
-      const found = line.slice(figures.walkMax, figures.depthMax).findLast(mayBeTried);
-      if (found) return found;
-    }
-    return undefined;
   }
 
   #nextTest(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     if (this.#quick >= figures.endsBeforeScout) {
-      const scout = this.#nextScout(waiting);
+      const scout = nextScout(waiting, () => this.#scoutTurn++, this.#sickTurn, this.#died);
       if (scout && waiting.outside > 0) return { kind: "hold", until: undefined };
       if (scout) return this.#test(now, [scout]);
     }
-    const first = this.#firstOfConnection(waiting);
+    const first = this.#sent === 0 && this.suspects.some(diedBehindOthers) ? behindOthers(waiting) : undefined;
     if (first) return this.#test(now, [first]);
     const hasOthers = waiting.hasOthers || waiting.outside > 0;
     const { fresh, struck } = candidates(waiting);
     const isAlone = !hasOthers && fresh.length === 0;
-    // Each line is headed by a suspect: before a third one dies and the broker counts as sick, somebody behind is asked.
+    // A suspect is first in each line: before a third one dies and the broker counts as faulty, a packet further behind is tried.
     const isAllHeld = !hasOthers && this.#dying.length === figures.differentDeaths - 1;
     const dueStruck = struck.filter(({ witnessed, nextTry, nextBlindTry }) =>
       witnessed ? nextTry <= now : isAlone && nextBlindTry <= now,
     );
     const isWalk = isAllHeld || (isAlone && !struck.some(({ witnessed }) => witnessed));
-    const walker = isWalk ? this.#walk(struck, waiting, isAllHeld ? 1 : figures.deathsBeforeWalk) : undefined;
-    const dueFresh = this.#untriedFirst(fresh.filter(({ nextTry }) => nextTry <= now));
+    const walker = isWalk ? walk(struck, waiting, isAllHeld ? 1 : figures.deathsBeforeWalk, this.#died) : undefined;
+    const dueFresh = untriedFirst(
+      fresh.filter(({ nextTry }) => nextTry <= now),
+      this.#died,
+    );
     if (!dueStruck[0] && dueFresh.length === 0 && !walker) {
       const times = struck.map(({ witnessed, nextTry, nextBlindTry }) => (witnessed ? nextTry : nextBlindTry));
       return { kind: "flow", until: earliest([...times, ...fresh.map(({ nextTry }) => nextTry)], now) };
@@ -451,10 +440,10 @@ export class Suspects<Packet extends Searched<Packet>> {
       return { kind: "hold", until: now };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
-    // One more death would make the broker a sick one, and undo what was learnt: somebody else may come to be the witness.
+    // One more death would make the broker count as faulty, and delete what was learnt. Another client may connect and send the witness.
     const waitsUntil = this.#dyingSince + figures.witnessAwaitedMs;
     const next = dueStruck[0] ?? dueFresh[0];
-    const isThird = next !== undefined && !this.#dying.includes(next) && this.#hasDied(next);
+    const isThird = next !== undefined && !this.#dying.includes(next) && hasDied(next, this.#died);
     if (isAllHeld && !walker && isThird && now < waitsUntil) return { kind: "flow", until: waitsUntil };
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
     if (walker) return this.#test(now, [walker]);
@@ -465,76 +454,9 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#test(now, waiting.fit(among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1))));
   }
 
-  /**
-   * It died without a witness, behind others that are answered on each connection: what is asked for anew at the beginning, of a
-   * client that says nothing else. So it is to be the first itself. A broker that closes after every n packets answers it then;
-   * for one that closes for it the others are witnesses from then on.
-   */
-  #firstOfConnection(waiting: Waiting<Packet>): Packet | undefined {
-    if (this.#sent > 0 || !this.suspects.some(diedBehindOthers)) return undefined;
-    for (const packet of waiting.heads()) {
-      const { suspicion } = packet;
-      if (suspicion?.isSuspect && diedBehindOthers(suspicion) && fits(waiting, packet)) return packet;
-    }
-    return undefined;
-  }
-
-  /**
-   * Nobody else has anything to send, and the first of a line has died without a witness: one of those behind it is to be the
-   * witness, if possible one that nothing is held against.
-   */
-  #walk(struck: readonly Suspicion<Packet>[], waiting: Waiting<Packet>, deathsMin: number): Packet | undefined {
-    let second: Packet | undefined;
-    let third: Packet | undefined;
-    for (const line of waiting.held()) {
-      const first = line[0]?.suspicion;
-      if (!first || !struck.includes(first) || first.deaths < deathsMin) continue;
-      let tried = 0;
-      for (const [place, packet] of line.slice(0, figures.depthMax).entries()) {
-        if (!fits(waiting, packet)) continue;
-        if (this.#died.has(packet)) {
-          if (place < figures.walkMax && !packet.suspicion?.deaths) third ??= packet;
-          continue;
-        }
-        if (++tried > figures.walkMax) break;
-        if (!packet.suspicion?.isSuspect) return packet;
-        if (packet.suspicion.deaths === 0) second ??= packet;
-      }
-    }
-    return second ?? third;
-  }
-
-  #untriedFirst(suspicions: readonly Suspicion<Packet>[]): readonly Suspicion<Packet>[] {
-    const died = suspicions.filter((suspicion) => this.#hasDied(suspicion));
-    return died.length === 0 ? suspicions : [...suspicions.filter((one) => !died.includes(one)), ...died];
-  }
-
-  #hasDied({ packets }: Suspicion<Packet>): boolean {
-    return packets.some((packet) => this.#died.has(packet));
-  }
-
-  /**
-   * Everybody who has something to send may have a forbidden packet in front: one that nothing is held against, of another client each
-   * time and further back each time, shows whether anything gets through, and is the witness of those that died.
-   */
-  #nextScout(waiting: Waiting<Packet>): Packet | undefined {
-    let second: Packet | undefined;
-    let third: Packet | undefined;
-    for (let i = 0; i < figures.walkMax; i++) {
-      const packet = waiting.inTurn(this.#scoutTurn++, figures.walkMax);
-      if (packet && !fits(waiting, packet)) continue;
-      if (packet && this.#died.has(packet)) {
-        if (!packet.suspicion?.deaths) third ??= packet;
-        continue;
-      }
-      if (!packet?.suspicion?.isSuspect) return packet;
-      if (packet.suspicion.deaths === 0) second ??= packet;
-    }
-    return second ?? this.#untried(waiting) ?? third;
-  }
-
   #test(now: Instant, packets: readonly Packet[]): Choice<Packet> {
     this.#account(now);
+    this.#leftAloneMs = 0;
     this.#testing = [...packets];
     this.#testSince = now;
     return { kind: "test", packets };
@@ -559,11 +481,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   }
 }
 
-function diedBehindOthers<Packet>({ unwitnessed, ordinal, witnessed }: Suspicion<Packet>): boolean {
-  return unwitnessed > 0 && ordinal > 1 && !witnessed;
-}
-
-/** Until it is tried again without a witness. */
+/** The time until it is tried again without a witness. */
 function blindWait<Packet>({ deaths, ofKnownKind }: Suspicion<Packet>): number {
   const waits = figures.waitsUnwitnessedMs;
   const isLast = deaths >= waits.length;

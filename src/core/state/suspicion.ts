@@ -12,26 +12,29 @@ export interface Suspicion<Packet> {
   readonly client: string;
   /** Order in which they were sent first. */
   readonly order: number;
-  /** Packets of this content that are under way, in their order. */
+  /** Packets with this content that are in flight, in their order. */
   readonly packets: Packet[];
   /** Ends at which it was outside, not alone. */
   ends: number;
   isSuspect: boolean;
   deaths: number;
-  /** Deaths with a witness since the one before; the first counts. */
+  /** Deaths with a witness since the one before; the first one counts. */
   epochs: number;
   firstDeath: Instant;
   /** From sending to death, all together, and of how many deaths that is (not of those of an earlier run). */
   exposureMs: number;
   timed: number;
-  /** How many packets went out on the connection of its last death, up to it. */
+  /** How many packets were sent on the connection of its last death, including it. */
   ordinal: number;
   witnessed: boolean;
-  /** Its last deaths in a row that had no witness before them. */
+  /** Its last deaths in a row without a witness before them. */
   unwitnessed: number;
+  /** Deaths while nothing spoke against the broker, and when the first of them was. */
+  undoubted: number;
+  undoubtedSince: Instant;
   /** The broker said that a packet was at fault. */
   named: boolean;
-  /** When it is tried again: with a witness, and without any. */
+  /** When it is tried again: with a witness, and without one. */
   nextTry: Instant;
   nextBlindTry: Instant;
   /** One of its kind was taken out before. */
@@ -55,7 +58,7 @@ export interface Identity {
 export class Suspicions<Packet extends Searched<Packet>> {
   /** By key, in the order in which they were sent first. */
   readonly #known = new SmallMap<string, Suspicion<Packet>>();
-  /** Suspects of which a packet is under way. */
+  /** Suspects with a packet in flight. */
   #active = 0;
   #lastOrder = 0;
   readonly #changed = new SmallMap<Suspicion<Packet>, true>();
@@ -64,7 +67,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     return this.#known.size;
   }
 
-  /** Suspects of which a packet is under way. */
+  /** Suspects with a packet in flight. */
   get active(): number {
     return this.#active;
   }
@@ -77,7 +80,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     return this.#known.values();
   }
 
-  /** Suspects, of which packets may be under way or not. */
+  /** Suspects, with or without packets in flight. */
   get suspects(): readonly Suspicion<Packet>[] {
     return [...this.#known.values()].filter(({ isSuspect }) => isSuspect);
   }
@@ -86,7 +89,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     return this.#known.get(key);
   }
 
-  /** What is to be stored anew, or forgotten (no deaths), since the last call. */
+  /** Records that must be stored, or removed (no deaths), since the last call. */
   takeChanged(): readonly Suspicion<Packet>[] {
     if (this.#changed.size === 0) return [];
     const changed = [...this.#changed.keys()];
@@ -94,7 +97,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     return changed;
   }
 
-  /** It is to be stored anew. */
+  /** It must be stored. */
   noteChanged(suspicion: Suspicion<Packet>): void {
     this.#changed.set(suspicion, true);
   }
@@ -116,6 +119,8 @@ export class Suspicions<Packet extends Searched<Packet>> {
       ordinal: 0,
       witnessed: true,
       unwitnessed: 0,
+      undoubted: 0,
+      undoubtedSince: 0,
       named: false,
       nextTry: 0,
       nextBlindTry: 0,
@@ -126,7 +131,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     return suspicion;
   }
 
-  /** One of which nothing is under way makes way. */
+  /** Drops a suspect without a packet in flight. */
   #makeRoom(): boolean {
     for (const suspicion of this.#known.values()) {
       if (suspicion.packets.length > 0) continue;

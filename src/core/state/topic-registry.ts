@@ -23,7 +23,7 @@ const idMax = 0xfffe;
 export interface Topic {
   readonly id: number;
   readonly name: string;
-  /** It is used without a REGISTER before it: the client was told on this connection, or showed that it knows. */
+  /** It is used without a REGISTER before it: the client was told on this connection, or showed that it knows it. */
   known: boolean;
   /** A SUBACK, or the REGACK to a REGISTER of the client, has said it; the client may have lost it since. */
   told: boolean;
@@ -36,8 +36,8 @@ export interface Topic {
 }
 
 /**
- * As it is stored. What the last words told the client may not have left: known to a later run is what an answer has
- * confirmed.
+ * As it is stored. The last messages to the client may not have been sent. So a later run treats an id as known only if an answer has
+ * confirmed it.
  */
 export function recordOfTopic({ name, confirmed, told }: Topic): TopicRecord {
   return told && !confirmed ? { name, known: false, told } : { name, known: confirmed };
@@ -62,7 +62,7 @@ export class Registry {
     this.#isKept = options.isKept;
   }
 
-  /** Where the client's next session should go on. */
+  /** The first id of the client's next session. */
   get next(): number {
     return this.#next;
   }
@@ -101,7 +101,7 @@ export class Registry {
 
   /** Puts a topic back under the id it had. `known`: the client had confirmed it. */
   restore({ id, name, known, told }: { id: number; name: string; known: boolean; told: boolean }): Topic {
-    // Written out: of `{ ...topic, refused }` V8 makes a hidden class of its own each time, 250 octets for every topic.
+    // Written out: for `{ ...topic, refused }` V8 makes a new hidden class each time, 250 octets for every topic.
     const entry: Topic = { id, name, known, told, confirmed: known, refused: false, toldAt: Number.NEGATIVE_INFINITY };
     if (!this.#byName.has(name)) this.#octets += utf8Length(name);
     this.#byName.set(entry.name, entry);
@@ -138,7 +138,7 @@ export class Registry {
     return new Set([...this.#byId.keys(), ...(this.#changed ?? [])]);
   }
 
-  /** A new start: no id of before means anything, and numbers go on. */
+  /** A new session: earlier ids have no meaning, and the numbers continue. */
   clear(): void {
     for (const topic of this.#byName.values()) this.noteChanged(topic);
     this.#byName.clear();

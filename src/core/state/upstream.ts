@@ -6,6 +6,7 @@
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
 import { ownIdsOf } from "../own-ids.ts";
 import type { Copies, PeerId } from "../types.ts";
+import { BrokerEvidence } from "./broker-evidence.ts";
 import { BrokerSession } from "./broker-session.ts";
 import type { ExchangeClient } from "./exchanges.ts";
 import { hashOfText, SharedConnection } from "./shared-connection.ts";
@@ -21,9 +22,10 @@ export class Upstream<Client extends ExchangeClient> {
   readonly sharedConnections: readonly SharedConnection<Client>[];
   /** MQTT sessions of an earlier run that are left in order. */
   readonly leaving = new Set<SharedConnection<Client>>();
+  readonly evidence = new BrokerEvidence();
   /** Something waits until their subscriptions are ended. */
   isHolding = false;
-  /** While sessions come back: clients that went by a shared connection, by its home. */
+  /** While sessions are restored: clients that used a shared connection, by its key. */
   readonly movers: [home: string, client: Client][] = [];
   /**
    * How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. `counted`: it

@@ -7,7 +7,7 @@ export interface Waiting<Packet> {
   readonly outside: number;
   /** The first of these that the broker's window takes now, together. */
   fit(packets: readonly Packet[]): readonly Packet[];
-  /** Somebody waits whose next packet is no suspect. */
+  /** A client waits whose next packet is no suspect. */
   readonly hasOthers: boolean;
   /** The lines whose next packet is a suspect, each from its first on. */
   held(): Iterable<readonly Packet[]>;
@@ -25,8 +25,8 @@ export function fits<Packet extends Searched<Packet>>(waiting: Waiting<Packet>, 
 }
 
 /**
- * Suspects that may be tested without passing anybody of their own line: never tried ones, and tried ones. Not those for which
- * the broker's window has no place.
+ * Suspects that may be tested without overtaking packets of their own line: never tried ones, and tried ones. Without those for which the
+ * broker's window has no place.
  */
 export function candidates<Packet extends Searched<Packet>>(waiting: Waiting<Packet>) {
   const fresh: Suspicion<Packet>[] = [];

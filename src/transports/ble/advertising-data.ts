@@ -1,7 +1,7 @@
 /**
- * Advertising data as it is sent: elements of length, type and content. [Bluetooth Core Specification, volume 3 part C,
- * section 11] noble keeps one manufacturer's element of each device and mixes it with those of earlier reports, so that a
- * beacon's element hides a sensor's; here all of one report are found.
+ * Advertising data as they are sent: elements of length, type and content. [Bluetooth Core Specification, volume 3 part C, section 11]
+ * noble keeps one manufacturer's element of each device and combines it with those of earlier reports, so that the element of a beacon
+ * hides the element of a sensor. This file finds all elements of one report.
  */
 const manufacturerSpecific = 0xff;
 

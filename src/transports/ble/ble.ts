@@ -1,7 +1,6 @@
 /**
- * MQTT-SN over Bluetooth LE. The hub decides, the supervisor's child has the adapter; this joins them and the gateway.
- * Without an adapter, without rights or without noble the transport runs all the same: it says what is missing, once,
- * and goes on trying.
+ * MQTT-SN over Bluetooth LE. The hub decides, and the supervisor's child uses the adapter. This class connects both with the gateway.
+ * Without an adapter, rights or noble the transport still starts: it reports once what is missing, and tries again.
  */
 import { join } from "node:path";
 import type { PeerId, PeerIdentity } from "../../core/types.ts";
@@ -141,7 +140,7 @@ export class BleTransport implements Transport {
     this.#hub.releaseLink(this.#addressOf(peer) ?? "", this.#timers.now());
   }
 
-  /** There is nobody to hear it: who is connected has found the gateway. */
+  /** There is no receiver: a connected device has already found the gateway. */
   broadcast(): void {}
 
   forgetCounter(address: string): boolean {

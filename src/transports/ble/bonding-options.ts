@@ -46,7 +46,12 @@ export const bondingOptions = z
       .describe(
         'Client ids that a device with a bond may have; {identity} is the address by which it is known. access.rules can say more, with `from: ["bond:…"]`.',
       ),
-    bondsMax: z.int().min(1).max(10_000).default(500).describe("Bonds that are kept. Beyond: nobody new is paired."),
+    bondsMax: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(500)
+      .describe("Bonds that are kept. If there are as many, no further device is paired."),
   })
   .prefault({})
   .describe("Encrypted links: how devices are paired.");

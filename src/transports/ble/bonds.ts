@@ -1,6 +1,6 @@
 /**
- * The bonds of a transport, and what a link to a device is to be because of them and of the options. No file, no clock: what
- * changed is told to whoever keeps them.
+ * The bonds of a transport. They and the options decide how a link to a device must be encrypted. This class uses no file and no
+ * clock: `BondsEdges.changed` stores the bonds.
  */
 import { type BluetoothAddress, type Bond, isOf, isResolvable } from "../../pairing/bond.ts";
 import type { PairingCrypto } from "../../pairing/crypto.ts";
@@ -12,9 +12,9 @@ import type { BleOptions } from "./options.ts";
 type Passkey = NonNullable<BleOptions["bonding"]["passkey"]>;
 
 export interface KeptBond extends Bond {
-  /** When it was made, for people. */
+  /** Date on which it was made, for display. */
   readonly since: string;
-  /** What the device called itself then. */
+  /** The name that the device advertised then. */
   readonly name: string;
 }
 
@@ -22,17 +22,17 @@ export interface BondsEdges {
   readonly aes: PairingCrypto["aes"];
   /** Six digits. @throws when they cannot be read. */
   readPasskey(source: Passkey): number;
-  /** For people. */
+  /** Date for display. */
   today(): string;
   changed(bonds: readonly KeptBond[]): void;
 }
 
-/** What to ask for; undefined: nothing, the link stays as it is. */
+/** The security that the link needs; undefined: none. A refusal says why no link is made. */
 export type Verdict = { readonly security: WantedSecurity | undefined } | { readonly refusal: string };
 
 /**
- * Each attempt with a wrong passkey tells some of its bits to whoever answers. After so many a row it is not tried any
- * more, at any device, until it is another or one device had it right.
+ * Each attempt with a wrong passkey reveals some of its bits to the other side. After so many wrong attempts in a row, at any devices,
+ * the passkey is not used again until it is changed, or until an attempt that was already begun succeeds.
  */
 const wrongMax = 5;
 
@@ -45,7 +45,7 @@ export class Bonds {
     readonly passkey: Passkey | undefined;
   }[];
   readonly #bonds = new Map<string, KeptBond>();
-  /** Attempts in a row in which it was wrong, by passkey. */
+  /** Wrong attempts in a row, by passkey. */
   readonly #wrong = new Map<number, number>();
 
   constructor(options: Pick<BleOptions, "pairing" | "bonding">, edges: BondsEdges) {
@@ -58,7 +58,7 @@ export class Bonds {
     }));
   }
 
-  /** Those of an earlier run. */
+  /** Adds the bonds of an earlier run. */
   restore(kept: readonly KeptBond[]): void {
     for (const bond of kept) this.#bonds.set(bond.identity.address, bond);
   }
@@ -74,7 +74,7 @@ export class Bonds {
     return this.all().find((bond) => isOf(bond, device, this.#edges.aes));
   }
 
-  /** The same where the kind of address is not known: of a device that was connected before a restart. */
+  /** As `of`, if the type of the address is not known: for a device that was connected before a restart. */
   ofAddress(address: string): KeptBond | undefined {
     return this.#bonds.get(address) ?? this.of({ address, type: "random" });
   }
@@ -116,14 +116,14 @@ export class Bonds {
     };
   }
 
-  /** It was tried, and fitted or did not. */
+  /** The result of an attempt with a passkey. */
   tried({ pairing }: WantedSecurity, wasRight: boolean): void {
     if (pairing?.method !== "passkey") return;
     if (wasRight) this.#wrong.delete(pairing.passkey);
     else this.#wrong.set(pairing.passkey, (this.#wrong.get(pairing.passkey) ?? 0) + 1);
   }
 
-  /** False: there is a bond of that identity, and another device does not take its place. */
+  /** @returns false: this identity has a bond already, and another device must not replace it. */
   add(bond: Bond, name: string): boolean {
     if (this.#bonds.has(bond.identity.address)) return false;
     this.#bonds.set(bond.identity.address, { ...bond, name, since: this.#edges.today() });
@@ -131,7 +131,7 @@ export class Bonds {
     return true;
   }
 
-  /** False: it was not there. */
+  /** @returns false: there was no such bond. */
   remove(identity: string): boolean {
     if (!this.#bonds.delete(identity)) return false;
     this.#edges.changed(this.all());

@@ -19,7 +19,10 @@ const retainBit = 0x04;
 const tagBytes = 4;
 /** What AES-128 takes; longer keys are for tags alone. */
 const cipherKeyBytes = 16;
-/** A counter so little behind the last is a late copy, if it comes so soon after; otherwise the sensor started anew. */
+/**
+ * A counter that is only a little behind the last one is a late copy, if it arrives soon after it; otherwise the sensor began to count
+ * again.
+ */
 const lateCopies = 64;
 const lateCopyMs = 60_000;
 
@@ -90,7 +93,7 @@ export class BroadcastReceiver {
     return this.#senders.size;
   }
 
-  /** What comes next from this sensor is new, whatever its counter. false: nothing was known of it. */
+  /** The next message of this sensor is new, although its counter may be low. false: the sensor was not known. */
   forget(address: string): boolean {
     const wasKept = this.#authenticated.delete(address);
     return this.#senders.delete(address) || wasKept;
@@ -164,7 +167,7 @@ export class BroadcastReceiver {
   }
 }
 
-/** First octets of HMAC-SHA-256 over the sender's address (as it is written) and the payload before the tag. */
+/** The first octets of HMAC-SHA-256 over the sender's address (as it is written) and the payload before the tag. */
 export function broadcastTag(key: Uint8Array, address: string, payload: Uint8Array): Uint8Array {
   return createHmac("sha256", key)
     .update(Buffer.from(address.replaceAll(":", ""), "hex"))
@@ -174,8 +177,8 @@ export function broadcastTag(key: Uint8Array, address: string, payload: Uint8Arr
 }
 
 /**
- * AES-128-CCM; the nonce is the sender's address (as it is written) and all that stands in front of the data, so that is
- * authenticated too. undefined: the tag, or the key, does not fit.
+ * AES-128-CCM. The nonce is the sender's address (as it is written) and everything before the data, so this is authenticated too.
+ * undefined: the tag or the key does not fit.
  */
 function decrypted(key: Uint8Array, address: string, head: Uint8Array, data: Uint8Array): Uint8Array | undefined {
   if (key.byteLength !== cipherKeyBytes) return undefined;

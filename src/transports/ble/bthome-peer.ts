@@ -1,6 +1,6 @@
 /**
- * BTHome sensors as peers. They are kept apart from the devices at the same address: only what the gateway itself made of
- * a reading may name its topic, and no device can be heard under such a name.
+ * BTHome sensors as peers. They are kept apart from other devices at the same address: only messages that the gateway itself made from a
+ * reading may carry a topic name, and no device can send under such a peer id.
  */
 const prefix = "bthome:";
 

@@ -13,7 +13,7 @@ export const bthomeUuid = "fcd2";
 
 /** Without a packet id or a counter, the same octets within this time are the same reading, told again. */
 const repeatsMs = 10_000;
-/** A packet id has one octet: after so long it may be used anew. */
+/** A packet id has one octet: after this time it may be used again. */
 const packetIdMs = 60_000;
 
 export type BthomeOutcome =
@@ -35,7 +35,7 @@ interface Sender {
 
 type Known = Pick<Advertisement, "address" | "name" | "services" | "rssi">;
 
-/** The service data of BTHome in an advertisement, if it has some and somebody wants it. */
+/** The BTHome service data of an advertisement, if it has some and a rule wants it. */
 export function bthomeData(seen: Pick<Advertisement, "serviceData">, isWanted: boolean): Uint8Array | undefined {
   return isWanted ? seen.serviceData.find(({ uuid }) => uuid === bthomeUuid)?.data : undefined;
 }

@@ -25,8 +25,8 @@ export type CentralEvent =
   /** The adapter can be used, from now on; nothing of before holds. */
   | { readonly is: "ready"; readonly adapter: string; readonly driver: string }
   /**
-   * It cannot (any more), and why, in plain words with what to do. All links are gone. `hung`: it stopped answering,
-   * and what was being done then is suspect.
+   * The central cannot work any more, and why, in plain words with what to do. All links have ended. `hung`: it did not answer any more, so
+   * what it did then may be the cause.
    */
   | { readonly is: "unavailable"; readonly why: string; readonly hung?: boolean }
   | ({ readonly is: "seen" } & Advertisement)
@@ -37,7 +37,7 @@ export type CentralEvent =
   | { readonly is: "noticed"; readonly address: string; readonly say: string }
   /** It was paired: to be kept, for it will not be told again. Told before `linked`. */
   | { readonly is: "bonded"; readonly address: string; readonly bond: Bond }
-  /** `fault`: it was not encrypted as it was to be. */
+  /** `fault`: the link was not encrypted as required. */
   | { readonly is: "linkFailed"; readonly address: string; readonly why: string; readonly fault?: SecurityFault }
   | { readonly is: "unlinked"; readonly address: string; readonly why: string }
   | { readonly is: "data"; readonly address: string; readonly bytes: Uint8Array }
@@ -55,7 +55,7 @@ export type ChildReport =
   | CentralEvent
   | { readonly is: "alive"; readonly rssBytes: number; readonly advertisements: number; readonly addresses: number };
 
-/** What the child is told at its start. */
+/** Options that the child gets at its start. */
 export interface ChildOptions {
   readonly driver: DriverChoice;
   readonly service: string;
@@ -74,11 +74,11 @@ export interface ChildOptions {
   readonly pairingMs: number;
   readonly supervisionMs: number;
   readonly connection: ConnectionOptions;
-  /** The adapter is nobody else's, not even the kernel's. */
+  /** No other program may use the adapter, not even the kernel. */
   readonly isAlone: boolean;
-  /** Extended advertising is heard too. */
+  /** Also receives extended advertising. */
   readonly extended: boolean;
-  /** Every advertisement is told, not only those of interest. */
+  /** Reports every advertisement, not only those of interest. */
   readonly tellAll: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * What the child says, as far as it makes sense: it has parts of other people in it, and what they hear by radio. Whatever
- * is not of this shape is no report, and no reason for the gateway to fall over.
+ * Checks the messages of the child, which has parts from other projects in it, and reports what it receives by radio. A message with
+ * another form is ignored, and must not make the gateway fail.
  */
 import { z } from "zod";
 import type { Bond } from "../../pairing/bond.ts";

@@ -35,14 +35,14 @@ function send(report: ChildReport): void {
 }
 
 async function run(options: ChildOptions): Promise<void> {
-  // noble leaves promises of its own unsettled or failing when a link goes at the wrong moment.
+  // noble leaves promises pending or rejects them when a link ends at the wrong moment.
   process.on("unhandledRejection", (reason) => console.error(`unhandled: ${String(reason)}`));
   process.on("uncaughtException", (error) => {
     const why = missingPiece(error, options.driver);
     if (why !== undefined) return tell({ is: "unavailable", why });
     console.error(`uncaught: ${error.stack ?? error.message}`);
   });
-  process.on("disconnect", () => process.exit(0)); // the gateway is gone
+  process.on("disconnect", () => process.exit(0)); // the gateway has ended
   process.on("SIGINT", () => {}); // the terminal's; the gateway ends us
   process.on("SIGTERM", () => process.exit(0));
   setInterval(noteStall, stallCheckMs);

@@ -5,7 +5,7 @@ import type { Advertisement } from "./advertisement.ts";
 import type { LinkParameters } from "./hci-packets.ts";
 import type { WantedSecurity } from "./link-security.ts";
 
-/** After a failure: doubled with each in a row. */
+/** The pause after a failure; doubles with each one in a row. */
 export interface Pause {
   readonly firstMs: number;
   readonly longestMs: number;
@@ -29,7 +29,7 @@ export interface Link {
   refusals: number;
   /** Octets of what comes may be missing: it is not listened to any more. */
   isTorn: boolean;
-  /** The client sleeps or said goodbye: the link may go at this time. */
+  /** The client sleeps or has disconnected: the link may end at this time. */
   releaseAt: Instant | undefined;
 }
 
@@ -65,13 +65,13 @@ export interface Device {
   security: WantedSecurity | undefined;
   /** Its link's parameters, before and while it stands. */
   parameters: LinkParameters | undefined;
-  /** What was told of it to the operator: said once, however often it does it. */
+  /** What was reported of it to the operator. Each thing is reported once. */
   readonly noticed: Set<string>;
   /** It has sent an MQTT-SN message at some time. */
   spoke: boolean;
 }
 
-/** Devices by address, the longest unseen first. Bounded; who is connected is not forgotten. */
+/** Devices by address, ordered by when they were seen last. Limited; connected devices are not forgotten. */
 export class DeviceTable {
   readonly #devices = new Map<string, Device>();
   readonly #max: number;

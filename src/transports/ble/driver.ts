@@ -59,9 +59,9 @@ interface HciSocket {
 }
 
 /**
- * One edition keeps to itself why it cannot open a socket, and says that the adapter has no Bluetooth LE. So a socket is
- * opened here first, and the kernel asked for its adapters: whatever is wrong with that is thrown. `extended`: it uses the
- * controller's commands for extended advertising, and no others.
+ * One edition of noble does not report why it cannot open a socket, and says that the adapter has no Bluetooth LE. So a socket is opened
+ * here first, and the kernel is asked for its adapters; each error is thrown. `extended`: only the controller's commands for extended
+ * advertising are used.
  */
 export async function loadPackage(driver: Driver, extended: boolean): Promise<Noble> {
   const sockets = createRequire(import.meta.url)(
@@ -75,7 +75,7 @@ export async function loadPackage(driver: Driver, extended: boolean): Promise<No
   return module.default;
 }
 
-/** The two editions are told by different functions. */
+/** Each edition has a different function for this. */
 function withExtendedAdvertising(driver: Driver): Noble {
   const require = createRequire(import.meta.url);
   const options = { extended: true };

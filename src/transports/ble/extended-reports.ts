@@ -1,6 +1,6 @@
 /**
- * Reports of extended advertising that come in pieces, made whole before noble has them: an event of a controller holds 229 octets
- * of data, and noble takes each piece for an advertisement of its own. [Bluetooth Core 5.4, 4.E.7.7.65.13]
+ * Joins reports of extended advertising that come in pieces, before noble gets them: an event of a controller has at most 229 octets of
+ * data, and noble treats each piece as a separate advertisement. [Bluetooth Core 5.4, 4.E.7.7.65.13]
  */
 const event = 0x04;
 const leEvent = 0x3e;
@@ -23,7 +23,7 @@ interface Report {
 export class ExtendedReports {
   readonly #parts = new Map<string, Buffer>();
 
-  /** What the controller said, to what noble is to hear: the same packet, whole reports instead, or nothing yet. */
+  /** Converts a packet of the controller to the packets for noble: the same packet, whole reports instead of it, or none yet. */
   take(packet: Buffer): readonly Buffer[] {
     if (packet[0] !== event || packet[1] !== leEvent || packet[3] !== extendedReport) return [packet];
     const reports = read(packet);

@@ -39,7 +39,7 @@ export type HciPacket =
   | { readonly is: "data"; readonly handle: number; readonly channel: number; readonly payload: Buffer }
   /** One that is not whole: `length` octets it is to have. Only of the channel of the Security Manager. */
   | { readonly is: "begun"; readonly handle: number; readonly length: number; readonly payload: Buffer }
-  /** What follows, of whatever channel. */
+  /** The rest, of any channel. */
   | { readonly is: "more"; readonly handle: number; readonly payload: Buffer };
 
 export const channels = { att: 4, signalling: 5, security: 6 } as const;

@@ -1,5 +1,6 @@
 /**
- * The links of a hub: made and ended, what comes and goes over them, and the deadlines of each. hub.ts decides who gets one.
+ * The links of a hub: how they are made and ended, the messages over them, and the deadlines of each. hub.ts decides which device gets a
+ * link.
  */
 import type { Instant } from "../../core/types.ts";
 import { Reassembler } from "../framing.ts";
@@ -15,25 +16,25 @@ import { ordinal } from "./ordinal.ts";
 
 /** Messages of a link that the central has at once. */
 const writesAtOnce = 2;
-/** Beyond this the central does not answer any more, whatever its own deadlines are. */
+/** After this time the central is treated as hung, also if its own deadlines are later. */
 const answerMs = 15_000;
 const firstPauseMs = 1_000;
-/** Failures in a row that a person sees; the rest is for whoever looks closer. */
+/** Failures in a row that are logged for people; further ones are only in the debug log. */
 const failuresTold = 2;
 const longestPauseMs = 300_000;
-/** A device that is connected and has never sent a message speaks something else, and somebody else may want it. */
+/** A device that is connected and has never sent a message uses another protocol, and another program may need it. */
 const strangerMs = 30_000;
 const strangerPause: Pause = { firstMs: 60_000, longestMs: 3_600_000 };
 const neverSpoke = "it has never sent an MQTT-SN message";
-/** A device that refuses so many writes in a row is no use: whoever has its firmware has to do something. */
+/** A device that refuses so many writes in a row does not work: its firmware must be corrected. */
 const refusalsMax = 3;
 const refusingPause: Pause = { firstMs: 10_000, longestMs: 300_000 };
-/** Different things that a person is told of one device: it makes them up. */
+/** Different reports of one device; the device chooses their content, so there is a limit. */
 const noticesMax = 8;
 /** A device whose connecting made the central hang: an hour at most. */
 const blockedPauseMs = 60_000;
 const longestBlockedPauseMs = 3_600_000;
-/** After the Bluetooth process stood still: what had gathered has been read by then, and repetitions are under way. */
+/** After the Bluetooth process stood still: by then everything that waited has been read, and devices have begun to repeat. */
 const suspectMs = 1_000;
 
 export class HubLinks {
@@ -52,7 +53,7 @@ export class HubLinks {
     this.#voice = voice;
   }
 
-  /** The central connected to a device. True when scanning may go on. */
+  /** The central has connected to a device. True: scanning may continue. */
   onLinked(event: Extract<CentralEvent, { is: "linked" }>, now: Instant): boolean {
     const device = this.#devices.get(event.address);
     if (device?.phase !== "linking") {
@@ -66,8 +67,8 @@ export class HubLinks {
       mtu: event.mtu,
       incoming: new Reassembler({
         maxMessageBytes,
-        // Within the supervision time-out the radio may stand still and go on where it was: what comes then is no new
-        // message. A device may have asked for a longer one.
+        // Within the supervision time-out the radio may stop and then continue where it was: what comes then is not a new message. A device
+        // may have asked for a longer time-out.
         get resyncMs() {
           const supervisionMs = Math.max(supervisionSeconds * 1_000, device.parameters?.supervisionMs ?? 0);
           return Math.max(resyncSeconds * 1_000, supervisionMs + 1_000);
@@ -110,12 +111,12 @@ export class HubLinks {
       this.#voice.tell("info", `${this.#voice.nameOf(device)}: paired ${how}, by ${kind}; its bond is kept`);
       return;
     }
-    // It is set up all the same, and hung up on then: `onLinked` finds nobody who waits for it.
+    // The link is set up nevertheless, and then ended: `onLinked` finds that no device waits for it.
     const why = `it says that it is ${bond.identity.address}, which has a bond; if it lost that, remove it (mqtt-sn-gateway ble unbond ${bond.identity.address})`;
     this.onLinkFailed({ is: "linkFailed", address, why, fault: "bond-lost" }, now);
   }
 
-  /** True when scanning may go on. */
+  /** True: scanning may continue. */
   onLinkFailed({ address, why, fault }: Extract<CentralEvent, { is: "linkFailed" }>, now: Instant): boolean {
     const device = this.#devices.get(address);
     if (device?.phase !== "linking") return false;
@@ -130,14 +131,14 @@ export class HubLinks {
     return true;
   }
 
-  /** It may connect, but not as it is. Nothing is tried. */
+  /** The device may connect, but not with its present security. No attempt is made. */
   refuseDevice(device: Device, why: string, now: Instant): void {
     this.#voice.counters.insecure.refused++;
     this.enter(device, "idle", now);
     this.#failed(device, why, now, refusingPause);
   }
 
-  /** One more failure in a row: it waits twice as long as the last time. */
+  /** One more failure in a row: the pause doubles. */
   #failed(device: Device, why: string, now: Instant, pause: Pause): void {
     const pauseMs = Math.min(pause.firstMs * 2 ** device.failures, pause.longestMs);
     device.failures++;
@@ -148,7 +149,7 @@ export class HubLinks {
     this.#voice.tell(device.failures <= failuresTold ? "info" : "debug", say);
   }
 
-  /** True when scanning may go on. */
+  /** True: scanning may continue. */
   onUnlinked(address: string, why: string, now: Instant): boolean {
     const device = this.#devices.get(address);
     if (!device || device.phase === "idle") return false;
@@ -252,9 +253,9 @@ export class HubLinks {
   }
 
   /**
-   * The kernel holds some packets for the process that has the adapter; what comes beyond is gone. A message that lacks
-   * octets in its middle would be filled up by the next one and believed, so whoever was in the middle of one begins anew
-   * with a new link, unless the kernel says that nothing is missing. Messages that are whole in one notification are taken.
+   * The kernel keeps some packets for the process that uses the adapter; further ones are lost. If octets in the middle of a message were
+   * lost, the octets of the next message would fill the gap, and the result would be accepted. So a device in the middle of a message gets
+   * a new link, unless the kernel says that nothing is missing. Messages that are whole in one notification are accepted.
    */
   onStalled({ ms, dropped }: Extract<CentralEvent, { is: "stalled" }>, now: Instant): void {
     const stood = `${this.#voice.name}: the Bluetooth process stood still for ${seconds(ms)} s`;

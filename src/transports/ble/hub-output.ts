@@ -49,7 +49,7 @@ function newCounters(): HubCounters {
   };
 }
 
-/** Names come from strangers: nothing that moves a terminal's cursor. */
+/** Devices choose their names: control characters for terminals are removed. */
 export function printable(name: string): string {
   return name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "?").slice(0, 40);
 }

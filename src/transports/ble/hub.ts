@@ -1,9 +1,10 @@
 /**
- * The Bluetooth transport's decisions, without a radio and without a clock: events of the central, messages for
- * devices and the time go in, commands for the central and what the gateway is to hear come out.
+ * The decisions of the Bluetooth transport, without a radio and without a clock. Events of the central, messages for devices and the time
+ * go in; commands for the central and messages for the gateway come out.
  *
- * Devices advertise when they have something to say. One attempt to connect at a time; who failed waits longer each
- * time; where more devices want a link than there are, silent ones, then the longest connected, give up theirs.
+ * Devices advertise when they have something to send. There is one attempt to connect at a time. After each failure a device waits longer.
+ * If more devices want a link than there are links, silent devices give up theirs first, then those that are connected for the longest
+ * time.
  */
 import type { Instant } from "../../core/types.ts";
 import { createAdmission } from "./admission.ts";
@@ -25,7 +26,7 @@ export const tickMs = 100;
 /** Messages per device that wait or are being written. Beyond, a message counts as a lost datagram. */
 const outboxMessagesMax = 64;
 const outboxBytesMax = 65_536;
-/** Who was not seen for so long asks anew, and is last in the row. */
+/** A device that was not seen for so long is treated as a new one, and is the last in the order. */
 const forgottenMs = 30_000;
 /** Between two attempts advertisements are listened to at least so long. */
 const breathMs = 300;
@@ -74,7 +75,7 @@ export class BleHub {
     return this.#devices.all();
   }
 
-  /** Undefined: it was not heard, or is forgotten. */
+  /** Undefined: the device was not seen, or was forgotten. */
   device(address: string): Device | undefined {
     return this.#devices.get(address);
   }
@@ -157,13 +158,13 @@ export class BleHub {
     this.#schedule(now);
   }
 
-  /** The client there needs its link no longer: it sleeps, or said goodbye. */
+  /** The client there does not need its link any more: it sleeps or has disconnected. */
   releaseLink(address: string, now: Instant): void {
     const link = this.#devices.get(address)?.link;
     if (link) link.releaseAt = now + this.#options.lingerSeconds * 1_000;
   }
 
-  /** A sensor that broadcasts counts anew. false: no counter of it was known. */
+  /** A broadcast sensor counts from the beginning again. false: no counter of it was known. */
   forgetCounter(address: string): boolean {
     const wasOfBthome = this.#bthome?.forget(address) ?? false;
     return this.#broadcasts.forget(address) || wasOfBthome;
@@ -218,7 +219,7 @@ export class BleHub {
   #onBroadcast(address: string, payload: Uint8Array, now: Instant): void {
     const outcome = this.#broadcasts.receive(address, payload, now);
     if ("dropped" in outcome) return this.#dropBroadcast(address, outcome.dropped);
-    // Who has a bond is known by it. Anybody can broadcast under its address.
+    // A device with a bond is identified by the bond. Anybody can broadcast under its address.
     if (!outcome.authenticated && this.#bonds.ofAddress(address))
       return this.#dropBroadcast(address, "not-authenticated");
     this.#voice.counters.broadcasts++;

@@ -1,11 +1,10 @@
 /**
- * What noble leaves undone on a link, done between it and the controller's socket: the link gets the parameters that the
- * options say, the device's wishes for others are answered, a link is encrypted where that is wanted, a Security Request is
- * otherwise refused instead of left unanswered, and what a device refuses is told. Packets go in, packets and news come
- * out; no socket, no clock.
+ * Functions for a link that noble does not have, between noble and the controller's socket: the link gets the parameters of the options;
+ * requests of the device for other parameters are answered; a link is encrypted if required; otherwise a Security Request is refused
+ * instead of being ignored; and what a device refuses is reported. Packets go in, packets and reports come out; no socket, no clock.
  *
- * On the raw channel a kernel reads the same packets. It answers a device's wish for other parameters itself and grants
- * what is possible at all; what is beyond the options is set right after that, by a command of ours.
+ * On the raw channel a kernel reads the same packets. It answers a device's request for other parameters itself and grants everything that
+ * is possible. If the result is outside the options, it is corrected with a command.
  */
 import type { BluetoothAddress, Bond } from "../../pairing/bond.ts";
 import type { PairingCrypto } from "../../pairing/crypto.ts";
@@ -42,13 +41,13 @@ export type LinkNews =
   | { readonly is: "secured"; readonly address: string; readonly bond?: Bond }
   /** It is not, and is of no use. */
   | { readonly is: "insecure"; readonly address: string; readonly fault: SecurityFault; readonly say: string }
-  /** Encrypting it goes on. */
+  /** The encryption continues. */
   | { readonly is: "moved"; readonly address: string }
   /** The device answered a request with an error of the attribute protocol. */
   | { readonly is: "refused"; readonly address: string; readonly request: number; readonly code: number };
 
 export interface LinkControlOptions extends ParameterRules {
-  /** Nobody else answers for this controller: no kernel does. */
+  /** No kernel answers for this controller. */
   readonly isAlone: boolean;
   /** The adapter's own address. */
   readonly own: () => BluetoothAddress;
@@ -68,7 +67,7 @@ interface ControlledLink {
   wanted: WantedParameters;
   /** How often the wanted parameters were sent. */
   tries: number;
-  /** A command of ours is under way. */
+  /** A command of this class is in progress. */
   isUpdating: boolean;
   /** Its set-up is over: what is refused now stays refused. */
   isSettled: boolean;
@@ -77,7 +76,7 @@ interface ControlledLink {
   security: LinkSecurity | undefined;
 }
 
-/** So often a link is set right; then whoever sets it otherwise has the last word. */
+/** The parameters of a link are corrected so often; then the other side's values stay. */
 const triesMax = 4;
 const signals = { parametersAsked: 0x12, parametersAnswered: 0x13 } as const;
 const security = { failed: 0x05, request: 0x0b, notSupported: 0x05 } as const;
@@ -85,7 +84,7 @@ const security = { failed: 0x05, request: 0x0b, notSupported: 0x05 } as const;
 const securityOctetsMax = 65;
 const attError = 0x01;
 const attExchangeMtu = 0x02;
-/** Errors at which noble stands still or begins to pair; this one makes it go on. */
+/** Errors at which noble stops or begins to pair. This error makes it continue. */
 const takenBadly = new Set<number>([
   attErrors.invalidPdu,
   attErrors.authentication,
@@ -137,7 +136,7 @@ export class LinkControl {
         this.#links.get(read.handle)?.security?.onEncryption(read);
         return { pass: undefined };
       case "disconnected":
-        // Before noble tells that it is gone: here it is known why.
+        // Before noble reports the end of the link: the reason is known here.
         this.#links.get(read.handle)?.security?.onEnd(read.reason);
         this.#links.delete(read.handle);
         return { pass: packet };

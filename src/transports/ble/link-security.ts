@@ -76,7 +76,7 @@ export class LinkSecurity {
     } else this.#perform(this.#pairing?.start() ?? []);
   }
 
-  /** On the channel of the Security Manager. What comes when nothing is under way is not answered: it was, or is encrypted. */
+  /** On the channel of the Security Manager. A packet outside a procedure gets no answer: it was answered, or the link is encrypted. */
   receive(payload: Uint8Array): void {
     if (this.#stage === "begun") this.#perform(this.#pairing?.receive(payload) ?? []);
   }

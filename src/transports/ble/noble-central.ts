@@ -1,6 +1,6 @@
 /**
- * Drives noble: every call has a deadline, since noble leaves calls unanswered when a link goes at the wrong moment.
- * Writes go one after the other; what is not confirmed is paced, since noble queues without limit.
+ * Drives noble. Every call has a deadline, because noble leaves calls unanswered when a link ends at the wrong moment. Writes are made one
+ * after the other. Writes without confirmation are delayed, because noble queues without limit.
  */
 
 import { pieces } from "../framing.ts";
@@ -22,12 +22,12 @@ import { pairingCrypto } from "./pairing-crypto.ts";
 import { disconnectReason } from "./reasons.ts";
 import { normalUuid } from "./uuid.ts";
 
-/** The same advertisement is told again after so long. */
+/** The same advertisement is reported again after so long. */
 const tellAgainMs = 500;
 const peripheralsMax = 5_000;
 const scanAnswerMs = 1_000;
 const writeAnswerMs = 10_000;
-/** noble asks for 256 and then believes whatever the device says. */
+/** noble asks for 256 and then accepts any value of the device. */
 const mtuMin = 23;
 const mtuMax = 256;
 /** Between unconfirmed writes: the shortest connection interval there is. */
@@ -58,7 +58,7 @@ export class NobleCentral {
   readonly #tell: (report: ChildReport) => void;
   readonly #admit: ReturnType<typeof createAdmission>;
   readonly #peripherals = new Map<string, NoblePeripheral>();
-  /** What was told of each device and its broadcast, and when. */
+  /** What was reported of each device and its broadcast, and when. */
   readonly #told = new Map<string, number>();
   readonly #reports: NobleReports;
   readonly #links = new Map<string, Link>();
@@ -162,14 +162,14 @@ export class NobleCentral {
     const data = [payload, reading].map((each) => (each ? Buffer.from(each).toString("hex") : "")).join(" ");
     const told = `${seen.address} ${data} ${seen.connectable} ${seen.name ?? ""}`;
     if (now - (this.#told.get(told) ?? -tellAgainMs) < tellAgainMs) return;
-    if (this.#told.size >= peripheralsMax) this.#told.clear(); // they are told once more, no worse
+    if (this.#told.size >= peripheralsMax) this.#told.clear(); // they are reported again, which does no harm
     this.#told.set(told, now);
     this.#tell({ is: "seen", ...seen });
   }
 
   async #scan(on: boolean): Promise<void> {
     if (on) {
-      this.#told.clear(); // the gateway wants to know who is there now
+      this.#told.clear(); // the gateway wants to know which devices are there now
       this.#reports.attach();
     }
     const event = on ? "scanStart" : "scanStop";
@@ -212,7 +212,7 @@ export class NobleCentral {
       this.#links.delete(address);
       this.#control?.want(address, undefined);
       peripheral.removeAllListeners();
-      // The device is told why before it is hung up on.
+      // The device gets the reason before the link ends.
       if (error instanceof Insecure) await new Promise((resolve) => setTimeout(resolve, lastWordMs));
       if (peripheral.state === "connected") peripheral.disconnect();
       else this.#control?.hangUp(address);
@@ -224,8 +224,8 @@ export class NobleCentral {
   }
 
   /**
-   * Encryption begins when the link stands, before noble tells of it; and a device may say nothing else before. So it has a
-   * deadline of its own, which begins again with everything that it says.
+   * Encryption begins when the link exists, before noble reports it. A device must send nothing else before. So it has its own deadline,
+   * which begins again with each packet of the device.
    */
   #secure(address: string, isWanted: boolean, onLost: (error: Error) => void): Promise<void> {
     if (!isWanted) return Promise.resolve();

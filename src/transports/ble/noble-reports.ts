@@ -1,7 +1,7 @@
 /**
- * The controller's advertising reports, before noble mixes them: it tells of a device with what all of its reports said,
- * and of several manufacturer elements only the last. Reached by what noble does not promise: where it is not as it was
- * found to be, nothing is told here, and noble's mixture has to do.
+ * The controller's advertising reports, before noble combines them: noble reports a device with the data of all its reports, and only the
+ * last one of several manufacturer elements. This uses internals of noble. If they are not as expected, nothing is reported here, and
+ * noble's combination is used.
  */
 import type { EventEmitter } from "node:events";
 

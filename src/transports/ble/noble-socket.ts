@@ -52,7 +52,7 @@ function takeOver({ _socket: socket, _isExtended: isExtended }: NobleController)
   const onAnswer = (packet: Buffer) => {
     if (!isAnswerTo(packet, opcodes.readLeBufferSize)) return;
     socket.removeListener("data", onAnswer);
-    // Devices' wishes for other parameters are told too, so that they can be answered. [4.E.7.8.1]
+    // Requests of devices for other parameters are reported too, so that they can be answered. [4.E.7.8.1]
     socket.write(command(opcodes.setLeEventMask, Buffer.from([0x7f, isExtended ? 0xff : 0, 0, 0, 0, 0, 0, 0])));
   };
   socket.on("data", onAnswer);

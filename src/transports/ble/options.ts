@@ -71,13 +71,13 @@ export const bleOptions = z.strictObject({
     .default("none")
     .describe(
       "Whether the links are encrypted. none: no. just-works: a device is paired at its first connection and known by its bond " +
-        "from then on; whoever stands between at that first time is not noticed. passkey: the same with six digits that both sides " +
-        "know (bonding.passkey). Who does not pair gets no session.",
+        "from then on; an attacker between the two sides at that first time is not noticed. passkey: the same with six digits that both sides " +
+        "know (bonding.passkey). A device that does not pair gets no session.",
     ),
   bonding: bondingOptions,
   lingerSeconds: seconds(0, 60)
     .default(1)
-    .describe("How long the link of a client that went to sleep or said goodbye is kept."),
+    .describe("How long the link of a client is kept that has gone to sleep or has disconnected."),
   turnSeconds: seconds(1, 3_600)
     .default(15)
     .describe("When devices wait for a link: one that was silent for so long gives up its own."),

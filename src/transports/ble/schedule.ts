@@ -3,8 +3,8 @@ import type { Instant } from "../../core/types.ts";
 import type { Device } from "./device.ts";
 
 /**
- * Among the devices that ask for a connection (they advertise, and were seen since `seenSince`): first those that
- * messages wait for, then the one that has asked for longest, so that newcomers pass nobody.
+ * Orders the devices that want a connection (they advertise, and were seen since `seenSince`): first those for which messages wait, then
+ * those that have waited longest, so that new devices do not overtake others.
  */
 export function nextToLink(
   devices: Iterable<Device>,

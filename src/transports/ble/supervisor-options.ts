@@ -1,4 +1,4 @@
-/** From the configuration to what the supervisor and its child are told. */
+/** Makes the options of the supervisor and its child from the configuration. */
 import type { BleOptions } from "./options.ts";
 import type { SupervisorOptions } from "./supervisor.ts";
 
@@ -23,7 +23,7 @@ export function supervisorOptions(options: BleOptions, tellAll = false): Supervi
       tellAll,
     },
     env: {
-      // Otherwise a connectable device is told of only at its second advertisement.
+      // Otherwise a connectable device is reported only at its second advertisement.
       NOBLE_REPORT_ALL_HCI_EVENTS: "1",
       ...(options.adapter !== undefined && { NOBLE_HCI_DEVICE_ID: String(options.adapter) }),
       ...(options.channel === "user" && { HCI_CHANNEL_USER: "1" }),

@@ -112,7 +112,7 @@ export class Supervisor implements Central {
         this.#child.ready();
         return this.#onEvent(report);
       case "data":
-        // Where all devices have links nobody advertises, and yet the adapter works.
+        // If all devices have links, no device advertises, although the adapter works.
         this.#radioAt = this.#heardAt;
         if (this.#ready) this.#onEvent(report);
         return;

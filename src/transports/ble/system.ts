@@ -127,6 +127,6 @@ function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // not there, or gone meanwhile
+    return ""; // it does not exist, or was removed meanwhile
   }
 }

@@ -1,4 +1,4 @@
-/** Who comes with a wrong key, or a certificate that is not good, is told to the operator: a line for each identity and hour, and not without end. */
+/** Reports devices with a wrong key or an invalid certificate to the operator: one line for each identity and hour, with a limit in all. */
 import type { Instant } from "../../core/types.ts";
 
 const hourMs = 3_600_000;
@@ -16,7 +16,7 @@ export class BadKeyLog {
     return this.once(identity, isKnown ? `${who}: the key does not match` : `${who}: there is no such identity`, now);
   }
 
-  /** The same about anybody who is not let in. `who`: there is one line for it. */
+  /** The same for any other refused device. There is one line for each `who`. */
   once(who: string, line: string, now: Instant): string | undefined {
     if (now - this.#since >= hourMs) {
       this.#since = now;

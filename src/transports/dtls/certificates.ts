@@ -56,7 +56,7 @@ export function readCertificateRing(options: CertificateOptions, now: () => numb
         if (!isP256(shown.publicKey)) return "not-p256";
         const spki = spkiOf(shown.publicKey);
         const name = names.get(hexOf(spki));
-        // What a pinned certificate says besides its key nobody has vouched for, so its dates mean nothing either.
+        // Nobody has signed the other fields of a pinned certificate, so its dates have no meaning either.
         if (name !== undefined) return accepted(name, spki, shown.publicKey);
         return issued(shown, authorities, now());
       },

@@ -1,8 +1,8 @@
 /**
- * MQTT-SN over DTLS 1.2, for devices with a key of their own. What DTLS is, is in `src/secure`; datagrams go by the UDP
- * transport. Here the two meet, with keys, the store and the clock.
+ * MQTT-SN over DTLS 1.2, for devices with a key. `src/secure` implements DTLS, and the UDP transport carries the datagrams. This file
+ * connects them with keys, the store and the clock.
  *
- * A peer is an identity, not an address: a device that slept, moved or was started anew is the same peer.
+ * A peer is an identity, and not an address: a device that slept, moved or restarted is the same peer.
  */
 import type { PeerId, PeerIdentity } from "../../core/types.ts";
 import { certificateRefusals } from "../../secure/credentials.ts";
@@ -29,7 +29,7 @@ const storeTopEveryMs = 1_000;
 const floodLookMs = 250;
 const floodSaidEveryMs = 3_600_000;
 
-/** What carries the datagrams; a UDP socket of our own can do more than others. */
+/** Carries the datagrams. The project's own UDP socket has more functions than others. */
 type Carrier = Transport & Partial<Pick<UdpTransport, "thinHellos">>;
 
 export class DtlsTransport implements Transport {
@@ -97,7 +97,7 @@ export class DtlsTransport implements Transport {
 
   identityOf(peer: PeerId): PeerIdentity {
     const name = this.hostOf(peer);
-    // Who has no context now, as after a restart from a backup, is who he is all the same.
+    // A device without a context, for example after a restored backup, still has its identity.
     const by = this.#server.proofOf(name) ?? (this.#certificates?.pinned.has(name) ? "certificate" : "psk");
     return { name, by, verified: true, clients: this.#options.clients };
   }
@@ -213,7 +213,7 @@ export class DtlsTransport implements Transport {
     this.#notice("info", `a flood of ${perSecond} ClientHellos a second or more: the kernel drops most of them`);
   }
 
-  /** Whose key is gone, or is another. What a program knows is asked at the next handshake. */
+  /** Devices whose key was removed or replaced. Keys from a program are checked at the next handshake. */
   #putOut(): void {
     const all = this.#keys?.all;
     const keysOf = (identity: string) => all && [all.get(identity)].flatMap((key) => key ?? []);
@@ -264,5 +264,5 @@ function placeIn(address: string): string {
   return address.slice(address.indexOf("/") + 1);
 }
 
-/** Where nobody gave a store. */
+/** Used without a store. */
 const forgetful: SecureKeeper = { keep: (_changes, done) => done(true), kept: async () => [] };

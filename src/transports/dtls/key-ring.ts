@@ -11,7 +11,7 @@ import type { DtlsOptions } from "./options.ts";
 /** undefined: no keys but those that the gateway itself made. */
 export type KeySource = DtlsOptions["keys"];
 
-/** Shorter ones can be guessed by whoever has heard a handshake; longer ones devices need not take. [RFC 4279 5.3] */
+/** Anybody who recorded a handshake can guess shorter keys; devices need not support longer ones. [RFC 4279 5.3] */
 const keyOctetsMin = 16;
 const keyOctetsMax = 64;
 const identityOctetsMax = 128;
@@ -36,7 +36,7 @@ export function readKeys(source: KeySource): KeyRing {
   return { ask: (identity, done) => done(all.get(identity)), all, warnings: openToOthers(source) };
 }
 
-/** With keys that the gateway itself made for devices: these go first, and are asked for anew each time. */
+/** With the keys that the gateway itself made for devices. These have priority, and are read again at each use. */
 export function withMade(ring: KeyRing, made: () => ReadonlyMap<string, Uint8Array>): KeyRing {
   return {
     ask: (identity, done) => {
@@ -82,7 +82,7 @@ function keysOfFolder(folder: string): ReadonlyMap<string, Uint8Array> {
   }
 }
 
-/** @throws {GatewayError} ERR_TRANSPORT_OPEN where nobody can be called so. */
+/** @throws {GatewayError} ERR_TRANSPORT_OPEN if no device can have this name. */
 export function checkedIdentity(identity: string, file: string): string {
   if (identity === "" || Buffer.byteLength(identity) > identityOctetsMax || /\p{C}/u.test(identity))
     return fail(`${file}: an identity is to have 1 to ${identityOctetsMax} octets, without control signs`, file);

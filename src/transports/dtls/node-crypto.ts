@@ -20,7 +20,7 @@ export const nodeCrypto: Crypto = {
     return hash.digest();
   },
   hmac: (key) => {
-    // A key object once: some versions of Node prepare raw keys anew, at five times the cost.
+    // The key object is made once: some versions of Node prepare raw keys at each use, at five times the cost.
     const secret = createSecretKey(key);
     return (...parts) => {
       const hmac = createHmac("sha256", secret);
@@ -33,7 +33,7 @@ export const nodeCrypto: Crypto = {
     return {
       point: pair.generateKeys(),
       secret: (theirs) => {
-        // Other forms of a point nobody agreed on.
+        // Other forms of a point were not negotiated.
         if (theirs.length !== 65 || theirs[0] !== 4) return undefined;
         try {
           return pair.computeSecret(theirs);

@@ -55,7 +55,7 @@ const certificates = z
   )
   .optional();
 
-/** One DTLS listener: devices with a key of their own. Relative paths are relative to the configuration. */
+/** One DTLS transport, for devices with a key. Relative paths are relative to the configuration. */
 export const dtlsOptions = z.strictObject({
   type: z.literal("dtls").describe("Kind of transport."),
   name: z

@@ -116,8 +116,8 @@ function readMsgId(type: "PUBREC" | "PUBREL" | "PUBCOMP", bytes: Uint8Array, at:
 }
 
 /**
- * The rest of the message. V8 keeps up to 64 octets within the object and moves them out, to memory of their own, as soon
- * as a second view is asked for: a copy costs less, and does not hold on to the datagram.
+ * The rest of the message. V8 keeps up to 64 octets within the object, and moves them to separate memory as soon as a second view is made.
+ * A copy costs less, and does not keep the datagram in memory.
  */
 function payloadAt(bytes: Uint8Array, start: number): Uint8Array {
   return bytes.length - start <= 64 ? Uint8Array.prototype.slice.call(bytes, start) : bytes.subarray(start);

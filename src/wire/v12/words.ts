@@ -14,7 +14,7 @@ const faults: Readonly<Record<MalformedCode, string>> = {
 const returnCodeWords = ["accepted", "rejected: congestion", "rejected: invalid topic id", "rejected: not supported"];
 const topicIdTypeWords = ["normal", "predefined", "short name", "reserved"];
 
-/** Lines for a terminal. Never throws, whatever the bytes. */
+/** Lines for a terminal. Never throws, for any octets. */
 export function describe(bytes: Uint8Array): string[] {
   const decoded = decode(bytes);
   const lines: string[] = [];

@@ -1,4 +1,4 @@
-/** The radio of a test: BlueZ's emulated controllers in a process of their own, which can be killed. */
+/** The radio of a test: BlueZ's emulated controllers in a separate process, which can be killed. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -32,7 +32,7 @@ export class Air {
     await until("btvirt's socket", () => existsSync(this.socket) && existsSync(join(this.#folder, "bt-server-mon")));
   }
 
-  /** kill -9: every controller is gone at once. */
+  /** kill -9: all controllers disappear at once. */
   async kill(): Promise<void> {
     const btvirt = this.#btvirt;
     this.#btvirt = undefined;

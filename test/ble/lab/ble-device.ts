@@ -71,7 +71,7 @@ export class BleDevice {
     await peripheral.advertise();
   }
 
-  /** Switches the radio off without a goodbye; state and timers stay, as in a sleeping chip. */
+  /** Switches the radio off without DISCONNECT; state and timers stay, as in a sleeping chip. */
   off(): void {
     this.#isOn = false;
     this.#peripheral?.kill();

@@ -108,7 +108,7 @@ function apply(tree, { file, after, from, to, all }) {
   writeFileSync(join(tree, file), head + (all ? tail.replaceAll(from, to) : tail.replace(from, () => to)));
 }
 
-/** The machine's own package sources, asked for source packages as well, with lists of their own. */
+/** The machine's own package sources, with source packages, in separate lists. */
 function download(folder) {
   const list = join(folder, "sources.list");
   const classic = existsSync("/etc/apt/sources.list") ? readFileSync("/etc/apt/sources.list", "utf8") : "";

@@ -1,4 +1,4 @@
-/** The gateway as a service would run it, in a process of its own, so that its memory and its child's are theirs alone. */
+/** The gateway as a service would run it, in a separate process, so that its memory and that of its child can be measured. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

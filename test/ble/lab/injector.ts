@@ -1,7 +1,4 @@
-/**
- * Between the gateway's child and btvirt: everything passes, changed if that is wanted, and advertising reports of our own
- * making are put in.
- */
+/** Between the gateway's child and btvirt: passes all packets, changed if a test wants it, and inserts advertising reports of the test. */
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 export class Injector {
@@ -16,7 +13,7 @@ export class Injector {
     this.#server = createServer((client) => this.#pass(client, connect(airSocket)));
   }
 
-  /** `change`: what the controller says, to what the child is to hear. */
+  /** `change`: makes the packet for the child from the packet of the controller. */
   static async start(
     path: string,
     airSocket: string,
@@ -27,7 +24,7 @@ export class Injector {
     return injector;
   }
 
-  /** An LE advertising report. Nobody hears it while there is no controller. */
+  /** An LE advertising report. It is lost while there is no controller. */
   advertise(address: string, type: "connectable" | "not connectable", data: Uint8Array): void {
     const body = Buffer.alloc(12 + data.length);
     body.set([0x02, 1, type === "connectable" ? 0 : 3, 1]);

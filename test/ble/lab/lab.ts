@@ -1,7 +1,7 @@
 /**
- * Everything between a device's radio and the broker: emulated controllers, the gateway with its real child and noble,
- * mosquitto, and somebody who listens there. Where BLE_LAB_AIR names a socket, btvirt runs already and the gateway is
- * to use the kernel's adapter: so it is in the virtual machine, where BLE_LAB_PLUG pulls that out and puts it back.
+ * Everything between a device's radio and the broker: emulated controllers, the gateway with its real child and noble, mosquitto, and a
+ * subscriber there. If BLE_LAB_AIR names a socket, btvirt already runs and the gateway uses the kernel's adapter. This is so in the virtual
+ * machine, where BLE_LAB_PLUG unplugs the adapter and plugs it in again.
  */
 import { execFile } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -107,13 +107,13 @@ export class BleLab {
     return this.air?.socket ?? kernelAir ?? "";
   }
 
-  /** The gateway's adapter is gone, and all emulated devices with it. */
+  /** The gateway's adapter disappears, and all emulated devices with it. */
   async pullOut(): Promise<void> {
     if (this.air) await this.air.kill();
     else await promisify(execFile)(kernelPlug, ["out"]);
   }
 
-  /** The adapter is switched off, as whoever wants it alone needs it, and on again. Without a kernel it is neither. */
+  /** Switches the adapter off, as a program that wants it alone needs it, and on again. Without a kernel this does nothing. */
   static async switchAdapter(to: "off" | "on"): Promise<void> {
     if (kernelAir !== undefined) await promisify(execFile)(kernelPlug, [to]);
   }
@@ -144,7 +144,7 @@ export class BleLab {
     return Number.parseInt(/^CapEff:\s*(\w+)$/m.exec(status)?.[1] ?? "", 16);
   }
 
-  /** What a person sees who reads the log as it is configured by default. */
+  /** The log at its default level. */
   logged(): string[] {
     return readFileSync(this.#log.path, "utf8")
       .split("\n")

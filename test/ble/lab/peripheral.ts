@@ -5,6 +5,16 @@
  */
 import { EventEmitter } from "node:events";
 import { Socket } from "node:net";
+import {
+  connected,
+  element,
+  hexOctet,
+  littleEndian,
+  opcodes,
+  padded,
+  parametersAt,
+  type RawParameters,
+} from "./controller.ts";
 import { type Flash, Responder, type ResponderOptions } from "./responder.ts";
 
 export interface PeripheralOptions {
@@ -22,7 +32,7 @@ export interface PeripheralOptions {
   readonly service?: string;
   /** Answers these requests with an ATT error: of the list of characteristics, the subscription, every write. */
   readonly refuses?: { readonly list?: number; readonly subscription?: number; readonly writes?: number };
-  /** Asks for pairing as soon as it is connected, and answers nothing before that was answered. */
+  /** Asks for pairing as soon as it is connected, and answers nothing before it got an answer. */
   readonly insistsOnSecurity?: boolean;
   /** It pairs, and keeps its bond in `flash`. */
   readonly pairs?: ResponderOptions;
@@ -32,34 +42,6 @@ export interface PeripheralOptions {
   /** Data of the Security Manager leave in pieces of so many octets, as of a radio without longer packets. */
   readonly pieceBytes?: number;
 }
-
-/** As the controller counts: intervals in 1.25 ms, time-outs in 10 ms. */
-export interface RawParameters {
-  readonly interval: number;
-  readonly latency: number;
-  readonly timeout: number;
-}
-
-const opcodes = {
-  setEventMask: 0x0c01,
-  reset: 0x0c03,
-  readAddress: 0x1009,
-  disconnect: 0x0406,
-  setLeEventMask: 0x2001,
-  setRandomAddress: 0x2005,
-  setAdvertising: 0x2006,
-  setAdvertisingData: 0x2008,
-  setScanResponse: 0x2009,
-  enableAdvertising: 0x200a,
-  setExtendedAddress: 0x2035,
-  setExtendedAdvertising: 0x2036,
-  setExtendedData: 0x2037,
-  enableExtended: 0x2039,
-  updateConnection: 0x2013,
-  acceptParameters: 0x2020,
-  keyForGateway: 0x201a,
-  noKeyForGateway: 0x201b,
-} as const;
 
 export const nordicUart = "6e400001b5a3f393e0a9e50e24dcca9e";
 const toDevice = "6e400002b5a3f393e0a9e50e24dcca9e";
@@ -75,17 +57,13 @@ const securityChannel = 6;
 const valuesPerEvent = 8;
 const connectionIntervalMs = 10;
 
-const littleEndian = (hex: string) => Buffer.from(hex.replaceAll(/[:-]/g, ""), "hex").reverse();
-/** One element of advertising data. */
-export const element = (type: number, data: Uint8Array) => Buffer.concat([Buffer.from([data.length + 1, type]), data]);
-
 interface PeripheralEvents {
   connected: [];
   disconnected: [reason: number];
   /** The other side subscribed: it can be spoken to. */
   subscribed: [];
   written: [bytes: Buffer];
-  /** One notification or indication went out. */
+  /** One notification or indication was sent. */
   notified: [bytes: Buffer];
 }
 
@@ -226,7 +204,7 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
     this.#write(opcodes.updateConnection, values);
   }
 
-  /** Without power: its controller is gone, no goodbye. */
+  /** Without power: its controller disappears, without a disconnection. */
   kill(): void {
     this.#socket.destroy();
   }
@@ -473,39 +451,4 @@ export class Peripheral extends EventEmitter<PeripheralEvents> {
       this.#socket.write(packet);
     }
   }
-}
-
-/** btvirt accepts five at a time; the rest has to ask again. */
-async function connected(path: string): Promise<Socket> {
-  for (let tries = 0; ; tries++) {
-    const socket = new Socket();
-    try {
-      await new Promise<void>((resolve, reject) => {
-        socket.once("error", reject);
-        socket.connect(path, () => {
-          socket.removeListener("error", reject);
-          resolve();
-        });
-      });
-      return socket;
-    } catch (error) {
-      if (tries > 100) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
-
-function padded(data: Buffer): Buffer {
-  const parameter = Buffer.alloc(32);
-  parameter[0] = data.length;
-  data.copy(parameter, 1);
-  return parameter;
-}
-
-function parametersAt(data: Buffer, at: number): RawParameters {
-  return { interval: data.readUInt16LE(at), latency: data.readUInt16LE(at + 2), timeout: data.readUInt16LE(at + 4) };
-}
-
-function hexOctet(octet: number): string {
-  return octet.toString(16).padStart(2, "0");
 }

@@ -14,7 +14,7 @@ export interface ResponderOptions {
   readonly secureConnections?: boolean;
   /** It changes its address, and is known by this one. */
   readonly identity?: { readonly irk: Uint8Array; readonly address: string };
-  /** Says nothing more when it has heard a message of this code. */
+  /** Sends nothing more after it received a message with this code. */
   readonly hangsAt?: number;
   /** Refuses to pair with this reason. */
   readonly refuses?: number;

@@ -12,7 +12,7 @@ type Write = { readonly at: number; readonly data: Buffer } | { readonly bytes: 
 class File {
   durable: Buffer = Buffer.alloc(0);
   pending: Write[] = [];
-  /** Pending writes that a sync under way covers, by the sync's number. */
+  /** Pending writes that a sync in progress covers, by the sync's number. */
   readonly syncs = new Map<number, number>();
 }
 
@@ -35,7 +35,7 @@ export class DiskModel {
   #root = new Folder();
   #descriptors = new Map<number, { readonly node: File | Folder; offset: number }>();
 
-  /** Takes a folder as it is on the real disk, all of it durable. */
+  /** Copies a folder from the real disk, all of it durable. */
   static from(place: string): DiskModel {
     const model = new DiskModel();
     const read = (at: string, folder: Folder) => {

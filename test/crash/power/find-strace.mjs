@@ -18,7 +18,7 @@ export function findStrace() {
   return works({ path, libraries });
 }
 
-/** There are systems on which nobody may trace. */
+/** On some systems no process may be traced. */
 function works(found) {
   const env = { ...process.env, ...(found.libraries && { LD_LIBRARY_PATH: found.libraries }) };
   const { status, stderr, error } = spawnSync(found.path, ["-f", "-o", "/dev/null", "true"], { env });

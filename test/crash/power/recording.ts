@@ -13,7 +13,7 @@ export type Happening =
   | { readonly what: "makeFolder" | "remove"; readonly name: string }
   | { readonly what: "rename"; readonly name: string; readonly to: string }
   | { readonly what: "acknowledged"; readonly commit: number }
-  /** A process ended: its descriptors are gone, what it wrote is not. */
+  /** A process ended: its descriptors are closed, its writes remain. */
   | { readonly what: "end" };
 
 const calls = [

@@ -66,7 +66,7 @@ test("the gateway's own certificate is believed by itself, until it expires", ()
   expect(believes(self, { ca: self })).toBe(true);
   const old = makeCertificate({ name: "of itself", to: "2030-05-31T00:00:00" });
   expect(believes(old, { ca: old })).toBe(false);
-  // What is no authority's vouches for nobody else.
+  // A certificate that is no authority's proves no other certificate.
   expect(believes(makeCertificate({ name: "gateway", by: self }), { ca: self })).toBe(false);
 });
 

@@ -23,7 +23,7 @@ function examined(fault: Fault = {}) {
   const device = new Device({ clientId: "d1", retryMs: 10_000, retryLimit: 4 });
   let planned: number | undefined;
   let published = 0;
-  /** The owner was told "congestion". */
+  /** The owner was told that the answer was "congestion". */
   let quietUntil = 0;
 
   const air = (from: "device" | "gateway", bytes: Uint8Array) => {

@@ -1,4 +1,4 @@
-/** A publication on its way when the connection ends becomes the gateway's own, and its device is answered: if the disk takes it. */
+/** When the connection ends, the gateway takes over a publication in flight and answers its device, if it can be stored. */
 import { describe, expect, test } from "vitest";
 import { Bench, connect, publish } from "../../helpers/bench.ts";
 import { testOptions } from "../../simulation/options.ts";
@@ -31,7 +31,7 @@ describe.each(["transparent", "aggregating"] as const)("%s", (mode) => {
     const { bench, link, packetId, fails } = cutOff(mode, 2);
     fails().gets();
     link().acks("pubrec", packetId).gets("PUBREC");
-    // Aggregating, PUBREL went at once; the device's is answered by us, or by the broker's PUBCOMP.
+    // Aggregating, PUBREL was sent at once; the device's PUBREL is answered by the gateway, or after the broker's PUBCOMP.
     const answers = [bench.client({ type: "PUBREL", msgId: 7 }), link().acks("pubcomp", packetId)].flatMap(
       ({ effects }) => effects.flatMap((effect) => (effect.kind === "send" ? [effect.message.type] : [])),
     );

@@ -1,4 +1,4 @@
-/** Who was let in once, and is not any more. */
+/** Clients that were admitted once, and are not admitted any more. */
 import { describe, expect, test } from "vitest";
 import { type AccessPolicy, admitAll } from "../../../src/core/access.ts";
 import type { PeerId, PeerIdentity } from "../../../src/core/types.ts";

@@ -1,4 +1,4 @@
-/** Clients that share one connection to the broker: who gets what the broker delivers, and who keeps it. */
+/** Clients that share one connection to the broker: which clients get what the broker delivers, and who is responsible for it. */
 import { describe, expect, test } from "vitest";
 import { a, b, bench, c, connected, receivers, shared, subscribed } from "../../helpers/aggregating-bench.ts";
 import { connect, disconnect, octets, sleep, subscribe, wake } from "../../helpers/bench.ts";

@@ -228,7 +228,7 @@ describe("publications of clients [4.2]", () => {
     const [first, second] = [1, 2].map((msgId) => gateway.client(reading(msgId, 2), a).effect("persist").token);
     gateway.input({ kind: "persisted", token: first ?? 0 });
     gateway.input({ kind: "persistFailed", token: second ?? 0, reason: "full" }); // the client says it again
-    gateway.input({ kind: "persisted", token: (second ?? 0) + 1 }); // what the failed one owed went with this one
+    gateway.input({ kind: "persisted", token: (second ?? 0) + 1 }); // the changes of the failed commit were written with this one
     shared(gateway).up(true);
     gateway.after(100).asks("fetch");
     const record = (n: number) => {

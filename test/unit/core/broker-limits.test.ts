@@ -1,4 +1,4 @@
-/** What a broker does not take is refused at the door: it could only answer by closing the connection. */
+/** Packets that a broker does not accept are refused before they are sent: the broker could only close the connection. */
 import { generate } from "mqtt-packet";
 import { describe, expect, test } from "vitest";
 import { fitsPacket } from "../../../src/core/broker/limits.ts";

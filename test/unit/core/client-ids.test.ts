@@ -41,7 +41,7 @@ describe("a client with an id of the gateway's own [4.2]", () => {
   test("one that is not there is nobody's", () => {
     const gateway = bench({}, { mode: "aggregating", connections: 3, serviceClientId: "barn" });
     gateway.client(connect({ clientId: "barn-3" })).asks("openLink");
-    gateway.client(connect({ clientId: "mbarn" }), elsewhere); // over a shared connection nobody has an id
+    gateway.client(connect({ clientId: "mbarn" }), elsewhere); // over a shared connection a client has no client id of its own
   });
 
   test("of an earlier run, before that id was the gateway's: it gets no connection, and what it said is kept", () => {

@@ -239,7 +239,7 @@ test("the same after an attempt that we gave up ourselves", () => {
   const bench = new Bench().connected({ cleanSession: false }).subscribed("a/+", 2);
   bench.client(disconnect);
   bench.client(connect({ cleanSession: false })).asks("openLink");
-  bench.client(disconnect).asks("closeLink"); // its CONNACK, that there is no session, is not heard
+  bench.client(disconnect).asks("closeLink"); // its CONNACK, that there is no session, does not arrive
   bench.client(connect({ cleanSession: false })).asks("openLink");
   expect(bench.link().up(true).effect("subscribe").topicFilter).toBe("a/+");
 });

@@ -76,7 +76,7 @@ function published(turn: Turn) {
   );
 }
 
-/** Publications on disk on their way to the broker. */
+/** Publications on disk for the broker. */
 function recordsOf({ table }: GatewayRun) {
   const backlog = table.read("c1", 0, 100).map(([, { publication }]) => publication);
   const uplink = [...table.states()].flatMap((state) => state.uplink.map(([, { publication }]) => publication));
@@ -164,7 +164,7 @@ describe.each(modes)("up, %s", (mode) => {
       const behind = turn.effects.flatMap((effect) => (effect.kind === "publish" ? [effect.behind] : []));
       expect(behind).toEqual([token, token]);
       run.keep(turn);
-      // The device's answer is that of what was made; the copy goes on alone, over a crash too.
+      // The device's answer is that of the converted message; the copy continues alone, also after a crash.
       run
         .keep(link().acks(qos === 1 ? "puback" : "pubrec", sent[0]?.packetId ?? 0))
         .gets(qos === 1 ? "PUBACK" : "PUBREC");

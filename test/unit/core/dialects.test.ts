@@ -80,7 +80,7 @@ function gateway(states: readonly StoredState[] = []) {
     broadcasts,
     linkOf: (filter: string) => filters.get(filter) as `x~${number}`,
     tell,
-    /** What the 1.2 client hears when it has said this. */
+    /** The answers to the 1.2 client after this message. */
     old(message: Message, from = old): Message[] {
       datagram(from, encode(message));
       return took(from).flatMap((bytes) => {
@@ -88,12 +88,12 @@ function gateway(states: readonly StoredState[] = []) {
         return heard.ok ? [heard.message] : [];
       });
     },
-    /** What the toy hears when it has said this. */
+    /** The answers to the toy after this message. */
     young(text: string, from = young): string[] {
       datagram(from, octets(text));
       return took(from).map((bytes) => Buffer.from(bytes).toString());
     },
-    /** What somebody hears of what another said. */
+    /** The answers to one client after another one's message. */
     hears(to: PeerId, what: () => void): string[] {
       left.length = 0;
       what();
@@ -155,7 +155,7 @@ test("a client of 1.2 sleeps and wakes beside it, and no octet of either is in t
 test("strangers hear a goodbye in what they speak, as far as anybody can tell", () => {
   const port = gateway();
   expect(port.old(subscribe("t")).map(({ type }) => type)).toEqual(["DISCONNECT"]);
-  // Nobody has connected from here: what is no CONNECT is taken for 1.2.
+  // No client has connected from here: a datagram that is no CONNECT is treated as 1.2.
   expect(port.young("P1 t x")).toEqual([]);
   expect(port.core.counters.dropped.malformed).toBe(1);
   expect(port.young("C")).toEqual([]);

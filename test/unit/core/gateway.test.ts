@@ -211,7 +211,8 @@ test.each([1, 2] as const)(
     expect(acknowledged).toBeGreaterThanOrEqual(token);
     bench.input({ kind: "persistFailed", token, reason: "disk full" });
     if (acknowledged > token) bench.input({ kind: "persistFailed", token: acknowledged, reason: "disk full" });
-    // Ours only when it is on disk: the client gets it all the same, and the broker hears that it has.
+    // The gateway is responsible only when it is on disk: the client gets the message nevertheless, and its acknowledgement is passed to
+    // the broker.
     bench.client(connect({ cleanSession: false }));
     bench.link().up(true);
   },
@@ -244,7 +245,7 @@ test("a store that has not answered for 5 s counts as failing until it does: QoS
   });
   expect(bench.client(publish(2, 5)).message("PUBACK")).toMatchObject({ msgId: 5, returnCode: 1 });
   expect(bench.client(publish(0, 0)).effect("publish").packetId).toBe(0);
-  // While one is under way, nothing is tried.
+  // While one is in progress, nothing is tried.
   expect(bench.after(2_000).effects.filter(({ kind }) => kind === "persist")).toEqual([]);
   expect(bench.input({ kind: "persisted", token: token + 100 }).events).toMatchObject([{ event: "persist_recovered" }]);
   expect(bench.client(publish(2, 6)).effect("publish").packetId).toBeGreaterThan(0);

@@ -1,4 +1,4 @@
-/** Who has proved a name bears it, and nobody else does: at CONNECT, QoS -1, in an earlier run's session, as a sleeper that moves. */
+/** Only a device that has proved a name may use it: at CONNECT, QoS -1, in a session of an earlier run, as a sleeping client that moves. */
 import { describe, expect, test } from "vitest";
 import { createAccessPolicy } from "../../../src/config/access.ts";
 import { accessOptions } from "../../../src/config/access-options.ts";

@@ -13,8 +13,8 @@ import { testOptions } from "../../simulation/options.ts";
 const peerOf = (clientId: string): PeerId => `udp/192.0.2.1:${clientId.charCodeAt(0)}`;
 
 /**
- * A broker that knows which filters stand on which connection, and sends a copy for each that matches: to each connection
- * with a packet id of its own. Acknowledges what it is asked for at once.
+ * A broker that knows which filters are on which connection, and sends a copy for each that matches, with a separate packet id on each
+ * connection. Acknowledges requests at once.
  */
 class Scene {
   readonly bench: Bench;

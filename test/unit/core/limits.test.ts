@@ -1,4 +1,4 @@
-/** Limits of one device: congestion, then silence for a while; nobody else hears of it, and tables stay small. */
+/** Limits of one device: congestion, then silence for a time; other devices are not affected, and tables stay small. */
 import { describe, expect, test } from "vitest";
 import { createAccessPolicy } from "../../../src/config/access.ts";
 import { accessOptions } from "../../../src/config/access-options.ts";

@@ -1,4 +1,4 @@
-/** Names for which brokers close the connection: refused for good, whoever has the connection. [MQTT-3.1.1 1.5.3] */
+/** Topic names for which brokers close the connection: always refused, on every connection. [MQTT-3.1.1 1.5.3] */
 import { describe, expect, test } from "vitest";
 import { Bench, connect, publish, register, subscribe } from "../../helpers/bench.ts";
 

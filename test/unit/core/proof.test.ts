@@ -1,4 +1,4 @@
-/** Whoever is at an address that somebody else gave away gets next to nothing. */
+/** A sender with a forged address causes only little traffic to this address. */
 import { describe, expect, test } from "vitest";
 import { type AccessPolicy, admitAll } from "../../../src/core/access.ts";
 import { encodedLength } from "../../../src/wire/v12/codec.ts";
@@ -27,7 +27,7 @@ const deliveries = (turn: Turn): number =>
     .filter(({ type }) => type === "PUBLISH" || type === "REGISTER" || type === "PUBREL")
     .reduce((sum, message) => sum + encodedLength(message), 0);
 
-/** A client that subscribed to t, and the octets that were heard from it. */
+/** A client that subscribed to t, and the number of octets that it sent. */
 function subscribed(): { bench: Bench; heard: number } {
   const bench = new Bench(outside).connected({ cleanSession: false, duration: 0 }).subscribed("t", 2);
   const said: Message[] = [connect({ cleanSession: false, duration: 0 }), subscribe("t", 2)];
@@ -97,7 +97,7 @@ test("inside the site there is no limit; whoever moves out has to prove himself 
     .gets("PUBLISH");
   bench.client(sleep(600), elsewhere);
   for (let i = 0; i < 3; i++) bench.link().delivers({ qos: 1, payload: octets("x".repeat(900)) });
-  bench.client(wake()).gets("PINGRESP"); // from outside, with somebody's id
+  bench.client(wake()).gets("PINGRESP"); // from outside, with another client's id
 });
 
 test("0 = no limit", () => {

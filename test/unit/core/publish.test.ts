@@ -49,7 +49,7 @@ describe("up [6.6]", () => {
       .gets()
       .asks();
     bench.link().acks("pubrec", packetId).gets("PUBREC").asks();
-    bench.client(message).gets("PUBREC").asks(); // whatever DUP says
+    bench.client(message).gets("PUBREC").asks(); // for any value of DUP
     bench.client({ type: "PUBREL", msgId: 9 }).gets().asks("release");
     bench.link().acks("pubcomp", packetId).gets("PUBCOMP");
     bench.client({ type: "PUBREL", msgId: 9 }).gets("PUBCOMP").asks();
@@ -166,7 +166,7 @@ describe("up [6.6]", () => {
     bench.link().up(true);
     const second = bench.client(publish({ topicId, msgId: 5, data: octets("new") })).effect("publish");
     expect(second.packetId).not.toBe(first.packetId);
-    bench.link().acks("puback", first.packetId).gets(); // the old one is nobody's now
+    bench.link().acks("puback", first.packetId).gets(); // the old one belongs to no exchange now
     bench.link().acks("puback", second.packetId).gets("PUBACK");
   });
 });

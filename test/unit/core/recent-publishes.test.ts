@@ -1,4 +1,4 @@
-/** The ring of publications that are done: what it finds, what it forgets, and that its values come back as they went in. */
+/** The ring of completed publications: what it finds, what it forgets, and that its values are returned unchanged. */
 import { expect, test } from "vitest";
 import { type Done, RecentPublishes } from "../../../src/core/state/recent-publishes.ts";
 

@@ -127,7 +127,7 @@ test("of many names the oldest are forgotten [6.9]", () => {
 test("one that waits for the client is not acknowledged a second time before it is ours: a later run delivers it [6.9]", () => {
   const run = restarted(subscriber(), "killed");
   const { bench } = run;
-  run.keep(bench.link().delivers(command)).gets("REGISTER"); // and nobody answers
+  run.keep(bench.link().delivers(command)).gets("REGISTER"); // and the client does not answer
   const turn = run.keep(bench.link().delivers(command));
   const acks = turn.effects.flatMap((effect) => (effect.kind === "ackBroker" ? [effect.after] : []));
   expect(acks).toEqual([expect.any(Number), expect.any(Number)]); // of both deliveries, behind their commit
@@ -140,7 +140,7 @@ test("one that waits for the client is not acknowledged a second time before it 
 test("what waits before it under the same name becomes ours with it: a later run keeps their order [6.9]", () => {
   const run = restarted(subscriber(), "killed");
   const { bench } = run;
-  run.keep(bench.link().delivers({ ...command, payload: octets("shut") })).gets("REGISTER"); // and nobody answers
+  run.keep(bench.link().delivers({ ...command, payload: octets("shut") })).gets("REGISTER"); // and the client does not answer
   run.keep(bench.link().delivers(command));
   run.keep(bench.link().delivers(command));
   const next = run.next();

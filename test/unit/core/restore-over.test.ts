@@ -1,4 +1,4 @@
-/** After a restart: of a session that was over, only what it had under way is left. */
+/** After a restart: of a session that had ended, only its exchanges in flight remain. */
 import { expect, test } from "vitest";
 import { StateTable } from "../../../src/storage/state-table.ts";
 import { octets } from "../../helpers/bench.ts";

@@ -1,4 +1,4 @@
-/** Who gets a place when there are none left. */
+/** Which clients get a session when there are no places left. */
 import { describe, expect, test } from "vitest";
 import { type AccessPolicy, admitAll } from "../../../src/core/access.ts";
 import type { CoreOptions } from "../../../src/core/options.ts";
@@ -12,7 +12,7 @@ const access: AccessPolicy = {
   client: (clientId) => ({ admitted: true, byName: clientId.startsWith("known") }),
 };
 
-/** Places for three. Each client has a host of its own. */
+/** Three places. Each client has its own host. */
 const three = { access, clients: { sessionsMax: 3 } } as unknown as Partial<CoreOptions>;
 
 const at = (clientId: string): PeerId => `udp/${clientId}:1`;

@@ -1,4 +1,4 @@
-/** What waits is moved on by whatever ends its waiting. */
+/** A message that waits is sent as soon as the reason for its waiting ends. */
 import { expect, test } from "vitest";
 import { noLimits } from "../../../src/core/types.ts";
 import { Bench, connect, octets, pubAck, publish, sleep, subscribe, wake } from "../../helpers/bench.ts";

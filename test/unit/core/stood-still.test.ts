@@ -1,4 +1,6 @@
-/** The process stood still: silence in that time counts against nobody, and whoever is silent afterwards is lost in time. */
+/**
+ * The process stood still: silence in that time counts against no client, and a client that is silent afterwards is declared lost in time.
+ */
 import { describe, expect, test } from "vitest";
 import { Bench, connect, ping, pubAck, sleep, wake } from "../../helpers/bench.ts";
 

@@ -1,6 +1,6 @@
 /**
- * The search for a packet for which the broker closes, tried in hours of virtual time: on lines that flap, with acknowledgements
- * that come late, at brokers that are sick. No good packet is ever taken out, whatever else happens.
+ * The search for a packet for which the broker closes the connection, tried in hours of virtual time: on connections that end often, with
+ * late acknowledgements, at faulty brokers. No good packet is ever taken out.
  */
 import { describe, expect, test } from "vitest";
 import { type Health, type Trial, TrialWorld } from "../../helpers/suspects-world.ts";

@@ -2,145 +2,12 @@
 
 import { describe, expect, test } from "vitest";
 import { searchFigures } from "../../../src/core/state/search-figures.ts";
-import { type Choice, type EndOfConnection, Suspects } from "../../../src/core/state/suspects.ts";
-import type { Suspicion } from "../../../src/core/state/suspicion.ts";
-
-interface Packet {
-  readonly name: string;
-  readonly client: string;
-  suspicion: Suspicion<Packet> | undefined;
-}
-
-const byPeer: EndOfConnection = { blames: true, named: false, showedLife: true };
-const cut: EndOfConnection = { ...byPeer, blames: false };
-const named: EndOfConnection = { ...byPeer, named: true };
-
-/** Lines of clients, and the connection to a broker that does as the test says. */
-class Bench {
-  readonly suspects = new Suspects<Packet>();
-  readonly lines = new Map<string, Packet[]>();
-  outside: Packet[] = [];
-  now = 0;
-  /** What the end of the connection said last. */
-  end: { takenOut: string | undefined; pause: string } = { takenOut: undefined, pause: "" };
-
-  constructor(cleanSeconds = 10_000) {
-    this.suspects.connected(0); // a line that stood for long: chance is excluded soon
-    this.now = cleanSeconds * 1_000;
-    this.suspects.ended(this.now, [], cut, () => ({ key: "", client: "" }));
-  }
-
-  add(...names: string[]): void {
-    for (const name of names) {
-      const client = name.slice(0, 1);
-      const packet: Packet = { name, client, suspicion: undefined };
-      this.suspects.attach(packet, name);
-      this.lines.set(client, [...(this.lines.get(client) ?? []), packet]);
-    }
-  }
-
-  up(afterMs = 1_000): void {
-    this.now += afterMs;
-    this.suspects.connected(this.now);
-  }
-
-  /** Connected, and what may go goes. */
-  upAndSend(afterMs?: number): string {
-    this.up(afterMs);
-    return this.send();
-  }
-
-  /** Sends what may go; answers the kind of choice, or the names of what is tested. */
-  send(): string {
-    if (!this.suspects.isOn) return this.#flow();
-    let choice = this.choose();
-    if (choice.kind === "ping") {
-      this.suspects.showsLife();
-      choice = this.choose();
-    }
-    if (choice.kind === "flow") return this.#flow();
-    if (choice.kind === "hold" || choice.kind === "ping") return choice.kind;
-    for (const packet of choice.packets) this.#put(packet);
-    return `test ${choice.packets.map(({ name }) => name).join(" ")}`;
-  }
-
-  choose(): Choice<Packet> {
-    const lines = () => [...this.lines.values()].map((line) => line.filter((packet) => !this.outside.includes(packet)));
-    const waiting = () => lines().filter((line) => line.length > 0);
-    return this.suspects.choose(this.now, {
-      outside: this.outside.length,
-      fit: (packets) => packets,
-      hasOthers: waiting().some(([next]) => !next?.suspicion?.isSuspect),
-      held: () => waiting().filter(([next]) => next?.suspicion?.isSuspect),
-      lines: waiting,
-      heads: () => waiting().flatMap((line) => line.slice(0, 1)),
-      inTurn: (turn, each) => {
-        const line = waiting()[turn % waiting().length] ?? [];
-        return line[Math.floor(turn / waiting().length) % Math.min(line.length, each)];
-      },
-    });
-  }
-
-  #flow(): string {
-    const sent: string[] = [];
-    for (const line of this.lines.values()) {
-      for (const packet of line.filter((each) => !this.outside.includes(each))) {
-        if (packet.suspicion?.isSuspect) break;
-        this.#put(packet);
-        sent.push(packet.name);
-      }
-    }
-    return sent.length > 0 ? `flow ${sent.join(" ")}` : "flow";
-  }
-
-  #put(packet: Packet): void {
-    this.outside.push(packet);
-    this.suspects.noteSent();
-  }
-
-  answer(...names: string[]): void {
-    for (const name of names) {
-      const packet = this.outside.find((each) => each.name === name);
-      if (!packet) throw new Error(`${name} is not outside`);
-      this.outside.splice(this.outside.indexOf(packet), 1);
-      this.#take(packet);
-      this.suspects.noteAnswered(packet, this.now);
-      this.suspects.noteAnsweredOf(packet.client);
-    }
-  }
-
-  #take(packet: Packet): void {
-    const rest = (this.lines.get(packet.client) ?? []).filter((each) => each !== packet);
-    if (rest.length > 0) this.lines.set(packet.client, rest);
-    else this.lines.delete(packet.client);
-  }
-
-  down(end = byPeer, afterMs = 50): void {
-    this.now += afterMs;
-    const identify = ({ name, client }: Packet) => ({ key: name, client });
-    const { takenOut, pause } = this.suspects.ended(this.now, this.outside, end, identify);
-    this.outside = [];
-    for (const packet of takenOut ? [...takenOut.packets] : []) this.#take(packet);
-    if (takenOut) this.suspects.forget(takenOut.key);
-    this.end = { takenOut: takenOut?.key, pause };
-  }
-
-  /** Two ends at which all that waits is outside. */
-  suspectAll(): void {
-    for (let i = 0; i < 2; i++) {
-      this.upAndSend();
-      this.down();
-    }
-  }
-
-  names(): string[] {
-    return this.suspects.suspects.map(({ key }) => key);
-  }
-}
+import type { EndOfConnection } from "../../../src/core/state/suspects.ts";
+import { byPeer, cut, named, SuspectsBench } from "../../helpers/suspects-bench.ts";
 
 describe("1: suspects", () => {
   test("one end changes nothing; what was outside at two is suspect", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1", "b1");
     expect(bench.upAndSend()).toBe("flow a1 b1");
     bench.answer("b1");
@@ -153,7 +20,7 @@ describe("1: suspects", () => {
   });
 
   test("an end that the broker did not make blames nobody", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1");
     for (let i = 0; i < 5; i++) {
       expect(bench.upAndSend()).toBe("flow a1");
@@ -163,7 +30,7 @@ describe("1: suspects", () => {
   });
 
   test("not more than a thousand: the youngest are none", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add(...Array.from({ length: 1_100 }, (_, i) => `a${i}`));
     bench.suspectAll();
     expect(bench.names()).toHaveLength(1_000);
@@ -173,7 +40,7 @@ describe("1: suspects", () => {
 
 describe("2: with suspects", () => {
   test("PINGREQ goes first, and nothing before its answer", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1", "b1");
     bench.suspectAll();
     bench.up();
@@ -184,7 +51,7 @@ describe("2: with suspects", () => {
   });
 
   test("others flow, each client behind its own oldest suspect, and the first test comes at once", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1");
     bench.suspectAll();
     bench.add("a2", "b1");
@@ -195,7 +62,7 @@ describe("2: with suspects", () => {
   });
 
   test("a test waits until nothing is outside", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1", "b1");
     bench.upAndSend();
     bench.answer("b1");
@@ -212,7 +79,7 @@ describe("2: with suspects", () => {
   });
 
   test("the oldest alone, then half of those that have not died, later behind each new connection", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1", "b1", "c1", "d1");
     bench.suspectAll();
     expect(bench.upAndSend()).toBe("test a1");
@@ -226,7 +93,7 @@ describe("2: with suspects", () => {
   });
 
   test("a group that died is halved on, whoever has become a suspect since", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1", "b1", "c1", "d1");
     bench.suspectAll();
     expect(bench.upAndSend()).toBe("test a1");
@@ -251,7 +118,7 @@ describe("2: with suspects", () => {
   });
 
   test("a group that passes is cleared, one that dies clears the rest", () => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1", "b1", "c1", "d1", "e1");
     bench.suspectAll();
     bench.upAndSend();
@@ -268,7 +135,7 @@ describe("2: with suspects", () => {
 });
 
 test("3: after a death it waits for a witness, as far into a connection as it came; epochs are deaths with one", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.add("a1");
   bench.suspectAll();
   bench.add("b1", "b2", "b3");
@@ -295,7 +162,7 @@ test("3: after a death it waits for a witness, as far into a connection as it ca
 });
 
 test("4: where nobody else has anything to send, the client's next are tried, after two deaths without a witness", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.add("a1");
   bench.suspectAll();
   bench.add("a2", "a3");
@@ -312,7 +179,7 @@ test("4: where nobody else has anything to send, the client's next are tried, af
 
 describe("5: taken out", () => {
   const taken = (end: EndOfConnection, cleanSeconds = 10_000) => {
-    const bench = new Bench(cleanSeconds);
+    const bench = new SuspectsBench(cleanSeconds);
     bench.add("a1");
     bench.suspectAll();
     for (let deaths = 1; deaths < 20; deaths++) {
@@ -334,7 +201,7 @@ describe("5: taken out", () => {
   });
 
   test("later where chance is not excluded: on a line that ends often", () => {
-    const bench = new Bench(100);
+    const bench = new SuspectsBench(100);
     for (let i = 0; i < 50; i++) {
       bench.up(0);
       bench.down(byPeer, 2_000);
@@ -357,7 +224,7 @@ describe("5: taken out", () => {
 });
 
 test("6: without any witness six deaths over two minutes, and never a second before something was answered", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   const deathsOf = (name: string, limit: number) => {
     bench.add(name);
     bench.suspectAll();
@@ -376,10 +243,25 @@ test("6: without any witness six deaths over two minutes, and never a second bef
   expect(deathsOf("a2", 30)).toBeUndefined();
 });
 
+test("6: while the broker ends others' connections and answers nobody, a death without a witness counts only after ten minutes", () => {
+  const bench = new SuspectsBench();
+  const doubtful = { ...byPeer, isDoubtful: true };
+  bench.add("a1");
+  bench.suspectAll();
+  const first = bench.now;
+  for (let deaths = 1; deaths < 30 && bench.end.takenOut === undefined; deaths++) {
+    bench.up(60_000);
+    bench.send();
+    bench.down(deaths === 6 ? byPeer : doubtful); // also where one of them was by chance
+  }
+  expect(bench.end.takenOut).toBe("a1");
+  expect(bench.now - first).toBeGreaterThanOrEqual(searchFigures.unwitnessedInDoubtSpanMs);
+});
+
 describe("6: another is answered before it on each connection, and nobody comes as far as it", () => {
-  /** A client alone on its connection, which asks for its filter anew on each. */
+  /** A client alone on its connection, which requests its filter again on each connection. */
   const deathsOf = (isClosedBy: (name: string, ordinal: number) => boolean) => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1");
     bench.suspectAll();
     for (let deaths = 0; deaths < 12; deaths++) {
@@ -412,7 +294,7 @@ describe("6: another is answered before it on each connection, and nobody comes 
 });
 
 test("7: three different ones died and nothing was answered: the broker is sick, nobody is a suspect", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.add("a1", "b1", "c1", "c2");
   bench.suspectAll();
   for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
@@ -438,7 +320,7 @@ test("7: three different ones died and nothing was answered: the broker is sick,
 });
 
 test("7: all that waits has died: the connection stands for a while, so that somebody can connect and be the witness", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.add("a1", "b1", "c1");
   bench.suspectAll();
   for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
@@ -451,17 +333,38 @@ test("7: all that waits has died: the connection stands for a while, so that som
   }
   expect(bench.upAndSend(5_000)).toBe("hold");
   const { now } = bench;
-  expect(bench.choose()).toEqual({ kind: "hold", until: now + searchFigures.sickHoldMs });
+  expect(bench.choose()).toEqual({ kind: "hold", until: now + searchFigures.sickHoldFirstMs });
   bench.add("d1"); // its client has connected meanwhile
   expect(bench.send()).toBe("test d1");
   bench.answer("d1");
   expect(bench.suspects.isSick).toBe(false);
 });
 
+test("7: all that waits has died: on a line that never stands for long enough one of them is tried after the same time", () => {
+  const bench = new SuspectsBench();
+  bench.add("a1", "b1", "c1");
+  bench.suspectAll();
+  for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
+    bench.upAndSend(5_000);
+    bench.down();
+  }
+  for (let i = 0; i < 3; i++) {
+    bench.upAndSend(5_000);
+    if (bench.outside.length > 0) bench.down();
+  }
+  const chosen: string[] = [];
+  for (let i = 0; i < 12; i++) {
+    chosen.push(bench.upAndSend(1_000).replace(/ .*/, ""));
+    bench.down(byPeer, 2_000);
+  }
+  // After 4, 8 and 15 s for which the connections stood.
+  expect(chosen.join(" ")).toBe("hold hold test hold hold hold hold test hold hold hold hold");
+});
+
 test.each([0, 1, 2])(
   "7: all that waits has died: whoever was outside at the fewest ends is tried first (%i)",
   (more) => {
-    const bench = new Bench();
+    const bench = new SuspectsBench();
     bench.add("a1", "b1", "c1");
     bench.suspectAll();
     for (let i = 0; i < 10 && !bench.suspects.isSick; i++) {
@@ -484,7 +387,7 @@ test.each([0, 1, 2])(
 );
 
 test("8: an answer clears it, whatever it had", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.add("a1");
   bench.suspectAll();
   for (let i = 0; i < 2; i++) {
@@ -499,7 +402,7 @@ test("8: an answer clears it, whatever it had", () => {
 });
 
 test("9: the pause grows without an answer, and starts anew after one; a search is not held up, six times", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.up();
   bench.down({ ...byPeer, showedLife: false });
   expect(bench.end.pause).toBe("next");
@@ -524,7 +427,7 @@ test("9: the pause grows without an answer, and starts anew after one; a search 
 });
 
 test("9: a connection that had nothing to answer was of use if it stood for some seconds", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.up();
   bench.down({ ...cut, showedLife: false }, 4_000);
   expect(bench.end.pause).toBe("next");
@@ -534,7 +437,7 @@ test("9: a connection that had nothing to answer was of use if it stood for some
 });
 
 test("9: a connection that stood for long is followed by the first pause, also where a suspect ended it", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.add("a1");
   bench.suspectAll();
   bench.upAndSend();
@@ -546,7 +449,7 @@ test("9: a connection that stood for long is followed by the first pause, also w
 });
 
 test("a suspect of an earlier run is tested alone before it meets others", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.suspects.suspect({ key: "a1", client: "a", deaths: 2, epochs: 2, ordinal: 1 });
   bench.add("b1", "a1");
   expect(bench.upAndSend()).toBe("flow b1"); // its witness
@@ -558,14 +461,14 @@ test("a suspect of an earlier run is tested alone before it meets others", () =>
 });
 
 test("a suspect of an earlier run that comes in again as one of a known kind keeps its deaths", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.suspects.suspect({ key: "a1", client: "a", deaths: 2, epochs: 2, ordinal: 1 });
   bench.suspects.suspect({ key: "a1", client: "a", ofKnownKind: true });
   expect(bench.suspects.find("a1")).toMatchObject({ deaths: 2, epochs: 2, ofKnownKind: true });
 });
 
 test("a packet that is over in the middle of its test leaves the way free", () => {
-  const bench = new Bench();
+  const bench = new SuspectsBench();
   bench.add("a1");
   bench.suspectAll();
   bench.add("b1");

@@ -16,7 +16,7 @@ import { GatewayRun } from "../../helpers/gateway-run.ts";
 
 const big = octets("B".repeat(300));
 
-/** Two rounds in vain, with a pause behind each; meanwhile it answers others. */
+/** Two rounds without an answer, with a pause after each; meanwhile the client answers other messages. */
 function twoRoundsWithOthers(bench: Bench): void {
   for (let copies = 0; copies < 2; copies++) {
     roundWithPings(bench);

@@ -1,4 +1,4 @@
-/** Groups of clients at brokers of their own. */
+/** Groups of clients at separate brokers. */
 import { describe, expect, test } from "vitest";
 import { noLimits } from "../../../src/core/types.ts";
 import { Bench, connect, elsewhere, here, octets, publish, sleep } from "../../helpers/bench.ts";

@@ -1,4 +1,4 @@
-/** A will for which the broker closes the connection at CONNECT: who hears what, and that nobody is blamed without proof. */
+/** A will for which the broker closes the connection at CONNECT: which answers clients get, and that none is blamed without proof. */
 import { describe, expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import { Bench, connect, octets, publish, subscribe, Turn } from "../../helpers/bench.ts";

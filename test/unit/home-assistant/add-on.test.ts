@@ -1,6 +1,6 @@
 /**
- * The add-on for Home Assistant, as far as it goes without it: its description by the rules of the public developer documents
- * (developers.home-assistant.io, "Add-on configuration"), kept here as a schema of our own; and what its options become.
+ * The add-on for Home Assistant, as far as it can be tested without it: its description against the rules of the public developer documents
+ * (developers.home-assistant.io, "Add-on configuration"), which are here as a schema; and the configuration that is made from its options.
  */
 import { spawnSync } from "node:child_process";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";

@@ -1,4 +1,4 @@
-/** What Home Assistant is told, and what stays at the broker: judged by its own schema, on a clock of the test's. */
+/** The messages for Home Assistant, and the retained ones at the broker: checked against its own schema, with a clock of the test. */
 import { beforeEach, describe, expect, test } from "vitest";
 import { parseConfig } from "../../../src/config/load.ts";
 import { Declarations } from "../../../src/config/payloads.ts";
@@ -48,7 +48,7 @@ const commands = [
   },
 ];
 
-/** A broker that keeps what is retained, for whoever connects later too. */
+/** A broker that stores retained messages, also for later subscribers. */
 class Broker {
   readonly kept = new Map<string, string>();
   readonly said: string[] = [];

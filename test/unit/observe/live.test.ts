@@ -1,4 +1,4 @@
-/** Looking on costs nothing when nobody looks, and is bounded when somebody does. */
+/** Pages that observe the gateway cost nothing while none is open, and a limited amount otherwise. */
 import { expect, test } from "vitest";
 import { parseConfig } from "../../../src/config/load.ts";
 import { shownBy } from "../../../src/config/payloads.ts";
@@ -82,7 +82,7 @@ test("a CONNECT from an address without a session is its client's, and a node be
     { client: "new", peer: `${peer}#ab`, type: "CONNECT" },
     { peer, type: "malformed" },
   ]);
-  expect(viewer.take()).toBeUndefined(); // who was turned away is not a viewer's to see
+  expect(viewer.take()).toBeUndefined(); // a viewer does not see refused devices
 });
 
 const facts = { why: "", stateSeconds: 0, secondsSilent: 0, keepAliveSeconds: 60, sleepSeconds: 300 };
@@ -96,7 +96,7 @@ test.each([
   [{ state: "awake" }, "awake, fetching what waits for it", false],
   [{ state: "lost", why: "keep alive ran out", stateSeconds: 10_800 }, "lost: keep alive ran out, 3 h ago", false],
   [{ state: "lost", stateSeconds: undefined }, "lost, since before the gateway started", false],
-  [{ state: "disconnected", why: "DISCONNECT", stateSeconds: 5 }, "left with a goodbye, 5 s ago", false],
+  [{ state: "disconnected", why: "DISCONNECT", stateSeconds: 5 }, "disconnected in order, 5 s ago", false],
   [
     { state: "disconnected", why: "not admitted any more", stateSeconds: 5 },
     "disconnected: not admitted any more, 5 s ago",

@@ -1,4 +1,4 @@
-/** Pairing as the central, step by step: with a device that keeps to the standard, and with whatever else a radio may say. */
+/** Pairing as the central, step by step: with a device that follows the standard, and with any other packets. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { addressOctets, type Bond } from "../../../src/pairing/bond.ts";

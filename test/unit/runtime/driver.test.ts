@@ -8,7 +8,7 @@ import type { ToClient } from "../../../src/core/words.ts";
 import { Driver } from "../../../src/runtime/driver.ts";
 import type { Edges } from "../../../src/runtime/perform.ts";
 
-/** A driver whose core says what it is told to say, and what left it. */
+/** A driver whose core returns the effects that the test gives, and what was sent. */
 function bench(owns: () => boolean = () => true) {
   const left: string[] = [];
   const next: Effect[][] = [];
@@ -64,7 +64,7 @@ test("a step of a QoS 2 exchange waits for a commit that succeeds, what is not o
     [],
   );
   expect(turn({ kind: "persistFailed", token: 1 })).toEqual(["a~1 QoS 0 #0"]);
-  // Others go on; those of the same client do not overtake, but for QoS 0.
+  // Other effects continue; those of the same client do not overtake, except at QoS 0.
   expect(turn({ kind: "datagram" }, publish("a~1", 1, 2), publish("a~1", 0, 0), publish("c~1", 1, 5))).toEqual([
     "a~1 QoS 0 #0",
     "c~1 QoS 1 #5",
@@ -183,7 +183,7 @@ test("each commit lets go what waits for it, and nothing overtakes on its way to
 test("one of a pair: when it owns no more, nothing leaves, whatever comes, and for good", () => {
   let owns = false;
   const { turn, start } = bench(() => owns);
-  // Before it serves it reads, and nobody is asked.
+  // The store is read before the gateway serves, so no broker is asked.
   expect(turn({ kind: "datagram" }, publish("c|1" as LinkId, 1, 1))).toHaveLength(1);
   start();
   expect(turn({ kind: "datagram" }, publish("c|1" as LinkId, 1, 2))).toEqual([]);

@@ -1,11 +1,11 @@
-/** The driver's timer comes late: what waits to be read comes first, and the core is told when the process stood still. */
+/** The driver's timer is late: sockets are read first, and the core is told when the process stood still. */
 import { expect, test } from "vitest";
 import type { Core } from "../../../src/core/core.ts";
 import type { Input } from "../../../src/core/input.ts";
 import { Driver } from "../../../src/runtime/driver.ts";
 import type { Edges } from "../../../src/runtime/perform.ts";
 
-/** A driver with a clock that the test moves, and a core that writes down what it is told. */
+/** A driver with a clock that the test moves, and a core that records its inputs. */
 function bench(deadline: number | undefined) {
   const said: string[] = [];
   let now = 0;

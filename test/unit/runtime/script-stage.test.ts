@@ -38,7 +38,7 @@ const limits: StageLimits = {
   strangersMax: 2,
 };
 
-/** A script that is asked, and answers when the test says so. */
+/** A script that answers when the test says so. */
 class Asked {
   readonly open: { question: Question; sender: string; done: (answer: Answer) => void }[] = [];
   ended = 0;

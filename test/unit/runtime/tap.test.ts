@@ -1,4 +1,4 @@
-/** What captures get, what they cost, and what becomes of a capture that nobody reads. */
+/** What captures get, what they cost, and what happens to a capture that is not read. */
 import { expect, test } from "vitest";
 import { datagramIn } from "../../../src/capture/capture-file.ts";
 import { PcapngReader } from "../../../src/capture/pcapng.ts";

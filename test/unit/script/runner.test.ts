@@ -186,7 +186,7 @@ describe("the process", () => {
       }
       pauses.push(ms / 1_000);
       child().isReady();
-      // Whoever made it hang is not asked for during a minute.
+      // The device whose payload made it hang gets no script for a minute.
       if (ms < 60_000) expect(ask(`hangs${i}`)).toEqual(refused("payloads of this sender used up its time before"));
     }
     expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);

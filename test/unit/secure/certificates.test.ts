@@ -1,4 +1,7 @@
-/** Handshakes with certificates: who is let in, who is not and hears why, on networks of all kinds. [RFC 8422, RFC 5246 7.4] */
+/**
+ * Handshakes with certificates: which devices are admitted, which are refused and with which reason, on all kinds of networks. [RFC 8422,
+ * RFC 5246 7.4]
+ */
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -179,7 +182,7 @@ describe("who is not let in hears why, and is counted by the reason", () => {
     const world = newWorld();
     const device = world.device(cases[refusal]());
     if (refusal === "bad-exchange") {
-      // The gateway has dice of its own; what the device says is 65 octets, and no point of the curve.
+      // The gateway's random numbers are fixed; the device sends 65 octets that are no point of the curve.
       world.server = newWorld().server;
       world.judge.crypto.agreement = () => ({ point: new Uint8Array(65).fill(4), secret: () => new Uint8Array(32) });
     }

@@ -242,7 +242,7 @@ describe("two handshakes of one device", () => {
 
   test("the one that began later is the device, also if the other ends later", () => {
     const world = new SecureWorld();
-    // Its last flight comes when the device, started anew and elsewhere, has long a context.
+    // Its last flight arrives when the device, restarted at another address, has had a new context for a long time.
     world.fate = (way, _count, bytes, address) =>
       way === "up" && address === "10.0.0.1:5000" && bytes[13] === 16 ? [3_000] : [5];
     world.start(world.device());

@@ -1,4 +1,7 @@
-/** ClientHellos from everywhere, without a cookie: nothing is kept, little is answered, and who is in is heard. [RFC 6347 4.2.1] */
+/**
+ * ClientHellos from many addresses, without a cookie: nothing is stored, little is answered, and connected devices are served. [RFC 6347
+ * 4.2.1]
+ */
 import { expect, test } from "vitest";
 import { HelloBudget } from "../../../src/secure/hello-budget.ts";
 import { SecureWorld } from "../../helpers/secure-world.ts";
@@ -20,7 +23,7 @@ function helloOf(world: SecureWorld): (number: number) => Uint8Array {
   };
 }
 
-/** A hello from an address of its own, now; answers how many octets went back. */
+/** Sends a ClientHello from a new address; returns how many octets were answered. */
 function flood(world: SecureWorld, bytes: Uint8Array, number: number): number {
   const address = `127.${64 + (number >> 16)}.${(number >> 8) & 255}.${number & 255}:${1_024 + (number % 60_000)}`;
   const effects = world.server.handle({ kind: "datagram", address, bytes }, world.now);

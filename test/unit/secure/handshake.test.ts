@@ -1,4 +1,4 @@
-/** Handshakes on a network that loses, doubles, swaps and delays; and who is let in. [RFC 6347 4.2, RFC 4279] */
+/** Handshakes on a network that loses, doubles, reorders and delays; and which devices are admitted. [RFC 6347 4.2, RFC 4279] */
 import { describe, expect, test } from "vitest";
 import { suites } from "../../../src/secure/suites.ts";
 import { SecureWorld, testKey, type WorldDevice } from "../../helpers/secure-world.ts";

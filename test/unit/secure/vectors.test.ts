@@ -1,4 +1,4 @@
-/** Octets that others gave: what two ends of our own agree on may be wrong on both sides. */
+/** Octets from other sources: if both ends are ours, they may share a mistake. */
 import { createCipheriv, createHmac } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { masterSecret, premasterOfPsk, prf, trafficKeys } from "../../../src/secure/key-schedule.ts";

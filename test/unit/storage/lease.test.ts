@@ -24,7 +24,7 @@ async function running() {
   return world;
 }
 
-/** Until somebody is active; answers after how long. Never both. */
+/** Waits until a gateway is active and returns the time. Both are never active. */
 async function untilActive(
   world: { time: VirtualTime },
   who: Member,
@@ -131,7 +131,7 @@ describe("the lease of a pair", () => {
     const { time, server, a, b } = pair();
     Object.assign(a.way, { ms: 20, backMs: 20 });
     void a.lease.acquire();
-    await time.pass(50); // the claim is on its way
+    await time.pass(50); // the claim is being sent
     a.way.cut = true;
     await time.pass(100);
     expect(server.epoch).toBe(1);

@@ -1,4 +1,4 @@
-/** ClientHellos that come too fast are dropped by the kernel; all else is heard. [RFC 6347 4.2.1] */
+/** The kernel drops ClientHellos that come too fast; all other datagrams are received. [RFC 6347 4.2.1] */
 import { createSocket } from "node:dgram";
 import { expect, test } from "vitest";
 import type { PeerId } from "../../../src/core/types.ts";
@@ -37,7 +37,7 @@ test("a share falls as fast as the flood grows, and is whole again when it is ov
   expect(thinning.judge({ first: 400, second: 10 }, 250)).toEqual({ first: 1, second: 1 });
   expect(thinning.isOn).toBe(false);
   expect(thinning.judge({ first: 50_000, second: 10 }, 250)).toEqual({ first: 0.01, second: 1 });
-  // As many as were let in stand for a hundred times as many.
+  // Those that arrived stand for a hundred times as many.
   expect(thinning.judge({ first: 1_000, second: 50_000 }, 250)).toEqual({ first: 0.005, second: 0.01 });
   expect(thinning.dropped).toBe(99_000);
   expect(thinning.judge({ first: 0, second: 5 }, 250)).toEqual({ first: 1, second: 1 });

@@ -21,7 +21,7 @@ function asking(script: string, limits: { timeoutSeconds?: number; cacheSeconds?
   return { command, told, pass };
 }
 
-/** Says something else each time. */
+/** Prints another password each time. */
 const token = "process.stdout.write(String(process.hrtime.bigint()))";
 
 describe("a password from a command", () => {

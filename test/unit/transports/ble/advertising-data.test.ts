@@ -1,4 +1,4 @@
-/** Advertising data by hand, and as nobody should send it. */
+/** Advertising data written by hand, valid and invalid. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { manufacturerElements } from "../../../../src/transports/ble/advertising-data.ts";

@@ -1,4 +1,4 @@
-/** What the hub makes of bonds and of pairing that fails: who is connected to, how, and what is told. */
+/** What the hub does with bonds and after failed pairing: to which devices it connects, how, and what it reports. */
 import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -105,7 +105,7 @@ test("a refused write is said at once and once; the third in a row ends the link
     const after = bench.linkedAfter();
     bench.refuses(3).tell({ is: "unlinked", address, why: "we hung up" });
     const said = bench.told().filter((say) => say.includes("next try"));
-    // The second failure is seen too; the rest is for whoever looks closer.
+    // The second failure is logged too; further ones are only in the debug log.
     expect(said).toHaveLength(i === 0 ? 1 : 0);
     return Math.round(after / 10_000) * 10;
   });

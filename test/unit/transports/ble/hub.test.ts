@@ -153,7 +153,7 @@ describe("one connection after the other", () => {
     bench.seen(2).pass(5_000);
     expect(bench.wishes()).toEqual([]);
     bench.tell({ is: "linked", address: at(1), mtu: 23, confirmed: false }).pass(400);
-    expect(bench.wishes()).toEqual([]); // not seen since scanning went on
+    expect(bench.wishes()).toEqual([]); // not seen since scanning continued
     bench.seen(2);
     expect(bench.wishes()).toEqual(["link 02"]);
   });

@@ -1,7 +1,7 @@
 /**
- * Between gateways and one Redis: a witness who sees each command and its answer, one after the other, in the order in which the
- * server carries them out, since it lets the next one through when the last one is answered. It can cut one gateway off, and
- * brings what that one said meanwhile later, as a network may.
+ * A proxy between the gateways of a pair and Redis. It sees each command and its answer in the order in which the server executes them,
+ * because it passes a command only when the one before is answered. It can cut one gateway off, and delivers the last commands of that
+ * gateway later, as a network may.
  */
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -33,16 +33,16 @@ interface Visit {
   readonly waiting: { words: Buffer[]; raw: Buffer }[];
 }
 
-export class RedisWitness {
+export class RedisObserver {
   readonly #port: number;
   readonly #servers = new Map<string, Server>();
   readonly #visits = new Set<Visit>();
   readonly #cut = new Set<string>();
   readonly #answers = new Map<Socket, (raw: Buffer) => void>();
-  #pumping = false;
+  #isSending = false;
   #isClosed = false;
   readonly seen: Seen[] = [];
-  /** Called when a lease was claimed, before anybody hears of it. */
+  /** Called when a lease was claimed, before the answer is passed on. */
   claimed: (by: string, epoch: number) => void = () => {};
   /** How many writes of an epoch were taken after a claim of a later one. */
   late: Seen[] = [];
@@ -72,7 +72,7 @@ export class RedisWitness {
 
   heal(gateway: string): void {
     this.#cut.delete(gateway);
-    void this.#pump();
+    void this.#sendNext();
   }
 
   async close(): Promise<void> {
@@ -99,7 +99,7 @@ export class RedisWitness {
         asked = asked.subarray(end);
         visit.waiting.push({ raw, words: wordsOf(raw) });
       }
-      void this.#pump();
+      void this.#sendNext();
     });
     let answered: Buffer = Buffer.alloc(0);
     server.on("data", (data) => {
@@ -112,8 +112,8 @@ export class RedisWitness {
       this.#answers.delete(server);
       take(raw);
     });
-    // What was said by whoever is gone is still on its way.
-    client.on("close", () => void this.#pump());
+    // The last commands of a closed connection are still being executed.
+    client.on("close", () => void this.#sendNext());
     server.on("close", () => {
       client.destroy();
       this.#visits.delete(visit);
@@ -122,9 +122,9 @@ export class RedisWitness {
     });
   }
 
-  async #pump(): Promise<void> {
-    if (this.#pumping) return;
-    this.#pumping = true;
+  async #sendNext(): Promise<void> {
+    if (this.#isSending) return;
+    this.#isSending = true;
     try {
       for (;;) {
         const next = [...this.#visits].find(({ gateway, waiting }) => waiting.length > 0 && !this.#cut.has(gateway));
@@ -132,7 +132,7 @@ export class RedisWitness {
         await this.#pass(next);
       }
     } finally {
-      this.#pumping = false;
+      this.#isSending = false;
     }
     for (const visit of this.#visits) if (visit.client.destroyed && visit.waiting.length === 0) visit.server.destroy();
   }
@@ -140,13 +140,13 @@ export class RedisWitness {
   async #pass(visit: Visit): Promise<void> {
     const { words, raw } = visit.waiting.shift() ?? { words: [], raw: Buffer.alloc(0) };
     const script = /^eval(sha)?$/i.test(words[0]?.toString() ?? "") ? names.get(words[1]?.toString() ?? "") : undefined;
-    // What the one before said until it gave up is heard by whoever listens in this process, before this is judged.
+    // What the earlier gateway sent until it gave up is processed by this process before it is judged.
     if (script === "claimScript" && this.#claimMs > 0) await sleep(this.#claimMs);
     const answer = new Promise<Buffer>((done) => this.#answers.set(visit.server, done));
     visit.server.write(raw);
     const said = await answer;
     if (script) this.#judge(visit.gateway, script, String(words[3]), words.slice(4).map(String), said);
-    // Whoever is cut off in between hears it still, and says the next thing, which comes late.
+    // If a gateway is cut off in between, it still gets this answer, and its next command arrives late.
     if (visit.client.writable) visit.client.write(said);
   }
 

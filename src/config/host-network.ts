@@ -1,0 +1,32 @@
+/** What limits per host count: an IPv4 address, or the network of 64 bits that a host with IPv6 has for itself. */
+import { isIPv6 } from "node:net";
+
+/** Bits that a network gives to one host, which may use any address below. [RFC 6177, RFC 4291 2.5.1] */
+const groupsOfNetwork = 4;
+
+/**
+ * The /64 of an IPv6 address, as `2001:db8:0:1::/64`; every other host stays as it is. A stranger with IPv6 has 2^64 addresses: limits
+ * that count addresses would not hold him. Sensors of one site share a /64, so there each address counts.
+ */
+function networkOf(host: string): string {
+  const address = host.replace(/%.*$/, "");
+  if (!isIPv6(address)) return host;
+  const [head = "", tail] = address.split("::");
+  const before = head === "" ? [] : head.split(":");
+  const after = tail === undefined || tail === "" ? [] : tail.split(":");
+  // An IPv4 address at the end stands for two groups.
+  const size = (groups: readonly string[]) => groups.length + (groups.at(-1)?.includes(".") ? 1 : 0);
+  const zeros = tail === undefined ? 0 : 8 - size(before) - size(after);
+  const groups = [...before, ...Array<string>(Math.max(0, zeros)).fill("0"), ...after].slice(0, groupsOfNetwork);
+  // The kernel writes addresses without leading zeros; so does this.
+  const plain = groups.map((group) => (Number.parseInt(group, 16) || 0).toString(16));
+  if (plain.every((group) => group === "0") && address.includes(".")) return host; // an IPv4 address in IPv6's clothes
+  return `${plain.join(":")}::/64`;
+}
+
+/**
+ * What limits count for this host. `isInside`: is it of the own site? Asked for IPv6 alone.
+ */
+export function hostForLimits(host: string, isInside: () => boolean): string {
+  return host.includes(":") && isIPv6(host.replace(/%.*$/, "")) && !isInside() ? networkOf(host) : host;
+}
