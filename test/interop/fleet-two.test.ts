@@ -30,7 +30,6 @@ describe.skipIf(missing !== undefined)(`a fleet of two${missing === undefined ? 
       const redis = await RedisServer.create(redisProgram);
       atEnd(() => redis.close());
       const broker = await Mosquitto.create(brokerProgram);
-      await broker.start();
       atEnd(() => broker.stop());
       const [portA = 0, portB = 0, betweenA = 0, betweenB = 0, apiA = 0] = await freePorts(5);
       const gateway = (name: string, port: number, between: number, api: number) => {
