@@ -52,7 +52,10 @@ function inWords(config: GatewayConfig, scripts: readonly Loaded[]): string {
       .map((say) => `Payload ${say}\n`)
       .join("") +
     `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +
-    `Console: ${config.api.enabled && config.api.console ? "there too; for a link: mqtt-sn-gateway console" : "off"}\n` +
+    `Console: ${config.api.enabled && config.api.console && !config.fleet.enabled ? "there too; for a link: mqtt-sn-gateway console" : "off"}\n` +
+    (config.fleet.enabled
+      ? `Fleet: ${config.fleet.shards} shards; the other gateways reach this one at ${config.fleet.announce ?? config.fleet.listen}\n`
+      : "") +
     managedInWords(new Managed(config.store))
       .map((say) => `Changed by hand: ${say}\n`)
       .join("")

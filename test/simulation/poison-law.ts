@@ -358,6 +358,7 @@ export class PoisonLaw {
       return;
     }
     const text = textIn(key);
+    if (!this.#published.has(text)) return; // the garbage of a stranger
     const kind = this.#kindOf(text);
     const taken = kind && Math.max(kind.taken, this.#now() - kind.savedAt < onTheWayMs ? kind.takenBefore : 0);
     if (!this.#out.has(text) && taken !== undefined && taken >= takenToLearn) return;
