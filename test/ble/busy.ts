@@ -96,7 +96,8 @@ test.each(Array.from({ length: runs }, (_, i) => i + 1))(
     );
     expect(ends).toEqual([]);
     expect(devices.map(({ links }) => links)).toEqual(devices.map(() => 1));
-    expect(gateway.output).not.toMatch(/may be missing|too busy/);
+    // How busy others keep the cores is not known: then a process may stand still, and is to say so.
+    if (process.env["BUSY_BY"] !== "others") expect(gateway.output).not.toMatch(/may be missing|too busy/);
   },
   (minutes + 5) * 60_000,
 );
