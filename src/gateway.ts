@@ -1,10 +1,7 @@
 /** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
 import { randomInt } from "node:crypto";
-import { mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import { ControlServer } from "./api/control.ts";
-import { ApiServer } from "./api/server.ts";
 import { createAccessPolicy } from "./config/access.ts";
 import { coreOptions, predefinedTopics } from "./config/core-options.ts";
 import { hostForLimits } from "./config/host-network.ts";
@@ -20,16 +17,15 @@ import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { PayloadPolicy } from "./core/payloads.ts";
 import type { PeerId } from "./core/types.ts";
-import { GatewayError } from "./errors.ts";
 import { openRing, openTryOutBroker, upstreamInputs } from "./gateway-brokers.ts";
 import { Lookout } from "./gateway-console.ts";
+import { Desk } from "./gateway-desk.ts";
 import { HomeAssistant } from "./gateway-home.ts";
 import { type Drained, Pair } from "./gateway-pair.ts";
 import { RemoteControl } from "./gateway-remote.ts";
 import { Scripts } from "./gateway-scripts.ts";
 import { createStore, openStore } from "./gateway-store.ts";
 import { type Health, type NamedSecureReport, Vitals } from "./gateway-vitals.ts";
-import { logAudit } from "./observe/audit.ts";
 import type { Log } from "./observe/log.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { Wakings } from "./observe/wakings.ts";
@@ -37,16 +33,14 @@ import { microsecondClock, SystemClock } from "./runtime/clock.ts";
 import type { Answer } from "./runtime/command.ts";
 import type { CommandName } from "./runtime/commands.ts";
 import { CommitWatch } from "./runtime/commit-watch.ts";
-import { type Asker, OperatorDesk } from "./runtime/desk.ts";
+import type { Asker } from "./runtime/desk.ts";
 import { Driver } from "./runtime/driver.ts";
-import { createOperator, type Devices, type Orders } from "./runtime/operator.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { restore } from "./runtime/restore.ts";
 import { Steps } from "./runtime/steps.ts";
 import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
 import type { ScriptSource } from "./script/question.ts";
-import { backupOctets } from "./storage/backup.ts";
 import type { PairFacts } from "./storage/lease.ts";
 import type { PairMember } from "./storage/redis.ts";
 import type { RedisSource } from "./storage/redis-source.ts";
@@ -127,9 +121,7 @@ export class Gateway {
   readonly #remote: RemoteControl | undefined;
   /** From the first declaration with a script on. */
   #scripts: Scripts | undefined;
-  #desk: OperatorDesk | undefined;
-  #api: ApiServer | undefined;
-  #control: ControlServer | undefined;
+  readonly #desk: Desk;
   #broker: TryOutBroker | undefined;
   #stopping: Promise<void> | undefined;
   #silence: Promise<void> | undefined;
@@ -273,6 +265,21 @@ export class Gateway {
       },
     };
     this.#driver = new Driver(this.#core, edges, this.#clock, { owns: this.#owns, steps: this.#steps });
+    this.#desk = new Desk({
+      log,
+      core: this.#core,
+      store: this.#store,
+      transports: this.#transports,
+      lookout: this.#lookout,
+      vitals: this.#vitals,
+      capture: (options) => this.#tap.capture(options),
+      orders: {
+        handle: (input) => this.#driver.handle(input),
+        answersFor: async (letters) => this.#scripts?.stage.answersFor(letters),
+      },
+      now: () => this.#clock.now(),
+      saysWhyNot: () => this.#pair?.saysWhyNot(),
+    });
     if (sources.length > 0) this.#scripts = this.#newScripts(config);
     this.#scripts?.load(config, payloads);
     this.#remote = this.#remoteControl(config, general.counters.wire);
@@ -294,8 +301,7 @@ export class Gateway {
     }
     try {
       if (this.#pair) {
-        await this.#startApi();
-        await this.#startControl();
+        await this.#desk.start(this.#config);
         this.#takingOver = this.#takeOver(this.#pair);
         // Whoever is alone serves soon: it is waited for that long.
         await Promise.race([this.#takingOver, sleep(firstLookMs)]);
@@ -303,8 +309,7 @@ export class Gateway {
       }
       this.#broker = await openTryOutBroker(this.#config, this.#log);
       await this.#serve();
-      await this.#startApi();
-      await this.#startControl();
+      await this.#desk.start(this.#config);
     } catch (error) {
       await this.stop();
       throw error;
@@ -383,7 +388,7 @@ export class Gateway {
 
   /** Carries out one command of the operator here. */
   ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
-    return this.#operatorDesk().ask(who, name, query);
+    return this.#desk.operator().ask(who, name, query);
   }
 
   /** What it would serve to probes and metrics, for who adds up several. */
@@ -425,7 +430,7 @@ export class Gateway {
     const { topic } = config.control;
     if (topic === undefined) return undefined;
     return new RemoteControl(config, topic, {
-      desk: { ask: (who, name, query) => this.#operatorDesk().ask(who, name, query) },
+      desk: { ask: (who, name, query) => this.#desk.operator().ask(who, name, query) },
       now: () => this.#clock.now(),
       wallClock: () => this.#wallClock.now(),
       told: (level, say) => this.#log[level](say),
@@ -519,7 +524,7 @@ export class Gateway {
 
   /** Where health and metrics are served; "" if nowhere. */
   get apiPlace(): string {
-    return this.#api?.place ?? "";
+    return this.#desk.place;
   }
 
   /** Takes up the sessions of an earlier run. */
@@ -569,71 +574,6 @@ export class Gateway {
     return this.#vitals.secureReports();
   }
 
-  async #startApi(): Promise<void> {
-    const { api } = this.#config;
-    if (!api.enabled) return;
-    const said = (who: string, what: string) =>
-      logAudit(this.#log, { who, command: "console", input: "", outcome: what });
-    const console = api.console ? this.#lookout.console(this.#operatorDesk(), said) : undefined;
-    const server = new ApiServer(api, this.#vitals.sources(), console);
-    try {
-      await server.start();
-      this.#api = server;
-      this.#lookout.start();
-      this.#log.info(`health and metrics at ${server.place}`);
-      if (console) this.#log.info(`console at ${server.place}/ (for a link that logs in: mqtt-sn-gateway console)`);
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      this.#log.warn(`${error.message}. The gateway runs without`);
-    }
-  }
-
-  async #startControl(): Promise<void> {
-    const { store } = this.#config;
-    if (store.kind === "memory") return;
-    // A store on disk has made it.
-    if (store.kind === "redis") mkdirSync(store.folder, { recursive: true, mode: 0o700 });
-    const server = new ControlServer(join(store.folder, "control.sock"), this.#operatorDesk());
-    try {
-      await server.start();
-      this.#control = server;
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      this.#log.warn(`${error.message}. The gateway runs without`);
-    }
-  }
-
-  /** One for all ways to ask. */
-  #operatorDesk(): OperatorDesk {
-    if (this.#desk) return this.#desk;
-    const now = () => this.#clock.now();
-    const { installation } = this.#lookout;
-    const devices: Devices = {
-      links: () => this.links(),
-      forgetCounter: (address) =>
-        [...this.#transports.values()].filter((transport) => transport.forgetCounter?.(address)).length > 0,
-      bonds: () =>
-        [...this.#transports.values()].flatMap((each) =>
-          (each.bonds?.() ?? []).map((bond) => ({ ...bond, transport: each.name })),
-        ),
-      removeBond: (address) =>
-        [...this.#transports.values()].filter((transport) => transport.removeBond?.(address)).length > 0,
-      transports: [...this.#transports.keys()],
-      capture: (options) => this.#tap.capture(options),
-    };
-    const orders: Orders = {
-      handle: (input) => this.#driver.handle(input),
-      answersFor: async (letters) => this.#scripts?.stage.answersFor(letters),
-    };
-    const operator = createOperator(this.#core, this.#store, orders, now, backupOctets, devices, installation);
-    this.#desk = new OperatorDesk(
-      operator,
-      (entry) => logAudit(this.#log, entry),
-      () => this.#pair?.saysWhyNot(),
-    );
-    return this.#desk;
-  }
-
   #handle(input: Input): void {
     if (this.#scripts) this.#scripts.stage.take(input);
     else this.#driver.handle(input);
@@ -663,8 +603,7 @@ export class Gateway {
   async #stop(): Promise<void> {
     this.#lookout.stop();
     await this.#fallSilent();
-    await this.#api?.close();
-    await this.#control?.close();
+    await this.#desk.close();
     await this.#store.close();
     await this.#pair?.release();
     this.#ring?.close();

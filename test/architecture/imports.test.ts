@@ -123,6 +123,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway.ts": ["*"],
   "gateway-brokers.ts": ["*"],
   "gateway-console.ts": ["*"],
+  "gateway-desk.ts": ["*"],
   "gateway-fleet.ts": ["*"],
   "gateway-fleet-service.ts": ["*"],
   "gateway-fleet-totals.ts": ["*"],
