@@ -43,6 +43,9 @@ export class Device {
   #queue: Request[] = [];
   #open: Request | undefined;
   #tries = 0;
+  /** Copies of the DISCONNECT that put it to sleep whose answers may still come, and until when. */
+  #sleepAnswersLeft = 0;
+  #sleepAnswersUntil = 0;
   #retryAt: number | undefined;
   #pingAt: number | undefined;
   #keepAliveMs = 0;
@@ -343,14 +346,24 @@ export class Device {
     if (request?.kind === "sleep") {
       this.state = "asleep";
       this.#pingAt = undefined;
+      this.#sleepAnswersLeft = this.#tries;
+      this.#sleepAnswersUntil = this.#now + this.#retryMs * (this.#tries + 1);
       this.#tell({ event: "asleep", seconds: request.seconds });
       return this.#done();
     }
     if (this.state === "disconnected" && request?.kind !== "connect" && request?.kind !== "disconnect") return;
     if (request?.kind === "connect") return; // an answer to an old one, or to an earlier connection: the open CONNECT decides
+    // Each copy of the DISCONNECT by which it went to sleep is answered: this says nothing new.
+    if ((this.state === "asleep" || this.state === "awake") && this.#isLateAnswer(request)) return;
     const asked = request?.kind === "disconnect";
     this.#end("disconnected");
     this.#tell({ event: "disconnected", asked });
+  }
+
+  #isLateAnswer(request: Request | undefined): boolean {
+    if (request?.kind === "disconnect" || this.#sleepAnswersLeft === 0) return false;
+    this.#sleepAnswersLeft--;
+    return this.#now < this.#sleepAnswersUntil;
   }
 
   #onPublish(message: Publish): void {

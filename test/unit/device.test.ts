@@ -175,6 +175,31 @@ describe("a device", () => {
     expect(exchange.device.state).toBe("asleep");
   });
 
+  test("the late answers to the copies of its sleep request end nothing, also when it has woken meanwhile; one more does", () => {
+    const exchange = new Exchange().connected();
+    const answer = { type: "DISCONNECT", duration: undefined } as const;
+    exchange.does((d, now) => d.sleep(300, now));
+    for (let copies = 0; copies < 2; copies++) exchange.after(1_000);
+    exchange.hears(answer);
+    exchange.hears(answer);
+    expect(exchange.device.state).toBe("asleep");
+    exchange.does((d, now) => d.wake(now));
+    exchange.hears(answer);
+    expect(exchange.device.state).toBe("awake");
+    exchange.hears(answer);
+    expect(exchange.told).toEqual(["asleep", "disconnected"]);
+  });
+
+  test("an answer long after its sleep request is no late one", () => {
+    const exchange = new Exchange().connected();
+    exchange.does((d, now) => d.sleep(300, now));
+    exchange.after(1_000);
+    exchange.hears({ type: "DISCONNECT", duration: undefined });
+    exchange.after(10_000);
+    exchange.hears({ type: "DISCONNECT", duration: undefined });
+    expect(exchange.told).toEqual(["asleep", "disconnected"]);
+  });
+
   test("pings within its keep alive", () => {
     const exchange = new Exchange().connected();
     expect(exchange.after(53_999)).toEqual([]);
