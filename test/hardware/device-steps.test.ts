@@ -276,6 +276,33 @@ describe.skipIf(missing !== undefined)(`device library, step by step${named}`, (
     expect(sequence.hears(sequence.publish(6, 2, true))).toEqual(["PUBREC", "* message"]);
   });
 
+  test("the late answers to the copies of its sleep request end nothing, also when it has woken meanwhile; one more does", () => {
+    const sequence = new Sequence().connected();
+    const answer = { type: "DISCONNECT", duration: undefined } as const;
+    sequence.device.sleep(300, 0);
+    expect(sequence.seen()).toEqual(["DISCONNECT"]);
+    expect(sequence.waits(2)).toEqual([["DISCONNECT"], ["DISCONNECT"]]);
+    expect(sequence.hears(answer)).toEqual(["* asleep"]);
+    expect(sequence.hears(answer)).toEqual([]);
+    sequence.device.wake(sequence.now);
+    expect(sequence.seen()).toEqual(["PINGREQ"]);
+    expect(sequence.hears(answer)).toEqual([]);
+    expect(sequence.device.state).toBe("awake");
+    expect(sequence.hears(answer)).toEqual(["* disconnected"]);
+  });
+
+  test("after the PINGRESP of its first wake-up no answer to them is awaited any more", () => {
+    const sequence = new Sequence().connected();
+    sequence.device.sleep(300, 0);
+    sequence.seen();
+    sequence.waits(2);
+    sequence.hears({ type: "DISCONNECT", duration: undefined });
+    sequence.device.wake(sequence.now);
+    sequence.seen();
+    expect(sequence.hears({ type: "PINGRESP" })).toEqual(["* drained"]);
+    expect(sequence.hears({ type: "DISCONNECT", duration: undefined })).toEqual(["* disconnected"]);
+  });
+
   test("sleeps, wakes as often as it likes, keeps its QoS 2 memory meanwhile", () => {
     const sequence = new Sequence().connected();
     sequence.device.sleep(300, 0);

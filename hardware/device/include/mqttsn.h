@@ -161,6 +161,7 @@ typedef struct {
     uint8_t stage;
     uint8_t tries;
     bool paused;
+    uint8_t late_answers; /* to copies of the DISCONNECT that put it to sleep: until the next PINGRESP */
     uint16_t sleep_seconds;
     uint32_t due;
   } control;

@@ -152,6 +152,7 @@ void sn_on_pingresp(mqttsn_t *client) {
   } else if (client->control.kind == CONTROL_WAKE) {
     client->control.kind = CONTROL_NONE;
     client->state = MQTTSN_ASLEEP;
+    client->control.late_answers = 0;
     sn_tell(client, MQTTSN_EVENT_DRAINED);
   }
 }
@@ -162,10 +163,16 @@ void sn_on_disconnect(mqttsn_t *client) {
     case CONTROL_SLEEP:
       client->control.kind = CONTROL_NONE;
       client->state = MQTTSN_ASLEEP;
+      client->control.late_answers = client->control.tries;
       sn_tell(client, MQTTSN_EVENT_ASLEEP);
       return;
     case CONTROL_DISCONNECT: sn_disconnected(client, true); return;
     default:
+      /* Each copy of the request to sleep is answered. */
+      if ((client->state == MQTTSN_ASLEEP || client->state == MQTTSN_AWAKE) && client->control.late_answers > 0) {
+        client->control.late_answers--;
+        return;
+      }
       if (client->state != MQTTSN_DISCONNECTED) sn_disconnected(client, false);
       return;
   }
