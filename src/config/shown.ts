@@ -13,7 +13,10 @@ export const secretKeys: ReadonlySet<PropertyKey> = new Set([
 export function isSecretReference(path: readonly PropertyKey[]): boolean {
   const last = path.at(-1);
   return (
-    last === "password" || last === "passphrase" || (last === "key" && path.at(-2) === "psk") || path.at(-2) === "keys"
+    last === "password" ||
+    last === "passphrase" ||
+    (last === "key" && (path.at(-2) === "psk" || path.at(-2) === "fleet")) ||
+    path.at(-2) === "keys"
   );
 }
 

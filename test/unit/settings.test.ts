@@ -9,7 +9,15 @@ import { parseJson } from "../../src/config/json.ts";
 import { loadConfig, parseConfig } from "../../src/config/load.ts";
 import { needRestart } from "../../src/config/restart.ts";
 import { exported, SettingsFile } from "../../src/config/settings-file.ts";
+import { isSecretReference } from "../../src/config/shown.ts";
+import { kindOf } from "../../src/console/settings-rows.ts";
 import { everySetting } from "../helpers/setting-values.ts";
+
+test("each setting that is a secret is treated as one: masked where it is shown, and kept in a file of its own", () => {
+  const secrets = everySetting().filter(({ node }) => kindOf(node).kind === "secret");
+  expect(secrets.length).toBeGreaterThan(3);
+  expect(secrets.filter(({ key }) => !isSecretReference(key.split("."))).map(({ key }) => key)).toEqual([]);
+});
 
 let folder: string;
 let file: string;
