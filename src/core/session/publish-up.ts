@@ -173,7 +173,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   );
   if (qos === 2) storeExchange(context, session.clientId, exchange);
   sendOrWait(context, broker, exchange);
-  if (exchange.stage === "waiting") releaseOwed(context, broker);
+  if (exchange.stage === "waiting") releaseOwed(context, session);
   return true;
 }
 
@@ -301,7 +301,7 @@ export function onPublishAck(
   forgetExchange(context, exchange);
   if (qos === 1 && ack.kind === "pubrec" && ack.code < 0x80) releaseUnasked(context, broker, exchange.packetId);
   sendWaiting(context, broker);
-  if (broker.hasLine) releaseOwed(context, broker);
+  if (exchange.owner) releaseOwed(context, exchange.owner);
   if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
@@ -367,7 +367,7 @@ function onReceivedByBroker(
     if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
   } else if (origin) {
     context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
-    if (broker.hasLine) releaseOwed(context, broker);
+    releaseOwed(context, origin.session);
   }
 }
 
@@ -375,7 +375,8 @@ function onReceivedByBroker(
  * The broker's window is full, and something waits for it. A publication for which the client owes PUBREL holds a place, and a client that
  * has begun something else may never send it: so the broker's leg of the oldest such one goes on without. [interpretation 32]
  */
-function releaseOwed(context: Context, broker: BrokerSession<Session>): void {
+function releaseOwed(context: Context, { shared, broker }: Session): void {
+  if (shared) return; // nothing is owed there, and many packets would be looked at
   const { link } = broker;
   if (!link?.up || !broker.hasLine || broker.hasRoom(2, link.limits)) return;
   for (const exchange of broker.inFlight.values()) {
