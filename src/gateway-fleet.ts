@@ -121,6 +121,7 @@ export class FleetGateway {
       between: { carrier: createTransport(betweenOptions(fleet.listen)), key: () => key, run: this.#run },
       timers: systemTimers,
       told,
+      retryMs: retryMsMin(config),
     });
     this.#service = new FleetService({
       config: () => this.#config,
@@ -261,6 +262,12 @@ export class FleetGateway {
 function betweenOptions(listen: string) {
   const [, host = "", port = ""] = /^\[?([^\]]*?)\]?:(\d+)$/.exec(listen) ?? [];
   return udpOptions.parse({ type: "udp", name: "between", host, port: Number(port) });
+}
+
+/** The shortest time after which any device is sent a repetition. */
+function retryMsMin({ retry }: GatewayConfig): number {
+  const { intervalSeconds, rules } = retry;
+  return Math.min(intervalSeconds, ...rules.map((rule) => rule.intervalSeconds ?? intervalSeconds)) * 1_000;
 }
 
 function escaped(text: string): string {

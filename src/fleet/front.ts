@@ -10,6 +10,7 @@ import { Between, type BetweenSocket, type Told } from "./between.ts";
 import { FrontCounters } from "./front-counters.ts";
 import { type DatagramWords, Inbound, Strangers } from "./inbound.ts";
 import { KnownPeers } from "./known-peers.ts";
+import { LateWatch } from "./late-watch.ts";
 import { LookUps } from "./look-ups.ts";
 import type { AddressBook, Member, Ownership } from "./members.ts";
 import { Outbound } from "./outbound.ts";
@@ -34,6 +35,8 @@ export interface FrontParts {
   readonly told: Told;
   /** Calls at the end of this turn of the event loop; absent = an immediate. */
   readonly later?: (call: () => void) => void;
+  /** After this a device is sent a repetition: what waited longer, while this process stood still, is not sent any more. Milliseconds. */
+  readonly retryMs: number;
   /** Of datagrams that wait for the address book, in each direction; absent = the usual ones. */
   readonly room?: RoomLimits;
   /** Peers that are remembered, in each of two generations; absent = as usual. */
@@ -49,6 +52,7 @@ export class Front {
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
   readonly #forPorts: PortFront;
+  readonly #late: LateWatch;
   #isClosed = false;
   /** When the batch began that is being read; undefined: none is. */
   #now: Instant | undefined;
@@ -60,6 +64,7 @@ export class Front {
     const ports = new Ports(ownership.shards);
     const later = parts.later ?? ((call: () => void) => void setImmediate(call));
     const between = new Between({ ...parts.between, ownership, counters, told, later });
+    this.#late = new LateWatch({ timers, later, limitMs: parts.retryMs });
     this.#lookUps = new LookUps({ book, timers, counters, shards: ownership.shards });
     const shared = {
       ...parts,
@@ -95,6 +100,7 @@ export class Front {
   /** Opens the socket between gateways and the real transports. @throws {GatewayError} when one cannot be; then none is left open. */
   async start(): Promise<void> {
     const { transports, told } = this.#parts;
+    this.#late.start();
     try {
       await this.#between.start({
         record: (from, way, shard, peer, message) => this.#onRecord(from, way, shard, peer, message),
@@ -123,6 +129,7 @@ export class Front {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#late.close();
     this.#lookUps.close();
     await this.#between.close();
     for (const transport of this.#parts.transports) await transport.close();
@@ -165,8 +172,13 @@ export class Front {
   #onRecord(member: Member, way: Way, shard: number, peer: PeerId, message: Uint8Array): void {
     const index = this.#transportOf(peer);
     if (index < 0) this.counters.drop("other-transport");
-    else if (way === "down") this.#outbound.taken(index, peer, message);
+    else if (way === "down") this.#onAnswer(index, peer, message);
     else this.#inbound.takenUp(member, shard, { index, from: peer, bytes: message }, this.#time());
+  }
+
+  #onAnswer(index: number, peer: PeerId, message: Uint8Array): void {
+    if (this.#late.isLate()) this.counters.drop("stood-still");
+    else this.#outbound.taken(index, peer, message);
   }
 
   #transportOf(peer: PeerId): number {

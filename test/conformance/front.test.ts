@@ -63,6 +63,7 @@ async function fleet(batch: NativeBatch | undefined, owned: Readonly<Record<stri
       words: datagramWords,
       between: { carrier, key: () => key, run: `run of ${name}` },
       timers: systemTimers,
+      retryMs: 10_000,
       told: () => {},
     });
     await front.start();

@@ -10,7 +10,11 @@ interface Way {
   front: number;
   /** When each front was written to last, by its port. */
   readonly asked: Map<number, number>;
+  /** What went by, the latest last: it shows what came before a fault. */
+  readonly passed: string[];
 }
+
+const passedMax = 2_000;
 
 export class Crossroads {
   readonly #socket = createSocket("udp4");
@@ -27,6 +31,7 @@ export class Crossroads {
       const way = this.#wayOf(port);
       way.asked.set(way.front, performance.now());
       this.datagrams++;
+      note(way, `> ${way.front}`, bytes);
       way.socket.send(bytes, way.front, "127.0.0.1");
     });
   }
@@ -59,17 +64,30 @@ export class Crossroads {
     for (const { socket } of this.#ways.values()) socket.close();
   }
 
+  /** The datagrams of the device in whose datagrams this text stands, the latest `passedMax` of them. */
+  passedWith(text: string): readonly string[] {
+    const hex = Buffer.from(text).toString("hex");
+    for (const { passed } of this.#ways.values()) if (passed.some((line) => line.includes(hex))) return passed;
+    return [];
+  }
+
   #wayOf(port: number): Way {
     const known = this.#ways.get(port);
     if (known) return known;
     const socket = createSocket("udp4");
-    const way: Way = { socket, front: this.#frontFor(this.#ways.size), asked: new Map() };
+    const way: Way = { socket, front: this.#frontFor(this.#ways.size), asked: new Map(), passed: [] };
     this.#ways.set(port, way);
     socket.on("error", () => {}); // nobody listens there just now
     socket.on("message", (bytes, from) => {
       if (!way.asked.has(from.port)) this.strange++;
+      note(way, `< ${from.port}`, bytes);
       this.#socket.send(bytes, port, "127.0.0.1");
     });
     return way;
   }
+}
+
+function note(way: Way, direction: string, bytes: Uint8Array): void {
+  way.passed.push(`${Math.round(performance.now())} ${direction} ${Buffer.from(bytes).toString("hex")}`);
+  if (way.passed.length > passedMax) way.passed.shift();
 }

@@ -197,6 +197,7 @@ export class FrontWorld {
   readonly #options: WorldOptions;
   #members: readonly Member[] = [];
   readonly #others = new Map<string, readonly Member[]>();
+  readonly #regular = new Set<() => void>();
   /** What leaves at the end of the turn. */
   #later: (() => void)[] = [];
 
@@ -223,8 +224,12 @@ export class FrontWorld {
       timers: {
         now: () => this.time.now,
         after: (ms, call) => this.time.after(ms, call),
-        every: () => () => {},
+        every: (_ms, call) => {
+          this.#regular.add(call);
+          return () => this.#regular.delete(call);
+        },
       },
+      retryMs: Number.POSITIVE_INFINITY,
       told: (level, say) => said.push(`${level}: ${say}`),
       later: (call) => void this.#later.push(call),
       ...this.#options.parts,
@@ -279,6 +284,11 @@ export class FrontWorld {
       await this.time.pass(0);
       for (const call of this.#later.splice(0)) call();
     }
+  }
+
+  /** The processes run: what they do regularly is done now. */
+  run(): void {
+    for (const call of this.#regular) call();
   }
 
   #tell(): void {

@@ -335,6 +335,9 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   for (const [topic, texts] of receivers) {
     const once = new Set<string>();
     const doubled = texts.filter((text) => sent.get(text) === 2 && (once.has(text) || !once.add(text)));
+    const first = doubled[0];
+    if (first !== undefined)
+      console.error(around(road.passedWith(first), Buffer.from(first).toString("hex")).join("\n"));
     expect(doubled, `twice at ${topic}, at QoS 2`).toEqual([]);
   }
   expect(
@@ -355,4 +358,10 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       `served again after ${report.flatMap(({ trouble, servedMs, shards: had }) => (servedMs === undefined ? [] : [`${servedMs} ms (${trouble}, ${had} shards)`])).join(", ")}`,
     ].join("; "),
   );
+}
+
+/** What went by from a little before this was first there until a little after it was last there. */
+function around(passed: readonly string[], hex: string): readonly string[] {
+  const has = (line: string) => line.includes(hex);
+  return passed.slice(Math.max(0, passed.findIndex(has) - 20), passed.findLastIndex(has) + 20);
 }

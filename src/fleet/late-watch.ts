@@ -1,0 +1,77 @@
+/**
+ * Whether what is read now may have waited in a socket while this process stood still: its container was frozen, or the machine
+ * swapped. A device may have got a repetition by another gateway meanwhile, so an old answer must not be sent to it any more: the first
+ * copy of a QoS 2 message, which says of itself that it is no repetition, would be a new message after the end of its exchange.
+ */
+import type { Instant } from "../core/types.ts";
+import type { Timers } from "../transports/timers.ts";
+
+/** So often it is noted that the process runs. */
+const tickMs = 100;
+/** What waited is read by then; without this, a socket that is never empty would stay late for ever. */
+const drainMsMax = 500;
+
+export interface LateWatchParts {
+  readonly timers: Pick<Timers, "now" | "every">;
+  /** Calls at the end of this turn of the event loop. */
+  readonly later: (call: () => void) => void;
+  /** What has waited for less may still be sent. */
+  readonly limitMs: number;
+}
+
+export class LateWatch {
+  readonly #parts: LateWatchParts;
+  #ranAt: Instant;
+  /** Since when it is read what waited; undefined: that is done. */
+  #drainsSince: Instant | undefined;
+  #sawSome = false;
+  #end: (() => void) | undefined;
+
+  constructor(parts: LateWatchParts) {
+    this.#parts = parts;
+    this.#ranAt = parts.timers.now();
+  }
+
+  start(): void {
+    const { timers } = this.#parts;
+    this.#ranAt = timers.now();
+    this.#end = timers.every(tickMs, () => this.#tick());
+  }
+
+  close(): void {
+    this.#end?.();
+    this.#end = undefined;
+  }
+
+  /** May this, which is read now, be older than the limit? Sockets may be read before timers are late. */
+  isLate(): boolean {
+    if (this.#drainsSince === undefined) {
+      if (!this.#end || !this.#stoodStill(this.#parts.timers.now())) return false;
+    }
+    this.#sawSome = true;
+    return true;
+  }
+
+  #tick(): void {
+    const now = this.#parts.timers.now();
+    this.#stoodStill(now);
+    this.#ranAt = now;
+  }
+
+  #stoodStill(now: Instant): boolean {
+    if (now - this.#ranAt < this.#parts.limitMs) return false;
+    if (this.#drainsSince === undefined) this.#parts.later(this.#look);
+    this.#drainsSince = now;
+    this.#ranAt = now;
+    return true;
+  }
+
+  /** The sockets are read once in each turn: when none had anything, nothing waits any more. */
+  readonly #look = (): void => {
+    const { timers, later } = this.#parts;
+    const isLong = timers.now() - (this.#drainsSince ?? 0) >= drainMsMax;
+    if (!this.#sawSome || isLong) this.#drainsSince = undefined;
+    else later(this.#look);
+    this.#sawSome = false;
+  };
+}
