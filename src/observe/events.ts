@@ -48,21 +48,21 @@ export const eventMetrics = {
   },
   broker_up: {
     type: "gauge",
-    help: "1 while the gateway's own connection stands to every broker; mqttsn_upstream_up has each",
+    help: "1 while the gateway's own connection to every broker is established; mqttsn_upstream_up has each broker",
   },
   qos2_uncertain_total: {
     type: "counter",
-    help: "QoS 2 publications that a forgetful broker made uncertain",
+    help: "QoS 2 publications of which it cannot be known whether the broker has them",
   },
   payloads_unfit_total: {
     type: "counter",
-    help: "Payloads that the declaration for them does not fit: up they go as they are, down they are dropped",
+    help: "Payloads that do not fit their declaration: sent unchanged to the broker, or dropped on the way to a device",
   },
   other_qos_answers_total: {
     type: "counter",
-    help: "Publications that the broker answered as if of another QoS: QoS 2 is then no more than QoS 1",
+    help: "Publications that the broker answered as if they had another QoS; QoS 2 is then only as good as QoS 1",
   },
-  store_failing: { type: "gauge", help: "1 while the store does not take what it is given" },
+  store_failing: { type: "gauge", help: "1 while the store cannot write" },
   backlog_messages: { type: "gauge", help: "Accepted publications that wait on disk for the broker" },
   backlog_bytes: { type: "gauge", help: "Their size, as uplink.totalBytesMax counts" },
 } as const satisfies Record<string, MetricRow>;
@@ -71,9 +71,10 @@ export type EventMetric = keyof typeof eventMetrics;
 
 export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> } = {
   client_state: {
-    meaning: "A client connected, fell asleep, woke, left, or was lost: it did not answer, or was silent for too long.",
+    meaning:
+      "The state of a client changed: it connected, went to sleep, woke up, disconnected, or is lost. A client is lost when it does not answer, or is silent for longer than its keep-alive time or its sleep time allows.",
     advice:
-      "Lost: look at its battery and its radio; its will is published. A device that is lost again and again sleeps longer than it says, or its network is too slow for `retry`.",
+      "If it is lost, check its battery and its radio. Its will is published. If a device is lost again and again, it sleeps longer than it announced, or its network is too slow for the values in `retry`.",
     level: ({ state }) => (state === "lost" ? "warn" : state === "asleep" || state === "awake" ? "debug" : "info"),
     sentence: ({ clientId, state, why }) => `client ${clientId} is ${state}: ${why}`,
     limitedBy: undefined,
@@ -82,7 +83,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   client_moved: {
     meaning: "A client that was asleep came back from another address.",
-    advice: "Nothing: an address that is given out anew, or another network.",
+    advice: "Nothing. The network gave it a new address, or the device changed to another network.",
     level: "info",
     sentence: ({ clientId, to }) => `client ${clientId} moved to ${to}`,
     limitedBy: undefined,
@@ -91,17 +92,18 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   id_in_use: {
     meaning:
-      "Two devices have one client id and take the session from each other. From now on who has it keeps it, and the other is put off with 'congestion'.",
-    advice: "Give one of the two another client id.",
+      "Two devices use the same client id and take the session from each other. From now on the device that has the session keeps it. The other one is refused with 'congestion'.",
+    advice: "Give one of the two devices another client id.",
     level: "warn",
     sentence: ({ clientId, peer, other }) =>
-      `two devices have the client id "${clientId}": ${peer} keeps the session, ${other} is put off; give one another id`,
+      `two devices have the client id "${clientId}": ${peer} keeps the session, ${other} is refused; give one of them another id`,
     limitedBy: ({ clientId }) => clientId,
     metrics: ["dropped_total"],
     audience: { event: "viewer", clientId: "viewer", peer: "operator", other: "operator" },
   },
   session_ended: {
-    meaning: "Nothing of a client's session is left here: it left, began a new one, expired, or was dropped.",
+    meaning:
+      "The session of a client was deleted: the client disconnected or began a new session, the session expired, or an operator dropped it.",
     advice: "Nothing.",
     level: "debug",
     sentence: ({ clientId, why }) => `session of ${clientId} ended: ${why}`,
@@ -111,8 +113,8 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   connect_refused: {
     meaning:
-      "A CONNECT was refused: a limit is reached, the broker will not have the client or is away, or its will is wrong.",
-    advice: "The line says why. The device hears the reason, and tries again where that is congestion.",
+      "A CONNECT was refused: a limit is reached, the broker refuses the client or cannot be reached, or the will is not valid.",
+    advice: "The log line has the reason. The device gets a return code; after 'congestion' it tries again.",
     level: "warn",
     sentence: ({ clientId, peer, why }) => `CONNECT of "${clientId}" from ${peer} refused: ${why}`,
     limitedBy: ({ clientId, why }) => `${clientId} ${why}`,
@@ -121,8 +123,9 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     audience: { event: "viewer", clientId: "operator", peer: "operator", reason: "viewer", why: "operator" },
   },
   not_admitted: {
-    meaning: "Somebody whom no rule of `access` lets in: a client, a sender without a connection, or a forwarder.",
-    advice: "If it is yours, the line gives what to add to the configuration. If not, the rule did its work.",
+    meaning: "No rule of `access` admits this client, this sender without a connection, or this forwarder.",
+    advice:
+      "If the device is yours, add to the configuration what the log line shows. If it is not yours, nothing has to be done.",
     level: "warn",
     sentence: ({ clientId, peer, hint }) => {
       const who = clientId === undefined ? peer : `client "${clientId}" at ${peer}`;
@@ -134,20 +137,20 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   client_quarantined: {
     meaning:
-      "A device went on beyond its limits (`access.limits`) although it heard 'congestion': for a while nothing that it says is acted on. Its session stays.",
+      "A device continued to exceed its limits (`access.limits`) although it was answered 'congestion'. The gateway ignores its messages for some time. Its session is kept.",
     advice:
-      "Look at the device: a loop in its firmware, or two devices with one id. If it is as it should be, give it more in `access.limits`.",
+      "Check the device: its firmware may have a loop, or two devices may use one client id. If it works as intended, raise its limits in `access.limits`.",
     level: "warn",
-    sentence: ({ clientId, seconds }) =>
-      `client ${clientId} asks beyond its limits: it is not listened to for ${seconds} s`,
+    sentence: ({ clientId, seconds }) => `client ${clientId} exceeds its limits: it is ignored for ${seconds} s`,
     limitedBy: ({ clientId }) => clientId,
     metrics: ["dropped_total"],
     audience: { event: "viewer", clientId: "viewer", peer: "operator", seconds: "viewer" },
   },
   topic_not_allowed: {
     meaning:
-      "A client, or a sender without a connection, may not use this topic or filter: `publish` or `subscribe` of `access` says so. Told once for each client and topic.",
-    advice: "If it is to, the line gives what to add to the configuration. If not, the rule did its work.",
+      "A client, or a sender without a connection, may not use this topic or filter: `publish` or `subscribe` of a rule of `access` does not allow it. This is reported once for each client and topic.",
+    advice:
+      "If it should be allowed, add to the configuration what the log line shows. If not, nothing has to be done.",
     level: "warn",
     sentence: ({ clientId, peer, way, topic, hint }) => {
       const who = clientId === undefined ? `a sender without a connection at ${peer}` : `client "${clientId}"`;
@@ -166,8 +169,8 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     },
   },
   drop: {
-    meaning: "A message was dropped or refused. The reason says why: see below.",
-    advice: "By reason.",
+    meaning: "A message was dropped or refused. See the table of reasons below.",
+    advice: "See the reason.",
     level: ({ reason }) => dropReasonRows[reason].level,
     sentence: ({ reason, detail }) => `dropped (${reason}): ${detail}`,
     limitedBy: ({ reason, clientId }) => `${reason} ${clientId ?? ""}`,
@@ -175,8 +178,8 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     audience: { event: "viewer", reason: "viewer", clientId: "viewer", peer: "operator", detail: "operator" },
   },
   will_published: {
-    meaning: "A client's will is published: by the gateway, or by the broker that held it.",
-    advice: "Whoever watches the device knows now. See why it was lost.",
+    meaning: "The will of a client was published, by the gateway or by the broker that held it.",
+    advice: "Subscribers of the will topic know now that the device is lost. Find out why.",
     level: "info",
     sentence: ({ clientId, by }) => `will of ${clientId} published by the ${by}`,
     limitedBy: undefined,
@@ -185,9 +188,9 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   link_state: {
     meaning:
-      "A connection to the broker was made, or there is none: a client's, or (without a client id) the gateway's own or a shared one.",
+      "A connection to the broker was established or lost. With a client id it is the connection of this client. Without one it is the gateway's own connection, or a shared one.",
     advice:
-      "There is no connection: check the broker, the network to it, and `upstream`. The gateway tries again by itself. Until then it treats publications of devices as `uplink` says.",
+      "If there is no connection, check the broker, the network to it, and `upstream`. The gateway tries again without help. Until then it handles publications of devices as configured in `uplink`.",
     level: ({ clientId, up }) => (clientId !== undefined ? "debug" : up ? "info" : "warn"),
     sentence: ({ clientId, upstream, up, why }) => {
       const broker = upstream === "" ? "the broker" : `the broker of ${upstream}`;
@@ -202,9 +205,9 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   copies_known: {
     meaning:
-      "Clients that share a connection subscribe to filters that overlap, and it was found out how the broker sends a message that several of them match: once, or once for each. For each: filters that overlap use further connections, so that no client gets a message twice.",
+      "Clients that share a connection have filters that overlap. The gateway has found out how often the broker sends a message that several of these filters match: once, or once for each filter. If it sends the message for each filter, overlapping filters get further connections, so that no client receives a message twice.",
     advice:
-      "Nothing. Where it could not be found out, copies are counted: messages that are alike, within a second, as many as there are filters, are taken for one. Better say what the broker does in `upstream.copies`. Such brokers are named in docs/guide/brokers.md.",
+      "Nothing, if the gateway has found it out. If it could not, it counts copies: equal messages within one second, as many as there are matching filters, are taken as one message. It is better to set `upstream.copies` then. docs/guide/brokers.md names such brokers.",
     level: ({ copies }) => (copies === undefined ? "warn" : "info"),
     sentence: ({ upstream, copies }) => {
       const whose = upstream === "" ? "the broker" : `the broker of ${upstream}`;
@@ -220,9 +223,9 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   qos2_uncertain: {
     meaning:
-      "The MQTT session that a QoS 2 publication was begun in is gone: the broker forgot it, or the client was moved to another upstream; or it was taken out, for the broker closed for it. Whether the broker had the message cannot be known.",
+      "A QoS 2 publication was not finished, and its MQTT session does not exist any more: the broker has deleted the session, or the client was moved to another upstream. Or the gateway does not send the publication any more, because the broker closed the connection for it. It cannot be known whether the broker has the message.",
     advice:
-      "Let the broker keep its sessions (persistence; MQTT 5, or clean session off). Whoever counts such messages looks whether one is missing or double.",
+      "Configure the broker so that it keeps sessions (persistence; MQTT 5, or clean session off). If these messages are counted somewhere, check there whether one is missing or was counted twice.",
     level: "warn",
     sentence: ({ clientId }) =>
       `the broker forgot the session of ${clientId}, or it goes by another one now: a QoS 2 message may be missing or double`,
@@ -232,12 +235,12 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   payload_unfit: {
     meaning:
-      "A payload does not fit the first declaration in `payloads` that its topic and client fit. What a device says goes to the broker as it is; a command for a device is dropped, for the device could not read it.",
+      "A payload does not fit its declaration: the first one in `payloads` that matches topic and client. A payload from a device goes to the broker unchanged. A command for a device is dropped, because the device could not read it.",
     advice:
-      "`mqtt-sn-gateway decode --payload TOPIC HEX` shows what each field is. Correct the declaration, the device, or what sends the command.",
+      "`mqtt-sn-gateway decode --payload TOPIC HEX` shows each field. Correct the declaration, the device, or the sender of the command.",
     level: "warn",
     sentence: ({ clientId, topicName, direction, why, octets, begin }) =>
-      `${direction === "up" ? `what ${clientId ?? "a device without a connection"} says` : `what ${clientId ?? "a device"} is told`} under ${topicName} does not fit its declaration: ${why} (${octets} octets, ${begin})`,
+      `${direction === "up" ? `what ${clientId ?? "a device without a connection"} says` : `what ${clientId ?? "a device"} is sent`} under ${topicName} does not fit its declaration: ${why} (${octets} octets, ${begin})`,
     limitedBy: ({ clientId, topicName, direction }) => `${clientId ?? ""} ${topicName} ${direction}`,
     metrics: ["payloads_unfit_total"],
     audience: {
@@ -253,9 +256,9 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   other_qos_answered: {
     meaning:
-      "The broker answered a publication as if it were of another QoS: PUBACK to QoS 2, as RabbitMQ 3.10 does, or PUBREC to QoS 1. It is finished with that answer: QoS 2 is no more than QoS 1 there, so after a cut a message may come twice. Said once for each connection; all are counted.",
+      "The broker answered a publication as if it had another QoS: PUBACK to QoS 2, as RabbitMQ 3.10 does, or PUBREC to QoS 1. The gateway takes this as the final answer. QoS 2 is only as good as QoS 1 at this broker: after a lost connection a message may arrive twice. This is reported once for each connection; all cases are counted.",
     advice:
-      "Set `upstream.qosMax` to 1 (or the preset `rabbitmq`): devices then hear 'not supported' for QoS 2, where the broker has no such thing.",
+      "Set `upstream.qosMax` to 1, or use the preset `rabbitmq`. Devices are then answered 'not supported' for QoS 2, which the broker does not have.",
     level: "warn",
     sentence: ({ clientId, qos, answer }) =>
       `the broker answers QoS ${qos} with ${answer.toUpperCase()}${clientId === undefined ? "" : ` (client ${clientId})`}: ${qos === 2 ? "QoS 2 is no more than QoS 1 there" : "it takes it for another QoS"}`,
@@ -265,12 +268,12 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   packet_taken_out: {
     meaning:
-      "The broker closed the connection for this packet, again and again, while others got through: it is not sent any more. Its device hears 'not supported' where it waits for an answer; what had been accepted is a dead letter. No client: a request of all who share the connection.",
+      "The broker closed the connection for this packet several times, while it answered other packets. The gateway does not send the packet any more. If the device still waits for an answer, it gets 'not supported'. If the gateway had accepted the publication, it is a dead letter now. Without a client id, the packet is a request for all clients that share the connection.",
     advice:
-      "See what the broker does not take: a topic that its rules forbid, a QoS, Retain, a size. Put it right there or in the device; `mqtt-sn-gateway queue republish` sends a dead letter once more. After two of a kind the device is refused at once, for an hour at first.",
+      "Find out what the broker does not accept: a topic that its rules forbid, a QoS, Retain, or a size. Correct it at the broker or in the device. `mqtt-sn-gateway queue republish` sends a dead letter again. After two packets of the same kind the gateway refuses such packets of the device at once, for one hour at first.",
     level: "warn",
     sentence: ({ clientId, packet, topic, qos, bytes }) =>
-      `the broker closes the connection for ${packet === "will" ? "the will" : `a ${packet.toUpperCase()}`} of ${clientId ?? "those who share it"}: ${topic}, QoS ${qos}, ${bytes} octets; it is taken out`,
+      `the broker closes the connection for ${packet === "will" ? "the will" : `a ${packet.toUpperCase()}`} of ${clientId ?? "those who share it"}: ${topic}, QoS ${qos}, ${bytes} octets; it is not sent any more`,
     limitedBy: ({ clientId, packet, topic }) => `${clientId ?? ""} ${packet} ${topic}`,
     metrics: ["dropped_total"],
     audience: {
@@ -285,13 +288,13 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   will_refused: {
     meaning:
-      "The broker closes the connection for a CONNECT with this will, three times, while one without it was accepted. A device that waits for its CONNACK hears 'not supported'; one that is running is connected without, and the gateway publishes its will. No client: the gateway's own status message, which is then not published when the gateway ends. After an hour it is tried again.",
+      "The broker closed the connection three times for a CONNECT with this will, and accepted a CONNECT without it. If the device waits for its CONNACK, it gets 'not supported'. If it is connected already, it stays connected without the will at the broker, and the gateway publishes the will. Without a client id, it is the gateway's own status message, which is then not published when the gateway ends. The will is tried again after one hour.",
     advice:
-      'See what the broker does not take: the topic, QoS, Retain, the size. Put it right there or in the device; or keep wills here, with `upstream.will.held: "gateway"`.',
+      'Find out what the broker does not accept: the topic, the QoS, Retain, or the size. Correct it at the broker or in the device. Or let the gateway hold the wills, with `upstream.will.held: "gateway"`.',
     level: "warn",
     sentence: ({ clientId, topic, qos, bytes, isConnected }) => {
       const whose = clientId === undefined ? "the gateway's status message as a will" : `the will of ${clientId}`;
-      const then = isConnected ? "it is connected without" : "its CONNECT is refused";
+      const then = isConnected ? "it is connected without it" : "its CONNECT is refused";
       return `the broker closes the connection for ${whose}: ${topic}, QoS ${qos}, ${bytes} octets; ${then}`;
     },
     limitedBy: ({ clientId, topic }) => `${clientId ?? ""} ${topic}`,
@@ -307,8 +310,9 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   persist_failed: {
     meaning:
-      "The store did not take what it was given, or does not answer. What needs it is refused with 'congestion'.",
-    advice: "Free some space, or see what the kernel's log says of the disk. It is tried again every two seconds.",
+      "The store could not write, or does not answer. Requests that need the store are refused with 'congestion'.",
+    advice:
+      "Free some disk space, or check the kernel's log for errors of the disk. The gateway tries again every two seconds.",
     level: "error",
     sentence: ({ why }) => `the session store failed: ${why}`,
     limitedBy: () => "",
@@ -317,17 +321,17 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
   },
   stood_still: {
     meaning:
-      "The whole process was stopped for a while: a frozen container, a suspended machine, a debugger. What waited in the sockets is read first, and no client is lost over that time.",
-    advice: "Find out who stopped it. Devices had no answers meanwhile.",
+      "The whole process was stopped for some time: the container was frozen, the machine was suspended, or a debugger was used. The gateway first reads what waited in its sockets. No client is lost because of this time.",
+    advice: "Find out what stopped it. Devices got no answers during this time.",
     level: "warn",
     sentence: ({ ms }) =>
-      `this process stood still for ${(ms / 1_000).toFixed(1)} s: every client has its full time again`,
+      `this process stood still for ${(ms / 1_000).toFixed(1)} s: every client gets its full time again`,
     limitedBy: () => "",
     metrics: [],
     audience: { event: "viewer", ms: "viewer" },
   },
   persist_recovered: {
-    meaning: "The store takes what it is given again; all that was owed to it is written.",
+    meaning: "The store works again, and everything that waited for it is written.",
     advice: "Nothing.",
     level: "info",
     sentence: () => "the session store works again",
@@ -336,13 +340,13 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     audience: { event: "viewer" },
   },
   backlog: {
-    meaning: "The first publication of a client waits on disk for the broker; or none does any more.",
-    advice: "Nothing; `mqtt-sn-gateway queue` says how much waits, and since when.",
+    meaning: "The first publication of a client waits on disk for the broker, or the last one that waited was sent.",
+    advice: "Nothing. `mqtt-sn-gateway queue` shows how much waits, and since when.",
     level: ({ count }) => (count > 0 ? "debug" : "info"),
     sentence: ({ clientId, count }) =>
       count > 0
         ? `publications of ${clientId} wait on disk for the broker`
-        : `all that ${clientId} published is at the broker`,
+        : `everything that ${clientId} published is at the broker`,
     limitedBy: undefined,
     metrics: ["backlog_messages", "backlog_bytes"],
     audience: { event: "viewer", clientId: "viewer", count: "viewer" },

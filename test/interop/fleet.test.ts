@@ -149,14 +149,16 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       const all = [...by].flatMap(([name, those]) => (name === without ? [] : those));
       return new Set(all).size === shards;
     };
-  await until(
-    "each has shards, and all are served",
-    async () => {
-      const by = [...(await serving()).values()];
-      return by.every((those) => those.length > 0) && by.flat().length === shards;
-    },
-    patienceMs,
-  );
+  /** As `until`; who serves what is shown where it does not come true. */
+  const untilServed = async (what: string, holds: () => Promise<boolean>) => {
+    await until(what, holds, patienceMs).catch(async (error) => {
+      throw new Error(`${what}: not so, but ${JSON.stringify([...(await serving())])}`, { cause: error });
+    });
+  };
+  await untilServed("each has shards, and all are served", async () => {
+    const by = [...(await serving()).values()];
+    return by.every((those) => those.length > 0) && by.flat().length === shards;
+  });
 
   const road = new Crossroads((count) => fronts[count % fronts.length] ?? 0);
   const port = await road.open();
@@ -225,15 +227,11 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   const report: Event[] = [];
   for (let i = 0; i < events; i++) {
     await sleep(random.int(200, 1_000));
-    await until(
-      "all are there, and all shards are served",
-      async () => {
-        const by = await serving();
-        const those = [...by.values()];
-        return by.size === gatewayCount && those.every(({ length }) => length > 0) && those.flat().length === shards;
-      },
-      patienceMs,
-    );
+    await untilServed("all are there, and all shards are served", async () => {
+      const by = await serving();
+      const those = [...by.values()];
+      return by.size === gatewayCount && those.every(({ length }) => length > 0) && those.flat().length === shards;
+    });
     const inTurn = (i + (mode === "transparent" ? 0 : events)) % troubles.length;
     const trouble = troubles[i < troubles.length ? inTurn : random.int(0, troubles.length - 1)] ?? "killed";
     const index = random.int(0, gatewayCount - 1);
@@ -245,7 +243,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     report.push(event);
     const began = performance.now();
     const servedAgain = async (without = gateway.name) => {
-      await until(`all served after ${trouble}`, allServed(without), patienceMs);
+      await untilServed(`all served after ${trouble}`, allServed(without));
       event.servedMs = Math.round(performance.now() - began);
     };
     switch (trouble) {
@@ -308,7 +306,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
         break;
     }
   }
-  await until("all shards are served", allServed(), patienceMs);
+  await untilServed("all shards are served", allServed());
   if (process.env["FLEET_REPORT"]) writeFileSync(`${process.env["FLEET_REPORT"]}-${mode}.json`, JSON.stringify(report));
   await sleep(1_000);
   clearInterval(traffic);
