@@ -8,7 +8,7 @@ const oneDevice = z.strictObject({
   name: z
     .string("say which device")
     .regex(/^[A-Za-z0-9._~-]{1,64}$/, "up to 64 letters, digits, dots, dashes, _ and ~")
-    .describe("Its name: what it proves with its key."),
+    .describe("The identity that the device proves with its key."),
 });
 
 const knock = z.object({
@@ -16,7 +16,7 @@ const knock = z.object({
   clientId: z.string().optional(),
   peer: z.string(),
   why: z.string(),
-  hint: z.string().describe("The line of configuration that would admit it."),
+  hint: z.string().describe("The line of the configuration that would admit it."),
   times: count,
   firstAt: moment,
   lastAt: moment,
@@ -25,7 +25,7 @@ const knock = z.object({
 const keyOnce = z.object({
   name: z.string().describe("The identity with which the device proves who it is."),
   key: z.string().describe("16 octets in hexadecimal."),
-  link: z.string().describe("Both, as a device or whoever sets it up reads them from a QR code."),
+  link: z.string().describe("Identity and key in one text, as it is read from a QR code."),
 });
 
 export const admissionCommands = {
@@ -44,7 +44,10 @@ export const admissionCommands = {
     method: "POST",
     path: "/knocking",
     input: oneClient.extend({
-      from: z.enum(["here", "anywhere"]).optional().describe("here: from the address it knocked from. Absent: here."),
+      from: z
+        .enum(["here", "anywhere"])
+        .optional()
+        .describe("here: only from the address from which it tried to connect. Absent: here."),
     }),
     output: z.object({ admitted: z.string() }),
     role: "operator",
@@ -88,9 +91,9 @@ export const admissionCommands = {
     path: "/join",
     input: nothing,
     output: z.object({
-      seconds: count.describe("0: nobody is let in this way."),
-      left: count.describe("So many more devices are."),
-      admitted: z.array(z.string()).describe("Client ids, those of the last time where it is over."),
+      seconds: count.describe("0: nobody is admitted this way."),
+      left: count.describe("So many more devices are admitted this way."),
+      admitted: z.array(z.string()).describe("Client ids. After the end: those of the last time."),
     }),
     role: "operator",
     audited: false,

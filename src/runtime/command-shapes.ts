@@ -23,7 +23,10 @@ export const sessionDetails = {
         qos,
         by: z.enum(["name", "predefined", "short"]),
         predefinedId: count,
-        isRefused: z.boolean().optional().describe("The broker closes for it: it is kept, and not asked for."),
+        isRefused: z
+          .boolean()
+          .optional()
+          .describe("The broker closes the connection for this filter: it is kept, and not requested at the broker."),
       }),
     )
     .readonly(),

@@ -23,11 +23,11 @@ const someLetters = z.strictObject({
     .describe("Numbers of dead letters, with commas between them; absent: all."),
 });
 
-const moment = z.number().describe("Milliseconds since 1970; 0: the clock could not be trusted.");
+const moment = z.number().describe("Milliseconds since 1970. 0: the clock was not set.");
 
 const session = z.object({
   clientId: z.string(),
-  peer: z.string().optional().describe("Where it is, or was last; absent: nowhere known."),
+  peer: z.string().optional().describe("Its present or last address. Absent: no address is known."),
   state,
   clean: z.boolean(),
   keepAliveSeconds: count,
@@ -35,15 +35,17 @@ const session = z.object({
   secondsSilent: count,
   waitingMessages: count.describe("For the client."),
   waitingBytes: count,
-  waitingSeconds: count.optional().describe("Since the oldest of them came, as far as known; absent: none waits."),
+  waitingSeconds: count
+    .optional()
+    .describe("Seconds since the oldest of them arrived, as far as known. Absent: none waits."),
   droppedMessages: count.describe("For the client, since the gateway started."),
-  owedToBroker: count.describe("Publications it was acknowledged for that the broker does not have yet."),
+  owedToBroker: count.describe("Publications that were acknowledged to it and that the broker does not have yet."),
   owedBytes: count.describe("Those on disk that are not sent yet; each counts 100 octets more."),
   topics: count,
   subscriptions: count,
-  linkUp: z.boolean().describe("Its connection to the broker stands."),
-  says: z.string().optional().describe("How it is, with the cause, in words."),
-  isLate: z.boolean().optional().describe("It should have spoken by now."),
+  linkUp: z.boolean().describe("Whether its connection to the broker is established."),
+  says: z.string().optional().describe("Its state and the cause, in words."),
+  isLate: z.boolean().optional().describe("It should have sent a message by now."),
 });
 
 const sessionWhole = session.extend(sessionDetails);
@@ -76,7 +78,9 @@ const depth = z.object({
     ),
   }),
   deadLetters: count,
-  dropped: z.record(z.string(), count).describe("By reason, since the gateway started; only what was."),
+  dropped: z
+    .record(z.string(), count)
+    .describe("Counts by reason since the gateway started, without those that are 0."),
   storeFails: z.boolean(),
 });
 
@@ -91,7 +95,10 @@ const letter = z.object({
   bytes: count,
   at: moment,
   payload: z.base64().optional().describe("Absent: payloads are hidden."),
-  mayBeThere: z.boolean().optional().describe("At QoS 2: the broker may have it, and sent again it may come twice."),
+  mayBeThere: z
+    .boolean()
+    .optional()
+    .describe("At QoS 2: the broker may have the message already. If it is sent again, it may arrive twice."),
 });
 
 const packet = z.object({
@@ -100,13 +107,15 @@ const packet = z.object({
   qos,
   retain: z.boolean(),
   bytes: count,
-  accepted: z.boolean().describe("The client was answered for it."),
+  accepted: z.boolean().describe("The publication was acknowledged to the client."),
   stage: z
     .enum(["waiting", "sent", "received", "released"])
     .describe("waiting, sent: the broker has not answered it; received, released: it has it, at QoS 2."),
   deaths: count
     .optional()
-    .describe("How often the broker closed while this alone was not answered; absent: it is no suspect."),
+    .describe(
+      "How often the broker closed the connection while only this packet was unanswered. Absent: it is not suspected.",
+    ),
 });
 
 const queueOfClient = z.object({
@@ -114,7 +123,7 @@ const queueOfClient = z.object({
   underWay: z.array(packet).readonly(),
   onDisk: z
     .array(z.object({ topic: z.string(), qos, retain: z.boolean(), bytes: count, at: moment }))
-    .describe("Accepted and not under way yet; a thousand at most."),
+    .describe("Accepted publications that are not sent yet; at most 1,000 are listed."),
 });
 
 const chosenUplink = z
@@ -122,12 +131,12 @@ const chosenUplink = z
     client: z.string().min(1).max(65_535).optional().describe("Client id; absent: of all."),
     topic: z.string().min(1).max(65_535).optional().describe("Topic filter, as the broker knows it; absent: all."),
   })
-  .refine(({ client, topic }) => client !== undefined || topic !== undefined, "say which client, or which topic");
+  .refine(({ client, topic }) => client !== undefined || topic !== undefined, "name a client or a topic");
 
 const linksOfTransport = z.object({
   transport: z.string(),
   up: z.boolean(),
-  condition: z.string().describe("What works the adapter, or what is missing."),
+  condition: z.string().describe("The program or driver that controls the adapter, or what is missing."),
   devices: z.array(
     z.object({
       peer: z.string(),
@@ -137,7 +146,10 @@ const linksOfTransport = z.object({
       secondsSinceSeen: count,
       failures: count.describe("Failed attempts in a row."),
       lastFailure: z.string(),
-      parameters: z.string().optional().describe("What the link was given; absent: no link, or not known."),
+      parameters: z
+        .string()
+        .optional()
+        .describe("The values of the link. Absent: there is no link, or they are not known."),
     }),
   ),
 });
@@ -151,11 +163,13 @@ const oneSensor = z.strictObject({
 
 const bond = z.object({
   transport: z.string(),
-  address: z.string().describe("By which it is known, whatever address it uses."),
-  name: z.string().describe("What it called itself when it was paired."),
+  address: z.string().describe("The identity address, by which the device is known whatever address it uses."),
+  name: z.string().describe("The name that the device had when it was paired."),
   since: z.string().describe("When it was paired."),
-  passkey: z.boolean().describe("It was paired with a passkey: nobody stood between."),
-  secureConnections: z.boolean().describe("By LE Secure Connections: who listened then did not learn the key."),
+  passkey: z.boolean().describe("It was paired with a passkey, so no third device can have been in between."),
+  secureConnections: z
+    .boolean()
+    .describe("It was paired with LE Secure Connections: a listener cannot have learnt the key."),
 });
 
 const oneBond = z.strictObject({
@@ -171,7 +185,7 @@ const chosenDatagrams = z.strictObject({
   payload: z
     .enum(["yes", "no"])
     .optional()
-    .describe("no: what is published is left out, as it is where payloads are hidden."),
+    .describe("no: payloads are left out, as they are where payloads are hidden."),
 });
 
 export const commands = {

@@ -18,40 +18,42 @@ const inQuery = (max: number, otherwise: number, meaning: string) =>
 
 const device = z.object({
   clientId: z.string(),
-  peer: z.string().optional().describe("Where it is, or was last; absent: nowhere known."),
+  peer: z.string().optional().describe("Its present or last address. Absent: no address is known."),
   transport: z.string().optional(),
   state,
-  says: z.string().describe("How it is, with the cause, in words."),
-  isLate: z.boolean().describe("It should have spoken by now."),
-  dueSeconds: count.optional().describe("Until it is to speak; negative: it is late; absent: it is not waited for."),
-  why: z.string().describe("Why it has this state; empty: since an earlier run of the gateway."),
-  stateSeconds: count.optional().describe("For how long it has this state."),
+  says: z.string().describe("Its state and the cause, in words."),
+  isLate: z.boolean().describe("It should have sent a message by now."),
+  dueSeconds: count
+    .optional()
+    .describe("Seconds until its next message is due. Negative: it is late. Absent: no message is expected."),
+  why: z.string().describe("Why it has this state. Empty: it has had it since an earlier run of the gateway."),
+  stateSeconds: count.optional().describe("How long it has had this state, in seconds."),
   secondsSilent: count,
   keepAliveSeconds: count,
   sleepSeconds: count,
-  rssi: count.optional().describe("dBm, where its network knows it."),
+  rssi: count.optional().describe("Signal strength in dBm, where its network knows it."),
   waiting: count.describe("Messages that wait for it."),
-  owed: count.describe("Publications it was acknowledged for that the broker does not have yet."),
+  owed: count.describe("Publications that were acknowledged to it and that the broker does not have yet."),
   dropped: count.describe("Messages for it that were dropped, since the gateway started."),
 });
 
 const deviceWhole = device.extend({
   clean: z.boolean(),
   waitingBytes: count,
-  waitingSeconds: count.optional().describe("Since the oldest of them came; absent: none waits."),
+  waitingSeconds: count.optional().describe("Seconds since the oldest of them arrived. Absent: none waits."),
   owedBytes: count,
   linkUp: z.boolean(),
   quarantineSeconds: count
     .optional()
-    .describe("It went on beyond its limits, and is not listened to for so long. Absent: it is."),
+    .describe("It continued to exceed its limits and is ignored for so many seconds more. Absent: it is not ignored."),
   identity: z
     .object({ name: z.string(), by: z.string(), isProved: z.boolean() })
     .optional()
-    .describe("Who it is, and how we know."),
+    .describe("Who the device is, and how the gateway knows."),
   ...sessionDetails,
   wakings: z
     .array(z.object({ secondsAgo: z.number(), awakeSeconds: z.number() }))
-    .describe("When it woke last, and for how long; the newest last."),
+    .describe("When it woke, and for how long it was awake; the newest entry last."),
 });
 
 export const deviceCommands = {
@@ -62,7 +64,7 @@ export const deviceCommands = {
     input: z.strictObject({
       search: z.string().max(200).optional().describe("Part of a client id or an address."),
       state: state.or(z.enum(["late", "waiting"])).optional(),
-      sort: z.enum(deviceOrders).optional().describe("Absent: state; what needs a look comes first."),
+      sort: z.enum(deviceOrders).optional().describe("Absent: by state, devices that need attention first."),
       order: z.enum(["up", "down"]).optional(),
       offset: inQuery(1e8, 0, "How many to leave out."),
       limit: inQuery(rowsMax, 100, "How many to show."),
@@ -96,7 +98,7 @@ export const deviceCommands = {
         .min(1, "say under which topic")
         .max(1_000)
         .regex(/^[^+#\0]+$/, "no wildcard"),
-      payload: z.string().max(10_000).optional().describe("As text, in UTF-8. Absent: empty."),
+      payload: z.string().max(10_000).optional().describe("The payload as text, in UTF-8. Absent: empty."),
       qos: z.enum(["0", "1", "2"]).optional().describe("Absent: 1."),
     }),
     output: z.object({ sent: z.string() }),

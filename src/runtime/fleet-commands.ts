@@ -12,12 +12,12 @@ export const pairShape = z.object({
   epoch: count.describe("How often one of the pair has become the active one."),
   leaseSeconds: z.number(),
   leaseLeftSeconds: seconds.describe(
-    "Until the active one gives up, or the one that stands by claims the lease, if it is not renewed; 0: nobody has it.",
+    "Seconds until the lease ends if it is not renewed: then the active gateway gives up, or the standby claims it. 0: nobody has the lease.",
   ),
-  sinceSeconds: count.describe("Since when this one has its role."),
+  sinceSeconds: count.describe("How long this gateway has had its role."),
   trouble: z.string().describe('Why the lease cannot be had just now; "" = it can.'),
   other: z
-    .object({ name: z.string(), version: z.string(), secondsAgo: seconds.describe("Since it was heard of last.") })
+    .object({ name: z.string(), version: z.string(), secondsAgo: seconds.describe("Since the last sign of life.") })
     .optional()
     .describe("The other one; absent: nobody stands by, or nobody is active."),
   handover: z
@@ -31,7 +31,7 @@ export const pairShape = z.object({
       secondsAgo: seconds,
     })
     .optional()
-    .describe("How the lease came to whoever has it; absent: not known."),
+    .describe("How the present owner got the lease. Absent: not known."),
 });
 
 const alone: Refusal = { kind: "not-there", say: "this gateway is none of a pair (store.pair)" };
@@ -50,8 +50,8 @@ export const fleetShape = z.object({
         version: z.string(),
         place: z.string().describe("Where it takes datagrams from the others."),
         isDraining: z.boolean(),
-        secondsAgo: seconds.describe("Since it was heard of last."),
-        sinceSeconds: count.describe("Since this run of it is there, as far as the asked one knows."),
+        secondsAgo: seconds.describe("Since the last sign of life."),
+        sinceSeconds: count.describe("How long this run of the gateway is known to the gateway that was asked."),
         shards: count.describe("That it owns."),
       }),
     )
@@ -65,7 +65,7 @@ export const fleetShape = z.object({
         here: z
           .enum(["opening", "serving", "leaving"])
           .optional()
-          .describe("What the asked gateway does with it; absent: it is not its own."),
+          .describe("What the gateway that was asked does with this shard. Absent: it does not own it."),
       }),
     )
     .readonly(),
@@ -73,8 +73,8 @@ export const fleetShape = z.object({
     .object({
       claimed: z.object({ first: count, drained: count, ended: count, silent: count }).describe("By how they came."),
       handedOver: count,
-      lost: count.describe("Dropped, because the lease was over or another one's."),
-      failed: count.describe("Could not be served here."),
+      lost: count.describe("Dropped, because the lease had ended or belonged to another gateway."),
+      failed: count.describe("Shards that could not be served here."),
     })
     .describe("Shards of the asked gateway since it started."),
 });

@@ -26,14 +26,14 @@ const overview = z.object({
   sessions: z.object({ total: count, ...states }),
   brokers: z.array(broker),
   transports: z.array(z.object({ name: z.string(), place: z.string() })),
-  addresses: z.array(z.string()).describe("Where a device in the same network finds this machine."),
+  addresses: z.array(z.string()).describe("Addresses at which a device in the same network reaches this machine."),
   waiting: z.object({ forClients: count, forBroker: count, deadLetters: count }),
   storeKind: z.enum(["disk", "memory", "redis"]),
   storeFails: z.boolean(),
   pair: pairShape.optional().describe("Of one of a pair."),
   dropped: z
     .array(z.object({ reason: z.string(), count, meaning: z.string(), advice: z.string() }))
-    .describe("Since the gateway started; the most first."),
+    .describe("Counts since the gateway started, the highest first."),
   needs: z
     .array(z.object({ level: z.enum(["bad", "warn", "note"]), says: z.string(), advice: z.string(), view: z.string() }))
     .describe("What needs a hand."),

@@ -42,10 +42,12 @@ export const settingsCommands = {
         z.object({ clientId: z.string(), from: z.string().optional(), at: z.string(), by: z.string() }),
       ),
       written: z.object({
-        values: z.unknown().optional().describe("What stands in the file, without secrets."),
-        version: z.string().describe("To be named by who saves."),
-        readOnly: z.string().optional().describe("Why it cannot be changed; absent: it can."),
-        restart: z.array(z.string()).describe("What was changed since the start and counts after the next."),
+        values: z.unknown().optional().describe("The content of the file, without secrets."),
+        version: z.string().describe("The version of the file, which a change must name."),
+        readOnly: z.string().optional().describe("Why it cannot be changed. Absent: it can be changed."),
+        restart: z
+          .array(z.string())
+          .describe("Settings that were changed since the start and take effect after the next start."),
       }),
     }),
     role: "operator", // a viewer sees nothing of the configuration
@@ -69,7 +71,7 @@ export const settingsCommands = {
       problems: z.array(z.string()),
       warnings: z.array(z.string()),
       difference: z.array(z.object({ kind: z.enum(["same", "out", "in"]), text: z.string() })),
-      restart: z.array(z.string()).describe("What counts after a restart."),
+      restart: z.array(z.string()).describe("Settings that take effect after a restart."),
     }),
     role: "operator",
     audited: false,
@@ -94,7 +96,7 @@ export const settingsCommands = {
       version: z.string().max(100).describe("Of the file, as `settings.show` gave it."),
     }),
     output: z.object({
-      restart: z.array(z.string()).describe("What counts after a restart."),
+      restart: z.array(z.string()).describe("Settings that take effect after a restart."),
       version: z.string().describe("Of the file as it is now."),
     }),
     role: "operator",
@@ -116,7 +118,7 @@ export const settingsCommands = {
     path: "/settings/secret",
     input: z.strictObject({
       key: z.string().max(200).describe("As in upstream.password."),
-      secret: z.string().min(1, "say the secret").max(65_536).describe("Goes into the request's body."),
+      secret: z.string().min(1, "say the secret").max(65_536).describe("It is sent in the body of the request."),
     }),
     output: z.object({ file: z.string() }),
     role: "operator",

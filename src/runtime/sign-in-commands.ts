@@ -7,7 +7,7 @@ const oneToken = z.strictObject({
   name: z
     .string("say which token")
     .regex(/^[A-Za-z0-9._-]{1,64}$/, "up to 64 letters, digits, dots, dashes and _")
-    .describe("What the token is called, for people and the log."),
+    .describe("The name of the token, for people and the log."),
 });
 
 export const signInCommands = {
@@ -36,7 +36,7 @@ export const signInCommands = {
         name: z.string(),
         role: z.enum(["viewer", "operator"]),
         added: z.string().optional(),
-        isManaged: z.boolean().describe("false: it stands in the configuration."),
+        isManaged: z.boolean().describe("false: it is in the configuration."),
       }),
     ),
     role: "operator",
