@@ -15,6 +15,7 @@
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant, KnownPause } from "../types.ts";
+import { DeadGroups } from "./dead-groups.ts";
 import { EndRate } from "./end-rate.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 import {
@@ -27,6 +28,7 @@ import {
   untriedFirst,
   walk,
 } from "./search-order.ts";
+import { blindWait, earliest, grown } from "./search-times.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
 import { candidates, type Waiting } from "./waiting.ts";
 
@@ -81,8 +83,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** Tests that died since a packet was taken out. */
   #rounds = 0;
   #testing: Packet[] | undefined;
-  /** A group that died: one of its packets is the cause, whichever became suspects since. */
-  #group: ReadonlySet<Suspicion<Packet> | undefined> | undefined;
+  readonly #groups = new DeadGroups<Suspicion<Packet>>();
   #testSince: Instant = 0;
   #testAt: Instant = 0;
   #isUp = false;
@@ -229,7 +230,10 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#dying = nobody;
     this.#isSick = false;
     const { suspicion } = packet;
-    if (suspicion) this.#suspicions.clear(suspicion);
+    if (suspicion) {
+      this.#groups.acquitted(suspicion);
+      this.#suspicions.clear(suspicion);
+    }
     for (const other of this.#suspicions.all()) {
       if (other.deaths > 0 && this.#answered >= other.ordinal) other.witnessed = true;
     }
@@ -281,6 +285,7 @@ export class Suspects<Packet extends Searched<Packet>> {
 
   #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {
     const there = new Set<Suspicion<Packet>>();
+    const isSearch = this.#suspicions.active > 0;
     for (const packet of outside) {
       const suspicion = packet.suspicion ?? this.#identified(packet, identify);
       if (!suspicion) continue;
@@ -291,6 +296,7 @@ export class Suspects<Packet extends Searched<Packet>> {
         this.#suspicions.setSuspect(suspicion, true);
       }
     }
+    if (isSearch) this.#groups.died(there);
     this.#rate.noteEnd(there);
     if (![...this.#suspicions.all()].some(({ deaths }) => deaths > 0)) this.#rounds = 0;
     return undefined;
@@ -316,16 +322,16 @@ export class Suspects<Packet extends Searched<Packet>> {
       return suspicion && this.#strike(now, suspicion, end);
     }
     if (!only) return undefined;
-    const blamed = new Set(group.map(({ suspicion }) => suspicion));
-    this.#group = blamed;
+    this.#groups.died(new Set(group.flatMap(({ suspicion }) => suspicion ?? [])));
     for (const other of this.#suspicions.all()) {
-      if (other.deaths === 0 && !blamed.has(other)) this.#suspicions.setSuspect(other, false);
+      if (other.deaths === 0 && !this.#groups.has(other)) this.#suspicions.setSuspect(other, false);
     }
     return undefined;
   }
 
   /** It was alone outside, and the broker ended the connection. Answers it, if that is proof enough. */
   #strike(now: Instant, suspicion: Suspicion<Packet>, end: EndOfConnection): Suspicion<Packet> | undefined {
+    this.#groups.explained(suspicion);
     suspicion.exposureMs += now - this.#testSince;
     suspicion.timed++;
     if (suspicion.deaths++ === 0) suspicion.firstDeath = now;
@@ -377,6 +383,7 @@ export class Suspects<Packet extends Searched<Packet>> {
   /** Every packet that is sent dies: all counts are reset, and there are no suspects. */
   #becomeSick(): void {
     for (const suspicion of [...this.#suspicions.all()]) this.#suspicions.clear(suspicion);
+    this.#groups.clear();
     this.#dying = nobody;
     this.#sickTries = 0;
     this.#isSick = true;
@@ -448,8 +455,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (waiting.outside > 0) return { kind: "hold", until: undefined };
     if (walker) return this.#test(now, [walker]);
     if (dueStruck[0]) return this.#test(now, dueStruck[0].packets.slice(0, 1));
-    const ofGroup = dueFresh.filter((suspicion) => this.#group?.has(suspicion));
-    const among = ofGroup.length > 0 ? ofGroup : dueFresh;
+    const among = this.#groups.ofOneGroup(dueFresh);
     const size = this.#rounds === 0 ? 1 : Math.ceil(among.length / 2);
     return this.#test(now, waiting.fit(among.slice(0, size).flatMap(({ packets }) => packets.slice(0, 1))));
   }
@@ -479,20 +485,4 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (suspicion) this.#suspicions.bind(packet, suspicion);
     return suspicion;
   }
-}
-
-/** The time until it is tried again without a witness. */
-function blindWait<Packet>({ deaths, ofKnownKind }: Suspicion<Packet>): number {
-  const waits = figures.waitsUnwitnessedMs;
-  const isLast = deaths >= waits.length;
-  return isLast && ofKnownKind ? figures.waitOfKindMs : (waits[Math.min(deaths, waits.length) - 1] ?? 0);
-}
-
-function grown(first: number, times: number, longest: number): number {
-  return Math.min(longest, first * 2 ** Math.min(times, 30));
-}
-
-function earliest(times: readonly Instant[], now: Instant): Instant | undefined {
-  const later = times.filter((at) => at > now);
-  return later.length === 0 ? undefined : Math.min(...later);
 }

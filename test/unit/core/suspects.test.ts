@@ -110,11 +110,18 @@ describe("2: with suspects", () => {
       bench.down();
     }
     bench.up(0);
-    expect(bench.send()).toBe("test d1 e1");
+    expect(bench.send()).toBe("test e1 f1"); // those that flowed died together; d1 did not
     bench.down();
-    bench.upAndSend(0);
-    bench.down();
-    expect(bench.upAndSend(0)).toBe("test d1");
+    expect(bench.upAndSend(0)).toBe("flow d1 g1");
+    bench.answer("d1");
+    bench.add("h1", "i1");
+    expect(bench.send()).toBe("flow h1 i1");
+    bench.answer("g1", "h1", "i1");
+    bench.now += 10_000;
+    expect(bench.send()).toBe("test c1");
+    bench.answer("c1");
+    bench.now += 1_000;
+    expect(bench.send()).toBe("test e1");
   });
 
   test("a group that passes is cleared, one that dies clears the rest", () => {
