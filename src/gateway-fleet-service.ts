@@ -6,14 +6,14 @@ import { ApiServer } from "./api/server.ts";
 import { coreOptions } from "./config/core-options.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
-import { shardConfig, shardName } from "./config/shard-config.ts";
+import { shardConfig } from "./config/shard-config.ts";
 import { admitAll } from "./core/access.ts";
 import { GatewayCore } from "./core/gateway-core.ts";
 import { GatewayError } from "./errors.ts";
 import type { Front } from "./fleet/front.ts";
 import type { Owners } from "./fleet/owners.ts";
-import { shardOf } from "./fleet/shard.ts";
 import type { Gateway } from "./gateway.ts";
+import { FleetDesk } from "./gateway-fleet-desk.ts";
 import { FleetTotals } from "./gateway-fleet-totals.ts";
 import { logAudit } from "./observe/audit.ts";
 import { addFleetMetrics } from "./observe/fleet-metrics.ts";
@@ -40,26 +40,10 @@ export interface FleetServiceParts {
   readonly drain: () => Promise<{ readonly shards: number } | string>;
 }
 
-/** About one client, which belongs to one shard. */
-const ofOneClient: ReadonlySet<CommandName> = new Set<CommandName>([
-  "sessions.show",
-  "sessions.drop",
-  "queue.show",
-  "queue.clear",
-  "devices.show",
-  "devices.send",
-  "devices.clear",
-  "knocking.admit",
-  "admitted.remove",
-]);
-/** Lists, which all shards of this gateway have together. */
-const lists: ReadonlySet<CommandName> = new Set<CommandName>(["sessions.list", "knocking.list"]);
-
 export class FleetService {
   readonly #parts: FleetServiceParts;
   readonly #totals: FleetTotals;
-  /** Of what is about the fleet and not about devices. */
-  readonly #desk: OperatorDesk;
+  readonly #desk: FleetDesk;
   readonly #startedAt = performance.now();
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
@@ -73,7 +57,7 @@ export class FleetService {
       fleet: () => this.facts(),
       leave: () => parts.drain(),
     };
-    this.#desk = new OperatorDesk(
+    const own = new OperatorDesk(
       createOperator(
         nobodysCore(parts.config()),
         new MemoryStore(),
@@ -92,6 +76,17 @@ export class FleetService {
       ),
       (entry) => logAudit(parts.log, entry),
     );
+    const { config, version, owners, front, gateways } = parts;
+    this.#desk = new FleetDesk({
+      ...{ config, version, owners, gateways, own },
+      front: front.counters,
+      facts: () => this.facts(),
+      uptimeSeconds: () => this.#uptimeSeconds,
+    });
+  }
+
+  get #uptimeSeconds(): number {
+    return Math.floor((performance.now() - this.#startedAt) / 1_000);
   }
 
   /** A port that cannot be had is said, and the gateway runs without. */
@@ -176,41 +171,9 @@ export class FleetService {
     };
   }
 
-  /** Carries out one command: here, or at the gateway of the client's shard. */
-  async ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
-    if (name.startsWith("fleet.")) return this.#desk.ask(who, name, query);
-    const client = query.get("client");
-    if (ofOneClient.has(name) && client !== null) return this.#askShardOf(client, who, name, query);
-    if (lists.has(name)) return this.#askAll(who, name, query);
-    return {
-      kind: "not-possible",
-      say: `${name} is not answered in a fleet yet; there are: ${[...ofOneClient, ...lists].join(", ")}, fleet.members, fleet.leave`,
-    };
-  }
-
-  async #askShardOf(client: string, who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
-    const { owners, gateways } = this.#parts;
-    const shard = shardOf(client, owners.shards);
-    const gateway = owners.ownerOf(shard) === "here" ? gateways().get(shard) : undefined;
-    if (gateway) return gateway.ask(who, name, query);
-    const owner = owners.ownerOf(shard);
-    const whose = typeof owner === "object" ? `${owner.name} owns: ask there` : "nobody owns at this moment: ask again";
-    return {
-      kind: "not-possible",
-      say: `"${client}" belongs to shard ${shardName(shard, owners.shards)}, which ${whose}`,
-    };
-  }
-
-  /** Of the shards of this gateway: others have others, as `fleet.members` says. */
-  async #askAll(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
-    const all: unknown[] = [];
-    for (const gateway of this.#parts.gateways().values()) {
-      if (!gateway.serves) continue;
-      const answer = await gateway.ask(who, name, query);
-      if (answer.kind !== "done") return answer;
-      if (Array.isArray(answer.output)) all.push(...answer.output);
-    }
-    return { kind: "done", output: all };
+  /** Carries out one command. */
+  ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
+    return this.#desk.ask(who, name, query);
   }
 
   #sources() {
@@ -236,7 +199,7 @@ export class FleetService {
       ok: serves() && isThere && !sources.storeFails() && trouble === "",
       broker: isThere ? "connected" : "away",
       store: sources.storeFails() ? "failing" : "ok",
-      uptimeSeconds: Math.floor((performance.now() - this.#startedAt) / 1_000),
+      uptimeSeconds: this.#uptimeSeconds,
       clients: this.#totals.clients,
       fleet: { name, members: members.length, shards, serving: owners.serving, trouble },
     };

@@ -5,12 +5,13 @@ import { duration, trafficWords } from "../runtime/state-words.ts";
 type Overview = OutputOf<"overview.show">;
 
 export function statusLines(overview: Overview): string[] {
-  const { version, uptimeSeconds, sessions, brokers, transports, waiting, storeKind, storeFails, needs, pair } =
+  const { version, uptimeSeconds, sessions, brokers, transports, waiting, storeKind, storeFails, needs, pair, fleet } =
     overview;
   const isActive = !pair || pair.role === "active";
   return [
     `version ${version}, up for ${duration(uptimeSeconds)}`,
     ...(pair ? pairLines(pair) : []),
+    ...(fleet ? [fleetLine(fleet)] : []),
     ...(isActive
       ? [
           `sessions: ${sessions.total} (${sessions.active} active, ${sessions.asleep} asleep, ${sessions.lost} lost)`,
@@ -31,4 +32,10 @@ function pairLines({ role, name, owner, epoch, sinceSeconds, other }: NonNullabl
   const active = `${name} is active, ${other ? `${other.name} stands by` : "nobody stands by"}`;
   const who = role === "active" ? active : `${name} stands by, ${owner === "" ? "nobody" : owner} is active`;
   return [`pair: ${who}, epoch ${epoch}, since ${duration(sinceSeconds)}`];
+}
+
+function fleetLine({ name, shards, owners, members }: NonNullable<Overview["fleet"]>): string {
+  const serving = owners.filter(({ here }) => here === "serving").length;
+  const others = members.flatMap((member) => (member.name === name ? [] : [`${member.name} (${member.shards})`]));
+  return `fleet: ${name} serves ${serving} of ${shards} shards; ${others.length === 0 ? "no other gateway is there" : `others: ${others.join(", ")}`}; below: the shards of ${name}`;
 }

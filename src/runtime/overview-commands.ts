@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { json } from "./command.ts";
 import { count, done, moment, nothing, states } from "./command-shapes.ts";
-import { pairShape } from "./fleet-commands.ts";
+import { fleetShape, pairShape } from "./fleet-commands.ts";
 
 const broker = z.object({
   name: z.string().describe('"" = the one of every client that `upstreams` names no other for.'),
@@ -31,6 +31,9 @@ const overview = z.object({
   storeKind: z.enum(["disk", "memory", "redis"]),
   storeFails: z.boolean(),
   pair: pairShape.optional().describe("Of one of a pair."),
+  fleet: fleetShape
+    .optional()
+    .describe("Of one of a fleet: everything else here is of the shards that this gateway serves."),
   dropped: z
     .array(z.object({ reason: z.string(), count, meaning: z.string(), advice: z.string() }))
     .describe("Counts since the gateway started, the highest first."),

@@ -20,6 +20,10 @@ interface Fleet {
   readonly owners: readonly { readonly shard: number; readonly owner: string; readonly epoch: number }[];
 }
 
+interface Overview {
+  readonly sessions: { readonly total: number };
+}
+
 describe.skipIf(missing !== undefined)(`a fleet of two${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
   for (const mode of ["transparent", "aggregating"] as const)
     test(`${mode}: devices of both gateways' shards exchange QoS 1 through either gateway`, {
@@ -92,6 +96,22 @@ describe.skipIf(missing !== undefined)(`a fleet of two${missing === undefined ? 
       const metrics = await (await fetch(`http://127.0.0.1:${apiA}/metrics`)).text();
       expect(metrics).toMatch(/mqttsn_fleet_members 2/);
       expect(metrics).toMatch(/mqttsn_fleet_passed_total\{way="to_owner"\} [1-9]/);
+      // What all shards of a gateway say together; both gateways together say all.
+      const overviews = await Promise.all(
+        [a, b].map(async (each): Promise<Overview> => JSON.parse((await each.ask("/overview")).body)),
+      );
+      expect(overviews.reduce((sum, { sessions }) => sum + sessions.total, 0)).toBe(devices.length);
+      for (const overview of overviews)
+        expect(overview).toMatchObject({ fleet: { shards }, brokers: [{ isThere: true }], storeKind: "redis" });
+      expect(JSON.parse((await a.ask("/queue")).body)).toMatchObject({ deadLetters: 0, storeFails: false });
+      expect(JSON.parse((await a.ask("/letters")).body)).toEqual([]);
+      expect(JSON.parse((await a.ask("/letters?ids=17", "DELETE")).body)).toEqual({ purged: 0 });
+      expect((await a.ask("/backup")).body).toContain("redis-cli");
+      const [own] = JSON.parse((await a.ask("/sessions")).body) as { clientId: string }[];
+      expect(JSON.parse((await a.ask(`/session?client=${own?.clientId}`)).body)).toMatchObject({
+        clientId: own?.clientId,
+      });
+      expect(JSON.parse((await b.ask(`/session?client=${own?.clientId}`)).body).error).toContain("a owns: ask there");
       expect([...a.errors, ...b.errors]).toEqual([]);
     });
 });

@@ -50,6 +50,7 @@ export async function examine(
   const isRunning = running !== undefined;
   findings.push(isRunning ? ok("gateway", "it runs, and answers") : skipped("gateway", "none runs with this store"));
   if (config.store.pair.enabled) findings.push(lookAtPair(running?.pair));
+  if (config.fleet.enabled) findings.push(...lookAtFleet(running?.fleet));
   for (const transport of config.transports) findings.push(...(await lookAtTransport(transport, isRunning)));
   findings.push(...(await lookAtApi(config, isRunning)), ...(await lookAtStore(config)), lookAtClock());
   const all = [
@@ -110,6 +111,41 @@ export function lookAtPair(pair: OutputOf<"overview.show">["pair"]): Finding {
   if (role === "active") return ok(about, `${name} is active, epoch ${epoch}; ${other?.name} stands by`);
   if (owner === "") return doubtful(about, `${name} stands by, and nobody is active`, "mqtt-sn-gateway status");
   return ok(about, `${name} stands by; ${owner} is active, epoch ${epoch}`);
+}
+
+/** Which gateways of the fleet are there, and whether each shard has one, as the running one says. */
+export function lookAtFleet(fleet: OutputOf<"overview.show">["fleet"]): Finding[] {
+  const about = "fleet";
+  if (!fleet) return [skipped(about, "which gateways are there is known while a gateway runs here")];
+  const { name, trouble, members, owners, shards, leaseSeconds } = fleet;
+  if (trouble !== "") return [wrong(about, `${name}: ${trouble}`, "look at the server of store.redis")];
+  const findings: Finding[] = [];
+  const unowned = owners.filter(({ owner }) => owner === "").length;
+  const own = members.find((member) => member.name === name)?.shards ?? 0;
+  const others = members.filter((member) => member.name !== name);
+  if (others.length === 0)
+    findings.push(
+      doubtful(
+        about,
+        `${name} is the only gateway: when it ends, nobody takes over`,
+        "start another gateway with the same store and fleet, and another fleet.name; there: mqtt-sn-gateway doctor",
+      ),
+    );
+  for (const { name: other, secondsAgo } of others.filter((member) => member.secondsAgo > leaseSeconds))
+    findings.push(doubtful(about, `${other} is silent for ${secondsAgo} s`, "see whether it runs and reaches Redis"));
+  if (unowned > 0)
+    findings.push(
+      doubtful(
+        about,
+        `${unowned} of ${shards} shards have no owner`,
+        "if this stays so for longer than two leases: mqtt-sn-gateway fleet status --shards, on each gateway",
+      ),
+    );
+  if (findings.length === 0) {
+    const who = others.map((member) => member.name).join(", ");
+    findings.push(ok(about, `${name} owns ${own} of ${shards} shards; the other gateways: ${who}`));
+  }
+  return findings;
 }
 
 const words = { ok: "ok      ", doubtful: "DOUBTFUL", wrong: "WRONG   ", skipped: "-       " } as const;
