@@ -46,6 +46,8 @@ export const searchFigures = {
    */
   sickHoldFirstMs: 4_000,
   sickHoldMs: 15_000,
+  /** Before a broker counts as sick, so many ends at which a packet was outside count when it is chosen whose turn it is. */
+  endsCounted: 3,
   /** Where the broker is sick and its window full: so many are looked at for one that it has a place for. */
   turnsMax: 64,
   deathsBeforeWalk: 2,

@@ -70,7 +70,7 @@ export class Suspects<Packet extends Searched<Packet>> {
    * packet to be tried is another one, if there is one.
    */
   readonly #died = new WeakSet<Packet>();
-  /** At how many ends it was outside. */
+  /** At how many ends it was outside: a few of those before the broker counted as sick, and all since. */
   readonly #endsOf = new WeakMap<Packet, number>();
   /** How often one was tried that had died before, since the broker counts as sick. */
   #sickTries = 0;
@@ -272,7 +272,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#testing = undefined;
     if (!end.blames) return { takenOut: undefined, pause: isUseful ? "first" : "next" };
     this.#quick++;
-    for (const packet of outside) this.#endsOf.set(packet, (this.#endsOf.get(packet) ?? 0) + 1);
+    for (const packet of outside) this.#noteEnd(packet);
     const isQuick = outside.length > 0 && wasAlive && this.#quick <= figures.quickEnds;
     const takenOut = testing
       ? this.#testDied(now, testing, outside, end, identify)
@@ -281,6 +281,12 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (isQuick) return { takenOut, pause: "least" };
     const isSearch = outside.length > 0 && wasAlive && this.#suspicions.active > 0;
     return { takenOut, pause: isSearch ? "bounded" : "next" };
+  }
+
+  /** Ends with others outside say little of each: so that none waits for hours before it is tried, no more than a few of them count. */
+  #noteEnd(packet: Packet): void {
+    const ends = (this.#endsOf.get(packet) ?? 0) + 1;
+    this.#endsOf.set(packet, this.#isSick ? ends : Math.min(ends, figures.endsCounted));
   }
 
   #endedInFlow(now: Instant, outside: readonly Packet[], identify: (packet: Packet) => Identity): undefined {

@@ -38,6 +38,33 @@ describe("1: suspects", () => {
   });
 });
 
+test("at a sick broker one that was outside at many ends before does not wait for hours until it is tried", () => {
+  const bench = new SuspectsBench();
+  bench.add("a1", "b1", "c1", "d1", "e1");
+  for (let i = 0; i < 40; i++) {
+    bench.up();
+    bench.outside = bench.lines.get("a")?.slice() ?? [];
+    bench.down();
+  }
+  for (let i = 0; i < 40 && !bench.suspects.isSick; i++) {
+    if (bench.upAndSend(10_000) === "flow") bench.now += 60_000;
+    bench.down();
+  }
+  expect(bench.suspects.isSick).toBe(true);
+  const tried: string[] = [];
+  for (let i = 0; i < 20; i++) {
+    bench.up();
+    let said = bench.send();
+    for (let wait = 0; wait < 10 && said === "hold"; wait++) {
+      bench.now += 5_000;
+      said = bench.send();
+    }
+    tried.push(said);
+    bench.down();
+  }
+  expect(tried.filter((said) => said === "test a1").length, `${tried}`).toBeGreaterThan(1);
+});
+
 describe("2: with suspects", () => {
   test("PINGREQ goes first, and nothing before its answer", () => {
     const bench = new SuspectsBench();
