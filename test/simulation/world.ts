@@ -163,8 +163,10 @@ export class World {
           if (!isSharedId(clientId)) return this.judge.promised(clientId, publication);
           const at = this.#routedAt.get(textOf(publication));
           for (const recipient of this.recipients.of(clientId, publication)) {
-            // Its SUBSCRIBE reached the broker, and was refused to it because the answer was lost: it wants nothing yet.
+            // Its SUBSCRIBE reached the broker, and was refused to it: the answer was lost, or its new session has not subscribed yet.
+            const { topicName } = publication;
             if (this.gateway.core?.session(recipient)?.view.subscriptions === 0) continue;
+            if (!this.judge.isOwed(recipient, topicName)) continue;
             // At QoS 0 a client is promised nothing, even if the broker delivered the message on the shared connection.
             if (this.devices.some((device) => device.clientId === recipient && device.habits.subscribeQoS > 0))
               this.judge.promised(recipient, publication, at);
