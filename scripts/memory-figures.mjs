@@ -1,24 +1,28 @@
-// Octets of heap for each topic filter in the tree of a shared connection, if each client has its own filters. The client's session and the
-// filter's entry are not counted. Usage: node --expose-gc scripts/memory-figures.mjs [filters] [folder of another version]    (after npm
-// run build)
+// Octets of heap for each topic filter of a shared connection, if each client has its own filters: its entry, and its place in the index.
+// The client's session and the text of the filter, which the session has too, are not counted. Usage: node --expose-gc
+// scripts/memory-figures.mjs [filters] [folder of another version]    (after npm run build)
 import { execFileSync } from "node:child_process";
 import { join, resolve } from "node:path";
 
 const count = Number(process.argv[2] ?? 100_000);
 const version = resolve(process.argv[3] ?? join(import.meta.dirname, ".."));
-const { FilterTrie } = await import(join(version, "dist/core/state/filter-trie.js"));
+const { SharedConnection } = await import(join(version, "dist/core/state/shared-connection.js"));
+const { joinLane } = await import(join(version, "dist/core/broker/shared-subscriptions.js"));
 
 const used = () => {
   for (let i = 0; i < 3; i++) globalThis.gc();
-  return process.memoryUsage().heapUsed;
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return heapUsed + arrayBuffers;
 };
 const shapes = {
   "one filter for each client, `site/<client>/set`": (i) => [`site/dev-${i}/set`],
-  "one filter for each client, `site/<client>/#`": (i) => [`site/dev-${i}/#`],
+  "one filter for each client, `d/<client>/+`": (i) => [`d/dev-${i}/+`],
+  "one filter for each client, `cmd/<client>/#`": (i) => [`cmd/dev-${i}/#`],
   "two for each client, `site/<client>/set` and `site/<client>/config`": (i) => [
     `site/dev-${i}/set`,
     `site/dev-${i}/config`,
   ],
+  "two for each client, `d/<client>/+` and `cmd/<client>/#`": (i) => [`d/dev-${i}/+`, `cmd/dev-${i}/#`],
   "one level alone, `dev-<client>`": (i) => [`dev-${i}`],
 };
 if (process.argv[4] === undefined) {
@@ -31,12 +35,15 @@ if (process.argv[4] === undefined) {
 } else measure(process.argv[4]);
 
 function measure(name) {
-  const entries = [];
-  for (let i = 0; entries.length < count; i++) for (const filter of shapes[name](i)) entries.push({ filter });
-  const texts = new Set(entries.map(({ filter }) => filter)); // makes each text one piece
-  const trie = new FilterTrie();
+  const wanted = [];
+  for (let i = 0; wanted.length < count; i++) {
+    const client = { clientId: `dev-${i}` };
+    for (const filter of shapes[name](i)) wanted.push({ client, filter });
+  }
+  const texts = new Set(wanted.map(({ filter }) => filter)); // makes each text one piece
+  const shared = new SharedConnection({ name: "", options: { clientIdPrefix: "" } }, 0, 1);
   const before = used();
-  for (const entry of entries) trie.add(entry);
-  console.log(`| ${name} | ${Math.round((used() - before) / entries.length)} |`);
-  if (trie.size !== texts.size) throw new Error("some are missing");
+  for (const { client, filter } of wanted) joinLane(shared, client, filter, 1);
+  console.log(`| ${name} | ${Math.round((used() - before) / wanted.length)} |`);
+  if (shared.filters.size !== texts.size) throw new Error("some are missing");
 }

@@ -75,6 +75,7 @@ export function onCopiesKnown(
   }
   context.out.report({ event: "copies_known", upstream: name, copies });
   upstream.copies = copies ?? "counted";
+  if (copies !== "each") for (const main of upstream.sharedConnections) main.filters.forgetOverlaps();
   const placed: [SharedConnection<Session>, SharedFilter<Session>][] = [];
   for (const main of upstream.sharedConnections) {
     for (const entry of main.undecided) placed.push([move(context, main, entry), entry]);

@@ -4,7 +4,7 @@
  */
 import { utf8Bytes } from "../octets.ts";
 import { metaBytes } from "../record.ts";
-import { isShared } from "../state/filter-trie.ts";
+import { isShared } from "../state/filter-tree.ts";
 import type { BrokerLimits, Publication, PublicationMeta } from "../types.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 

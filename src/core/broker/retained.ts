@@ -19,8 +19,7 @@ const seenMax = 1_000;
 /** The SUBSCRIBE for this client is about to go out. */
 export function expectRetained(entry: SharedFilter<Session>, session: Session): RetainedWait<Session> {
   const wait: RetainedWait<Session> = { session, entry, seen: undefined, until: undefined };
-  entry.waits ??= new Map();
-  entry.waits.set(session, wait); // a later SUBSCRIBE of the same client wants everything again
+  entry.addWait(wait); // a later SUBSCRIBE of the same client wants everything again
   return wait;
 }
 
@@ -51,9 +50,8 @@ export function noteLive(entry: SharedFilter<Session>, topicName: string): void 
 export function onRetainedDeadline(context: Context): void {
   const { retainedWaits } = context;
   for (const wait of retainedWaits.takeDue(context.now)) {
-    const { waits } = wait.entry;
-    if (waits?.get(wait.session) === wait) waits.delete(wait.session);
-    if (waits?.size === 0) wait.entry.waits = undefined;
+    const { entry, session } = wait;
+    if (entry.waits?.get(session) === wait) entry.removeWait(session);
   }
   const { deadline, next } = retainedWaits;
   if (next !== undefined) context.deadlines.set(deadline, next);

@@ -11,16 +11,15 @@
  * last client leaves.
  */
 import type { Context } from "../context.ts";
-import { SmallMap } from "../small-map.ts";
 import {
   newSubscribe,
   newUnsubscribe,
   type RetainedWait,
-  type SharedFilter,
+  SharedFilter,
   type SubscribeExchange,
   type UnsubscribeExchange,
 } from "../state/exchanges.ts";
-import { isShared } from "../state/filter-trie.ts";
+import { isShared } from "../state/filter-tree.ts";
 import type { Session } from "../state/session.ts";
 import { hashOfText, type SharedConnection } from "../state/shared-connection.ts";
 import type { QoS } from "../types.ts";
@@ -57,8 +56,7 @@ export function joinLane(
 ): SharedFilter<Session> {
   let entry = shared.filters.get(filter);
   if (!entry) {
-    const id = (hashOfText(filter) % subscriptionIdMax) + 1;
-    entry = { filter, id, members: new SmallMap(), asking: undefined, next: [], waits: undefined };
+    entry = new SharedFilter(filter, (hashOfText(filter) % subscriptionIdMax) + 1);
     shared.filters.add(entry);
   }
   entry.members.set(session, qos);
@@ -73,7 +71,7 @@ export function subscribeOverShared(
   request: SubscribeExchange<Session>,
 ): void {
   const [lane, entry] = join(context, shared, session, request.filter, request.qos);
-  entry.next.push(request);
+  entry.addNext(request);
   ask(context, lane, entry);
 }
 
@@ -146,7 +144,7 @@ export function leaveFilter(
   const entry = lane?.filters.get(filter);
   if (!lane || !entry?.members.delete(session)) return false;
   entry.next = entry.next.filter((request) => request.origin?.session !== session);
-  entry.waits?.delete(session);
+  entry.removeWait(session);
   if (entry.members.size > 0) return false;
   lane.filters.remove(entry);
   lane.unasked.delete(entry);

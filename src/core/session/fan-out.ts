@@ -15,7 +15,7 @@ import type { Input } from "../input.ts";
 import { hashOf } from "../octets.ts";
 import type { Connection } from "../state/broker-session.ts";
 import type { Received, SharedFilter } from "../state/exchanges.ts";
-import { isShared } from "../state/filter-trie.ts";
+import { isShared } from "../state/filter-tree.ts";
 import type { Link } from "../state/link.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";

@@ -4,9 +4,9 @@
  * these types (session.ts gives the parameter its type).
  */
 import type { PayloadPolicy } from "../payloads.ts";
-import type { SmallMap } from "../small-map.ts";
 import type { CommitToken, Instant, Publication, QoS, SubscribedBy } from "../types.ts";
 import type { Account } from "./account.ts";
+import { Members } from "./members.ts";
 import type { Suspicion } from "./suspicion.ts";
 
 /** What this file needs of a client: its name, and the account of its publications that are not at the broker yet. */
@@ -173,16 +173,78 @@ export interface RetainedWait<Client extends ExchangeClient> {
   until: Instant | undefined;
 }
 
-/** A filter that at least one client of the shared connection subscribes to. */
-export interface SharedFilter<Client extends ExchangeClient> {
+/** What is under way for a filter. Nearly always nothing is. */
+interface FilterRequests<Client extends ExchangeClient> {
+  asking: SubscribeExchange<Client> | undefined;
+  next: SubscribeExchange<Client>[];
+  waits: Map<Client, RetainedWait<Client>> | undefined;
+}
+
+const none: readonly never[] = [];
+
+/** A filter that at least one client of the shared connection subscribes to. There may be one for each client, or more. */
+export class SharedFilter<Client extends ExchangeClient> extends Members<Client> {
   readonly filter: string;
   /** MQTT 5 subscription identifier, made of the filter: a later run of the gateway makes the same. */
   readonly id: number;
+  #requests: FilterRequests<Client> | undefined = undefined;
+
+  constructor(filter: string, id: number) {
+    super();
+    this.filter = filter;
+    this.id = id;
+  }
+
   /** Who subscribes, with the QoS asked for. Of a shared subscription the first in the row is next. */
-  readonly members: SmallMap<Client, QoS>;
+  get members(): Members<Client> {
+    return this; // an object less for each filter
+  }
+
   /** The SUBSCRIBE that the broker has not answered. */
-  asking: SubscribeExchange<Client> | undefined;
+  get asking(): SubscribeExchange<Client> | undefined {
+    return this.#requests?.asking;
+  }
+
+  set asking(asking: SubscribeExchange<Client> | undefined) {
+    this.#set({ ...this.#present, asking });
+  }
+
   /** Requests that wait for the SUBSCRIBE after that. */
-  next: SubscribeExchange<Client>[];
-  waits: Map<Client, RetainedWait<Client>> | undefined;
+  get next(): readonly SubscribeExchange<Client>[] {
+    return this.#requests?.next ?? none;
+  }
+
+  set next(next: readonly SubscribeExchange<Client>[]) {
+    this.#set({ ...this.#present, next: [...next] });
+  }
+
+  addNext(request: SubscribeExchange<Client>): void {
+    if (this.#requests) this.#requests.next.push(request);
+    else this.next = [request];
+  }
+
+  /** Who gets what is retained. */
+  get waits(): ReadonlyMap<Client, RetainedWait<Client>> | undefined {
+    return this.#requests?.waits;
+  }
+
+  addWait(wait: RetainedWait<Client>): void {
+    const waits = this.#requests?.waits ?? new Map<Client, RetainedWait<Client>>();
+    waits.set(wait.session, wait);
+    this.#set({ ...this.#present, waits });
+  }
+
+  removeWait(session: Client): void {
+    if (!this.#requests?.waits?.delete(session)) return;
+    if (this.#requests.waits.size === 0) this.#set({ ...this.#requests, waits: undefined });
+  }
+
+  get #present(): FilterRequests<Client> {
+    return this.#requests ?? { asking: undefined, next: [], waits: undefined };
+  }
+
+  #set(requests: FilterRequests<Client>): void {
+    const { asking, next, waits } = requests;
+    this.#requests = asking || next.length > 0 || waits ? requests : undefined;
+  }
 }

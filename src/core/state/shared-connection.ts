@@ -1,7 +1,7 @@
 /**
  * One MQTT session that many clients share. [MQTT-SN 1.2 §4.2]
  *
- * The broker knows only the shared connection. The filters of all clients are in its trie; the session, the buffer and
+ * The broker knows only the shared connection. The filters of all clients are in its index; the session, the buffer and
  * the acknowledgements of each client are the gateway's own. A delivery of the broker is acknowledged when the gateway
  * has custody of it for every recipient (fan-out.ts). Publications wait for the broker's window, and the clients take
  * turns (broker-session.ts). A client always uses the same shared connection, chosen by a hash of its id, so its order
@@ -20,7 +20,7 @@ import { lanesMax, ownId } from "../own-ids.ts";
 import { BrokerSession } from "./broker-session.ts";
 import { CopyCount } from "./copy-count.ts";
 import type { ExchangeClient, Received, SharedFilter } from "./exchanges.ts";
-import { FilterTrie } from "./filter-trie.ts";
+import { FilterIndex } from "./filter-index.ts";
 
 export class SharedConnection<Client extends ExchangeClient> {
   /** Name of the upstream that it belongs to, and how that is to be spoken to. */
@@ -41,7 +41,7 @@ export class SharedConnection<Client extends ExchangeClient> {
   isUnsubscribed = false;
   quiet: Deadline<SharedConnection<Client>, "quiet"> | undefined = undefined;
   readonly broker: BrokerSession<Client>;
-  readonly filters = new FilterTrie<SharedFilter<Client>>();
+  readonly filters: FilterIndex<SharedFilter<Client>>;
   /** Filters to be subscribed to when a packet id is free. */
   readonly unasked = new Set<SharedFilter<Client>>();
   /** While it is not known how the broker sends copies. */
@@ -78,6 +78,7 @@ export class SharedConnection<Client extends ExchangeClient> {
     this.#lane = of && "lane" in of ? of.lane : of && "left" in of ? of.left : 0;
     this.leaves = of && "leaves" in of ? of.leaves : undefined;
     this.isLeaving = of !== undefined && !("main" in of);
+    this.filters = new FilterIndex(firstPacketId); // nobody knows it either
     this.broker = new BrokerSession(firstPacketId, { key: this.key, isShared: true });
   }
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Effect } from "../../../src/core/effect.ts";
 import { lanesMax } from "../../../src/core/own-ids.ts";
 import type { StoredState } from "../../../src/core/record.ts";
-import { FilterTrie } from "../../../src/core/state/filter-trie.ts";
+import { FilterIndex } from "../../../src/core/state/filter-index.ts";
 import type { Copies, PeerId, QoS } from "../../../src/core/types.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
 import { matches } from "../../../src/wire/topic.ts";
@@ -285,7 +285,7 @@ describe("filters that overlap [4.2]", () => {
 
   test("are those of which some name matches both", () => {
     for (const one of all) {
-      const trie = new FilterTrie<{ filter: string }>();
+      const trie = new FilterIndex<{ filter: string }>(0);
       trie.add({ filter: one });
       for (const other of all) {
         const isBoth = one !== other && names.some((name) => matches(one, name) && matches(other, name));

@@ -4,64 +4,53 @@
  * of its filter.
  *
  * Most filters belong to one client (`devices/17/commands`). Below a level that leads to one filter only, there are no
- * further levels but that filter itself (a leaf), which is compared as a whole. So such a filter needs a place in two
- * tables.
+ * further levels but that filter itself (a leaf), which is compared as a whole.
+ *
+ * The tree holds the texts alone. filter-index.ts says what is known of each, and uses the tree where its own way does not
+ * reach.
  */
 
 import type { Found } from "../assert.ts";
 
-export interface Filtered {
-  /** As the client named it. */
-  readonly filter: string;
-}
-
-class Node<T> {
+class Node {
   /** By level: the next level, or the only filter that continues there. */
-  children: Map<string, Node<T> | T> | undefined = undefined;
+  children: Map<string, Node | string> | undefined = undefined;
   /** Filters that end with this level. */
-  here: T[] | undefined = undefined;
+  here: string[] | undefined = undefined;
   /** Filters that end with `#` behind this level: they match it and all below. */
-  below: T[] | undefined = undefined;
+  below: string[] | undefined = undefined;
 }
 
-export class FilterTrie<T extends Filtered> {
-  readonly #byFilter = new Map<string, T>();
-  readonly #root = new Node<T>();
+export class FilterTree {
+  readonly #root = new Node();
+  #size = 0;
 
   get size(): number {
-    return this.#byFilter.size;
-  }
-
-  all(): IterableIterator<T> {
-    return this.#byFilter.values();
-  }
-
-  get(filter: string): T | undefined {
-    return this.#byFilter.get(filter);
+    return this.#size;
   }
 
   /** The filter must not be there yet. */
-  add(entry: T): void {
-    this.#byFilter.set(entry.filter, entry);
-    insert(this.#root, entry, levelsOf(entry.filter), 0);
+  add(filter: string): void {
+    insert(this.#root, filter, levelsOf(filter), 0);
+    this.#size++;
   }
 
-  remove(entry: T): void {
-    if (this.#byFilter.get(entry.filter) !== entry) return;
-    this.#byFilter.delete(entry.filter);
-    const levels = levelsOf(entry.filter);
-    const path: Node<T>[] = [this.#root];
+  /** The filter must be there. */
+  remove(filter: string): void {
+    this.#size--;
+    const levels = levelsOf(filter);
+    const path: Node[] = [this.#root];
     for (const level of levels) {
       const last = path.at(-1);
       const next = level === "#" ? undefined : last?.children?.get(level);
-      if (next === entry) last?.children?.delete(level);
+      if (next === filter) last?.children?.delete(level);
       if (!(next instanceof Node)) break;
       path.push(next);
     }
     const last = path.at(-1);
     if (!last) return;
-    last.here = without(last.here, entry);
-    last.below = without(last.below, entry);
+    last.here = without(last.here, filter);
+    last.below = without(last.below, filter);
     for (let depth = path.length - 1; depth >= 0; depth--) {
       const node = path[depth];
       if (node?.children?.size === 0) node.children = undefined;
@@ -73,7 +62,7 @@ export class FilterTrie<T extends Filtered> {
   }
 
   /** Calls `found` for each filter that matches the name, once. */
-  match(topicName: string, found: (entry: T) => void): void {
+  match(topicName: string, found: (filter: string) => void): void {
     const isInternal = topicName.startsWith("$"); // not for wildcards at the first level [MQTT-4.7.2-1]
     const root = this.#root;
     if (!isInternal && root.below) root.below.forEach(found);
@@ -83,61 +72,55 @@ export class FilterTrie<T extends Filtered> {
   /** Is there another filter that some name matches together with this one? Costs by the levels, unless it has wildcards. */
   overlaps(filter: string): boolean {
     const levels = levelsOf(filter);
-    return meets(this.#root, levels, 0, (entry) => entry.filter !== filter);
+    return meets(this.#root, levels, 0, (each) => each !== filter);
   }
 
-  /** Does the tree hold what the table does, and no empty branch? For tests. */
-  check(found: Found): void {
+  /** Is each filter in its place, and no branch empty? For tests. */
+  check(each: (filter: string) => void, found: Found): void {
     let places = 0;
-    const see = (entry: T): void => {
+    const see = (filter: string): void => {
       places++;
-      if (this.#byFilter.get(entry.filter) !== entry) found(`${entry.filter} is in the tree alone`);
+      each(filter);
     };
-    const enter = (node: Node<T>, depth: number): void => {
+    const enter = (node: Node, depth: number): void => {
       if (depth > 0 && !node.children && !node.here && !node.below) found("the tree has an empty branch");
-      for (const entry of [...(node.here ?? []), ...(node.below ?? [])]) see(entry);
+      for (const filter of [...(node.here ?? []), ...(node.below ?? [])]) see(filter);
       for (const [level, child] of node.children ?? []) {
         if (child instanceof Node) enter(child, depth + 1);
-        else if (levelsOf(child.filter)[depth] !== level) found(`${child.filter} stands under ${level}`);
+        else if (levelsOf(child)[depth] !== level) found(`${child} stands under ${level}`);
         else see(child);
       }
     };
     enter(this.#root, 0);
-    if (places !== this.#byFilter.size) found(`${this.#byFilter.size} filters are in the table, ${places} in the tree`);
+    if (places !== this.#size) found(`${this.#size} filters are counted, ${places} are in the tree`);
   }
 }
 
 /** Below `node`, which stands for the levels before `depth`. A leaf at this place moves one level down. */
-function insert<T extends Filtered>(node: Node<T>, entry: T, levels: readonly string[], depth: number): void {
+function insert(node: Node, filter: string, levels: readonly string[], depth: number): void {
   const level = levels[depth];
   if (level === "#") {
-    node.below = [...(node.below ?? []), entry];
+    node.below = [...(node.below ?? []), filter];
     return;
   }
   if (level === undefined) {
-    node.here = [...(node.here ?? []), entry];
+    node.here = [...(node.here ?? []), filter];
     return;
   }
   node.children ??= new Map();
   const child = node.children.get(level);
   if (child === undefined) {
-    node.children.set(level, entry);
+    node.children.set(level, filter);
     return;
   }
-  if (child instanceof Node) return insert(child, entry, levels, depth + 1);
-  const branch = new Node<T>();
+  if (child instanceof Node) return insert(child, filter, levels, depth + 1);
+  const branch = new Node();
   node.children.set(level, branch);
-  insert(branch, child, levelsOf(child.filter), depth + 1);
-  insert(branch, entry, levels, depth + 1);
+  insert(branch, child, levelsOf(child), depth + 1);
+  insert(branch, filter, levels, depth + 1);
 }
 
-function visit<T extends Filtered>(
-  node: Node<T>,
-  name: string,
-  from: number,
-  isInternal: boolean,
-  found: (entry: T) => void,
-): void {
+function visit(node: Node, name: string, from: number, isInternal: boolean, found: (filter: string) => void): void {
   const { children } = node;
   if (!children) return;
   const slash = name.indexOf("/", from);
@@ -148,9 +131,9 @@ function visit<T extends Filtered>(
   if (any) enter(any, name, slash, found);
 }
 
-function enter<T extends Filtered>(child: Node<T> | T, name: string, slash: number, found: (entry: T) => void): void {
+function enter(child: Node | string, name: string, slash: number, found: (filter: string) => void): void {
   if (!(child instanceof Node)) {
-    if (fits(child.filter, name)) found(child);
+    if (fits(child, name)) found(child);
     return;
   }
   if (child.below) child.below.forEach(found);
@@ -159,7 +142,7 @@ function enter<T extends Filtered>(child: Node<T> | T, name: string, slash: numb
 }
 
 /** Whether the whole filter matches the name. For names that begin with `$` the caller knows that the first level is no wildcard. */
-function fits(filter: string, name: string): boolean {
+export function fits(filter: string, name: string): boolean {
   let at = isShared(filter) ? filter.indexOf("/", "$share/".length) + 1 : 0;
   let from = 0;
   for (;;) {
@@ -177,7 +160,7 @@ function fits(filter: string, name: string): boolean {
   }
 }
 
-function endOfLevel(text: string, from: number): number {
+export function endOfLevel(text: string, from: number): number {
   const slash = text.indexOf("/", from);
   return slash < 0 ? text.length : slash;
 }
@@ -186,12 +169,7 @@ const hash = "#".charCodeAt(0);
 const plus = "+".charCodeAt(0);
 
 /** Wildcards at the first level and names that begin with `$` are not told apart: what only might overlap counts. */
-function meets<T extends Filtered>(
-  node: Node<T>,
-  levels: readonly string[],
-  depth: number,
-  isOther: (entry: T) => boolean,
-): boolean {
+function meets(node: Node, levels: readonly string[], depth: number, isOther: (filter: string) => boolean): boolean {
   if (node.below?.some(isOther)) return true;
   const level = levels[depth];
   if (level === undefined) return node.here?.some(isOther) === true;
@@ -207,14 +185,14 @@ function meets<T extends Filtered>(
   return false;
 }
 
-function meetsChild<T extends Filtered>(
-  child: Node<T> | T,
+function meetsChild(
+  child: Node | string,
   levels: readonly string[],
   depth: number,
-  isOther: (entry: T) => boolean,
+  isOther: (filter: string) => boolean,
 ): boolean {
   if (child instanceof Node) return meets(child, levels, depth, isOther);
-  return isOther(child) && goOnTogether(levels, levelsOf(child.filter), depth);
+  return isOther(child) && goOnTogether(levels, levelsOf(child), depth);
 }
 
 /** Is there a name that both match, if they agree before `depth`? */
@@ -227,7 +205,7 @@ function goOnTogether(a: readonly string[], b: readonly string[], depth: number)
   }
 }
 
-function anyBelow<T>(node: Node<T>, isOther: (entry: T) => boolean): boolean {
+function anyBelow(node: Node, isOther: (filter: string) => boolean): boolean {
   if (node.below?.some(isOther) || node.here?.some(isOther)) return true;
   for (const child of node.children?.values() ?? [])
     if (child instanceof Node ? anyBelow(child, isOther) : isOther(child)) return true;
@@ -243,7 +221,7 @@ export function isShared(filter: string): boolean {
   return filter.startsWith("$share/");
 }
 
-function without<T>(list: T[] | undefined, entry: T): T[] | undefined {
-  const rest = list?.filter((each) => each !== entry);
+function without(list: string[] | undefined, filter: string): string[] | undefined {
+  const rest = list?.filter((each) => each !== filter);
   return rest && rest.length > 0 ? rest : undefined;
 }
