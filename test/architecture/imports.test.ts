@@ -125,6 +125,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway-console.ts": ["*"],
   "gateway-desk.ts": ["*"],
   "gateway-fleet.ts": ["*"],
+  "gateway-fleet-desk.ts": ["*"],
   "gateway-fleet-service.ts": ["*"],
   "gateway-fleet-totals.ts": ["*"],
   "gateway-home.ts": ["*"],
