@@ -72,6 +72,7 @@ export class Outbox {
   /** Of all outboxes together. */
   readonly #total: Tally;
   readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
+  readonly #start: number;
   #lastMsgId: number;
   /** Entries that have a MsgId, by it. */
   readonly #byMsgId = new IdMap<OutboxEntry>();
@@ -102,6 +103,7 @@ export class Outbox {
    * counts its own in there.
    */
   constructor(start: number, total: Tally) {
+    this.#start = start;
     this.#lastMsgId = start % msgIdMax;
     this.#total = total;
   }
@@ -127,10 +129,11 @@ export class Outbox {
 
   /**
    * After a restart MsgIds continue far above this one, which was stored. Others were used since then. If a client has just received a QoS
-   * 2 message with one of them, it would take a new message with the same MsgId for a repetition.
+   * 2 message with one of them, it would take a new message with the same MsgId for a repetition. How far above is chosen anew in each run:
+   * the same message may still wait after the next restart.
    */
   skipMsgId(msgId: number): void {
-    if (msgId !== 0) this.#lastMsgId = (msgId + givenSince) % msgIdMax;
+    if (msgId !== 0) this.#lastMsgId = (msgId + givenSince + (this.#start % (msgIdMax - 2 * givenSince))) % msgIdMax;
   }
 
   head(): OutboxEntry | undefined {

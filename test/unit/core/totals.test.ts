@@ -82,3 +82,20 @@ function entry(octets: number): OutboxEntry {
     unanswered: undefined,
   };
 }
+
+test("after a restart MsgIds begin elsewhere in each run, far from the one that was stored, also while the same message waits", () => {
+  const { buffered } = new Counters();
+  const firstIn = (start: number) => {
+    const outbox = new Outbox(start, buffered);
+    outbox.skipMsgId(30_000);
+    return outbox.freeMsgId();
+  };
+  const starts = [0, 1, 4_096, 8_191, 24_574, 24_575, 32_766, 65_535];
+  const ids = starts.map(firstIn);
+  expect(new Set(ids).size).toBeGreaterThan(5);
+  for (const id of ids) {
+    const above = (id - 30_000 + 32_767) % 32_767;
+    expect(above).toBeGreaterThan(4_000);
+    expect(above).toBeLessThan(32_767 - 4_000);
+  }
+});
