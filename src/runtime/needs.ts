@@ -40,8 +40,9 @@ const aloneSeconds = 30;
 
 function ofStore({ storeFails }: NeedFacts): Need[] {
   if (!storeFails) return [];
-  const says = "The disk does not take what it is given: publications at QoS 1 and 2 that need it are refused.";
-  const advice = "Free some space, or see what the kernel's log says of the disk. It is tried again every two seconds.";
+  const says = "The store cannot write: publications at QoS 1 and 2 that need it are refused.";
+  const advice =
+    "Free some disk space, or check the kernel's log for errors of the disk. The gateway tries again every two seconds.";
   return [{ level: "bad", says, advice, view: "" }];
 }
 
@@ -50,18 +51,18 @@ function ofPair({ pair }: NeedFacts): Need[] {
     return [
       {
         level: "warn",
-        says: "Nobody stands by: when this gateway ends, nobody takes over.",
-        advice: "Start the other gateway of the pair, and see that it reaches Redis.",
+        says: "There is no standby: when this gateway ends, no other one takes over.",
+        advice: "Start the other gateway of the pair, and check that it reaches Redis.",
         view: "",
       },
     ];
   if (!pair || pair.trouble === "") return [];
   const says =
     pair.role === "active"
-      ? "The lease of the pair cannot be renewed: soon this gateway gives up, and the other one takes over."
-      : "This gateway stands by, and cannot take over.";
+      ? "The lease of the pair cannot be renewed: this gateway will give up soon, and the other one takes over."
+      : "This gateway is the standby, and it cannot take over.";
   return [
-    { level: "bad", says: `${says} ${pair.trouble}`, advice: "Look at the Redis server of `store.redis`.", view: "" },
+    { level: "bad", says: `${says} ${pair.trouble}`, advice: "Check the Redis server of `store.redis`.", view: "" },
   ];
 }
 
@@ -71,13 +72,13 @@ function ofBroker({ name, url, isThere, sinceSeconds, why }: BrokerFacts, facts:
   const since = sinceSeconds === undefined ? "has not been there yet" : `has been away for ${duration(sinceSeconds)}`;
   const cause = why === "" ? "" : ` (${why})`;
   const meanwhile = facts.keepsWhenAway
-    ? `Meanwhile what devices publish at QoS 1 and 2 is kept on disk (${facts.owedToBroker} wait), QoS 0 is lost.`
-    : "Meanwhile devices hear 'congestion', and try again.";
+    ? `Until then publications at QoS 1 and 2 are kept on disk (${facts.owedToBroker} wait); publications at QoS 0 are lost.`
+    : "Until then devices are answered 'congestion' and try again.";
   return [
     {
       level: "warn",
       says: `${whose} ${since}${cause}. ${meanwhile}`,
-      advice: "Look at the broker, at the network between, and at `upstream`. The gateway goes on trying by itself.",
+      advice: "Check the broker, the network to it, and `upstream`. The gateway tries again without help.",
       view: "",
     },
   ];
@@ -99,37 +100,37 @@ function ofRest(facts: NeedFacts): Need[] {
   if (!facts.clockIsTrusted)
     needs.push({
       level: "warn",
-      says: "The clock of this machine cannot be trusted: messages do not age while the gateway is down.",
-      advice: "Let the machine fetch the time from the network.",
+      says: "The clock of this machine is not set: messages do not age while the gateway is down.",
+      advice: "Let the machine set its clock from the network.",
       view: "",
     });
   const few = (count: number, one: string, many: string) => (count === 1 ? one : `${count} ${many}`);
   if (facts.knocks > 0)
     needs.push({
       level: "warn",
-      says: `${few(facts.knocks, "One who knocked was", "who knocked were")} not let in.`,
-      advice: "If it is yours, admit it; if not, the rule did its work.",
+      says: `${few(facts.knocks, "One client was", "clients were")} not admitted.`,
+      advice: "If the device is yours, admit it. If not, nothing has to be done.",
       view: "knocking",
     });
   if (facts.late > 0)
     needs.push({
       level: "warn",
       says: `${few(facts.late, "One device is", "devices are")} late.`,
-      advice: "It is lost soon. Look at its battery and its radio.",
+      advice: "It will soon be lost. Check its battery and its radio.",
       view: "devices?state=late",
     });
   if (facts.lost > 0)
     needs.push({
       level: "warn",
       says: `${few(facts.lost, "One device is", "devices are")} lost.`,
-      advice: "It was lost without DISCONNECT. Look at its battery and its radio.",
+      advice: "It sent no DISCONNECT. Check its battery and its radio.",
       view: "devices?state=lost",
     });
   if (facts.deadLetters > 0)
     needs.push({
       level: "note",
       says: `${few(facts.deadLetters, "One message is a dead letter", "messages are dead letters")}.`,
-      advice: "See why each was dropped; send it once more, or delete it.",
+      advice: "See why each was dropped; send it again, or delete it.",
       view: "queues",
     });
   return needs;

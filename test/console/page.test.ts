@@ -307,7 +307,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
       // Until a commit does not find room: the file of the store has some left.
       const device = new PlainDevice("talker", served.port);
       await device.connect();
-      const filled = page.getByText(/^The disk does not take what it is given/).waitFor();
+      const filled = page.getByText(/^The store cannot write/).waitFor();
       const register = (n: number) =>
         device.says({ type: "REGISTER", topicId: 0, msgId: n, topicName: `t/${n}/${"x".repeat(150)}` }, "REGACK");
       let isSeen = false;
@@ -315,7 +315,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
       for (let n = 1; !isSeen && n < 400; n++) await register(n);
       await filled;
       disk.empty();
-      await page.getByText(/^The disk does not take what it is given/).waitFor({ state: "detached" });
+      await page.getByText(/^The store cannot write/).waitFor({ state: "detached" });
     },
   );
 

@@ -344,7 +344,7 @@ describe.skipIf(missing !== undefined)(
       await until("neither serves", () => !a.isServing && !b.isServing);
       await until("both say why", () => [a, b].every((each) => each.has("came back with older data (epoch")));
       expect((await cli(a, "status")).stdout).toMatch(
-        /bad: This gateway stands by, and cannot take over. .*pair-epoch/,
+        /bad: This gateway is the standby, and it cannot take over\. .*pair-epoch/,
       );
     });
   },

@@ -128,12 +128,12 @@ test("needs and status: of one that stands by nothing is said of brokers, only w
   };
   expect(needsOf({ ...quiet, pair: facts() })).toEqual([]);
   expect(needsOf({ ...quiet, pair: facts({ trouble: "no answer" }) })).toMatchObject([
-    { level: "bad", says: "This gateway stands by, and cannot take over. no answer" },
+    { level: "bad", says: "This gateway is the standby, and it cannot take over. no answer" },
   ]);
   expect(needsOf({ ...quiet, pair: active() })).toEqual([]);
   expect(needsOf({ ...quiet, pair: alone(active({ sinceSeconds: 29 })) })).toEqual([]);
   expect(needsOf({ ...quiet, pair: alone(active()) })).toMatchObject([
-    { level: "warn", says: "Nobody stands by: when this gateway ends, nobody takes over." },
+    { level: "warn", says: "There is no standby: when this gateway ends, no other one takes over." },
   ]);
   const { operator } = threeForTwo();
   const lines = (pair: PairFacts | undefined) =>

@@ -86,7 +86,7 @@ describe("the overview", () => {
     });
     expect(merged.dropped.map(({ reason, count }) => `${reason} ${count}`)).toEqual(["malformed 4", "no-owner 4"]);
     expect(merged.needs.map(({ says }) => says)).toEqual([
-      "2 who knocked were not let in.",
+      "2 clients were not admitted.",
       "2 devices are lost.",
       "6 messages are dead letters.",
     ]);
