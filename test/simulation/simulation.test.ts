@@ -8,7 +8,7 @@ import { World } from "./world.ts";
 
 const only = process.env["SIM_SEED"];
 const first = Number(only ?? process.env["SIM_FIRST"] ?? 1);
-const count = only === undefined ? Number(process.env["SIM_SEEDS"] ?? 30) : 1;
+const count = only === undefined ? Number(process.env["SIM_SEEDS"] ?? 20) : 1;
 
 export function live(seed: number, mode: Mode): World {
   const world = new World(swarm(seed, mode));
