@@ -1,4 +1,4 @@
-/** What the rows of the list of commands share: parts of their inputs and outputs, and common outcomes. */
+/** Schemas that several commands share: parts of their inputs and outputs, and common outcomes. */
 import { z } from "zod";
 import type { Outcome, Refusal } from "./command.ts";
 
@@ -11,7 +11,7 @@ export const oneClient = z.strictObject({
   client: z.string("say which client").min(1, "say which client").max(65_535).describe("Client id."),
 });
 
-/** What is shown of one session besides its state. */
+/** The details of one session besides its state. */
 export const sessionDetails = {
   topics: z
     .array(z.object({ id: count, name: z.string(), known: z.boolean(), told: z.boolean().optional() }))

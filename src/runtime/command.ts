@@ -1,12 +1,13 @@
 /**
- * What a command of the operator is: how it is asked for, what comes in and goes out, who may, and what it does. The
- * commands themselves are in commands.ts. They know nothing of sockets, HTTP or terminals; those are made from them.
+ * The type of an operator's command: its name and path, its input and output, the role that may use it, and what it
+ * does. The commands themselves are in commands.ts. They do not depend on sockets, HTTP or terminals; those are made
+ * from the commands.
  */
 import { z } from "zod";
 import type { Role } from "../roles.ts";
 import type { Operator } from "./operator.ts";
 
-/** What became of it. That something is not there, or cannot be, is an answer and no error. */
+/** The result of a command. A thing that does not exist, or cannot be done, is an answer and not an error. */
 export type Outcome<Output> = { readonly kind: "done"; readonly output: Output } | Refusal;
 
 export interface Refusal {
@@ -47,12 +48,12 @@ interface Spec<In extends z.ZodObject> {
   readonly isPrivate?: true;
   /** Input or output is confidential: the log has only that the command was used, and its result. */
   readonly isSecret?: true;
-  /** What the log says of the input, where not all of it is for the log. */
+  /** The part of the input that is logged, if not all of it may be logged. */
   readonly noted?: (query: Query) => object;
 }
 
 interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<In> {
-  /** In a form that JSON has: no octets, no dates. */
+  /** A value that JSON can express: no octets, no dates. */
   readonly output: Out;
   readonly run: (
     operator: Operator,
@@ -67,11 +68,11 @@ interface StreamSpec<In extends z.ZodObject> extends Spec<In> {
   readonly run: (operator: Operator, input: z.output<In>, reader: Reader) => Outcome<AsyncIterable<Uint8Array>>;
 }
 
-/** A command where it does not matter which. */
+/** A command of either kind, where the kind does not matter. */
 export interface AnyCommand extends Spec<z.ZodObject> {
-  /** Of a command that answers with one value. */
+  /** The output, if the command answers with one value. */
   readonly output?: z.ZodType;
-  /** Of one that answers with octets: their content type. */
+  /** The content type, if the command answers with octets. */
   readonly stream?: string;
   readonly answer: (operator: Operator, query: Query, reader: Reader) => Promise<Answer>;
 }

@@ -19,7 +19,7 @@ export interface Asker {
 export interface AuditEntry {
   readonly who: string;
   readonly command: CommandName;
-  /** As JSON. */
+  /** The input as JSON. */
   readonly input: string;
   readonly outcome: string;
 }

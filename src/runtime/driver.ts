@@ -29,21 +29,24 @@ const lookEveryMs = 1_000;
 const stillMs = 1_000;
 /** If the timer is late by so much, the sockets are read first. Smaller delays are normal. */
 const lateMs = 50;
-/** For so long at most: a flood shall not put off what is due for ever. */
+/**
+ * Milliseconds for which the sockets are read before a late timer is served. The limit prevents that a flood delays
+ * deadlines without end.
+ */
 const readMsMax = 200;
 
 interface Held {
   readonly effect: Effect;
   /** See `destinationOf`. */
   readonly to: string | undefined;
-  /** It was for a connection that has ended. It keeps its place in the order, and is not sent. */
+  /** The effect was for a connection that has ended. It keeps its place in the order, and is not sent. */
   isVoid: boolean;
 }
 
 export interface DriverWatches {
-  /** Asked before each step. Once it says no, another gateway serves, and nothing is done here any more. */
+  /** Called before each step. If the answer is false, another gateway serves, and this driver stops. */
   readonly owns?: (() => boolean) | undefined;
-  /** Where it is noted how long things take. */
+  /** Records how long the steps take. */
   readonly steps?: Steps | undefined;
 }
 
@@ -186,7 +189,7 @@ export class Driver {
   /** A commit is done, and with it the changes that earlier commits could not write. */
   #done(token: CommitToken): void {
     if (this.#failedFrom === undefined) return this.#release(token);
-    // What was kept back was said before all that is held: it leaves before that.
+    // Effects that were kept back are older than all effects that are held, so they are sent first.
     const owed = [...this.#stuck.values(), ...this.#allHeld()].flatMap(({ effect, isVoid }) =>
       isVoid || this.#isOfBefore(effect) ? [] : [effect],
     );
@@ -282,7 +285,7 @@ export class Driver {
     this.#readFirst(now + readMsMax);
   };
 
-  /** Until a look at the sockets brings nothing more. */
+  /** Reads the sockets until a read brings no more input, or until this instant. Then the deadlines are served. */
   #readFirst(until: Instant): void {
     const before = this.#inputs;
     this.#clock.afterReading(() => {
@@ -293,7 +296,9 @@ export class Driver {
     });
   }
 
-  /** Only where the core asked for it: a look at the clock shall not hide that it forgot to. */
+  /**
+   * Calls the core only if a deadline is due. An unnecessary call would hide that the core forgot to set a deadline.
+   */
   #timeout(): void {
     const now = this.#clock.now();
     const next = this.#core.nextDeadline();
@@ -302,7 +307,7 @@ export class Driver {
     this.#rearm();
   }
 
-  /** What edges answer meanwhile waits its turn. */
+  /** Inputs that the edges give during the work are handled after it. */
   #turn(work: () => void): void {
     this.#busy = true;
     const began = this.#steps?.begin();
@@ -327,12 +332,12 @@ export class Driver {
   }
 }
 
-/** It begins or continues an exchange of the gateway, which the core repeats. */
+/** True for a message that begins or continues an exchange of the gateway. The core repeats such a message. */
 function isNews({ type }: ToClient): boolean {
   return type === "PUBLISH" || type === "PUBREL" || type === "REGISTER";
 }
 
-/** The commit that it is to wait for by itself; 0 = none. */
+/** The commit that this effect itself waits for; 0 = none. */
 function commitOf(effect: Effect): CommitToken {
   switch (effect.kind) {
     case "send":
@@ -360,8 +365,8 @@ function stepOf(effect: Effect): string {
 }
 
 /**
- * Where an effect goes that must stay in order with others. All links of a client are one place: the next one opens when
- * the last is closed.
+ * The destination of an effect that must stay in order with others. All links of a client are one destination, because
+ * the next link opens when the last one is closed.
  */
 function destinationOf(effect: Effect): string | undefined {
   switch (effect.kind) {

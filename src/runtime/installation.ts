@@ -1,6 +1,7 @@
 /**
- * What the operator's commands need besides core and store: transports and brokers, the configuration, refused devices. The composition
- * root has all of it, and passes it by this interface. `emptyInstallation` is for a core without these parts.
+ * The facts and actions that the operator's commands need besides core and store: transports and brokers, the
+ * configuration, refused devices. The composition root has all of it, and passes it by this interface.
+ * `emptyInstallation` is for a core without these parts.
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { PayloadsFor, Role } from "../roles.ts";
@@ -40,72 +41,84 @@ export interface Installation {
   predefined(): {
     readonly forAll: Readonly<Record<string, string>>;
     readonly byClient: Readonly<Record<string, Readonly<Record<string, string>>>>;
-    /** Of these, those that were given by hand. */
+    /** The entries that were added by hand. */
     readonly byHand: readonly { readonly id: number; readonly name: string; readonly client?: string | undefined }[];
   };
-  /** What a reason for a drop means, and what to do about it. */
+  /** The meaning of a drop reason, and advice. */
   reason(name: string): { readonly meaning: string; readonly advice: string } | undefined;
   /** The addresses of this machine, where a device in the same network finds it. */
   addresses(): readonly string[];
   settings(): Settings;
-  /** What a change of the configuration's file would mean, as `check` says it. A sentence: it cannot be looked at. */
+  /**
+   * The effect of a change of the configuration file, as the command `check` reports it. A sentence: why it cannot be
+   * checked.
+   */
   trySettings(changes: readonly SettingChange[]): Promise<TriedSettings | string>;
-  /** Changes the file, and takes over what can change while running. A sentence: nothing was changed. */
+  /** Changes the file, and takes over what can change while running. A sentence: why nothing was changed. */
   saveSettings(
     changes: readonly SettingChange[],
     version: string,
   ): Promise<{ readonly restart: readonly string[]; readonly version: string } | string>;
-  /** A secret of this key goes into a file; answers what the configuration calls it by, or with a sentence. */
+  /**
+   * Writes a secret of this key into a file. Answers with the reference for the configuration, or with a sentence why
+   * not.
+   */
   keepSecret(key: string, secret: string): Promise<{ readonly file: string } | string>;
-  /** The configuration as it counts, without secrets, as a text that can be started elsewhere. */
+  /** The effective configuration without secrets, as a text that another gateway can be started with. */
   exportSettings(): string;
-  /** Answers with a sentence where it cannot be. */
+  /** Answers with a sentence if the client cannot be admitted. */
   admit(clientId: string, peer: PeerId, isAnywhere: boolean): Promise<string | undefined>;
-  /** For so long, clients that no rule admits are admitted when they connect, at most `joinsMax` of them; 0 = no longer. */
+  /**
+   * For these seconds, clients that no rule admits are admitted when they connect, at most `joinsMax` of them; 0 ends
+   * it.
+   */
   join(seconds: number): void;
-  /** How it stands with that. */
+  /** The state of `join`: the seconds and admissions that are left, and the clients that were admitted. */
   joining(): { readonly seconds: number; readonly left: number; readonly admitted: readonly string[] };
-  /** A new key for this device, in hexadecimal; `isKnown`: whether there has to be one already. A sentence where it cannot be. */
+  /**
+   * Makes a new key for this device, in hexadecimal. `isKnown`: whether the device must already have one. A sentence:
+   * why not.
+   */
   newKey(name: string, isKnown: boolean): Promise<{ readonly key: string } | string>;
-  /** False: it has no key here. */
+  /** False: the device has no key here. */
   removeKey(name: string): Promise<boolean>;
   /** Devices with a key, without it. */
   withKeys(): readonly { readonly name: string; readonly added: string }[];
-  /** This id is this topic's from now on, for all clients or one. A sentence where it cannot be. */
+  /** Gives this topic id to this topic name from now on, for all clients or for one. A sentence: why not. */
   predefine(id: number, name: string, client: string | undefined): Promise<string | undefined>;
-  /** False: it was not given by hand. */
+  /** False: the topic id was not added by hand. */
   endPredefined(id: number, client: string | undefined): Promise<boolean>;
-  /** False: it was not admitted by hand. */
+  /** False: the client was not admitted by hand. */
   withdraw(clientId: string): Promise<boolean>;
-  /** Places where a browser finds the console, with a token that logs in once; a sentence where there is no console. */
+  /** Addresses of the console for a browser, with a token for one login. A sentence: there is no console. */
   link(role: Role): readonly string[] | string;
-  /** Who sees payloads, of those that ask by HTTP. */
+  /** The roles that see payloads over HTTP. */
   payloadsFor(): PayloadsFor;
-  /** Tokens of programs; `isManaged` false: it stands in the configuration. */
+  /** Tokens of programs; `isManaged` false: the token is in the configuration. */
   tokens(): readonly {
     readonly name: string;
     readonly role: Role;
     readonly added?: string | undefined;
     readonly isManaged: boolean;
   }[];
-  /** A sentence where it cannot be. */
+  /** Answers with a sentence if the token cannot be added. */
   addToken(token: { readonly name: string; readonly role: Role; readonly hash: string }): Promise<string | undefined>;
-  /** False: there is none that could be taken back. */
+  /** False: no token of this name can be removed. */
   removeToken(name: string): Promise<boolean>;
-  /** A sentence where it cannot be. */
+  /** Answers with a sentence if the password cannot be set. */
   setPassword(hash: string): Promise<string | undefined>;
 }
 
 export interface BrokerFacts {
-  /** "" = the general one. */
+  /** "" = the default broker. */
   readonly name: string;
   readonly url: string;
   readonly isThere: boolean;
-  /** Since when; undefined: since the gateway started. */
+  /** Seconds in the present state; undefined: since the gateway started. */
   readonly sinceSeconds?: number | undefined;
-  /** The broker's or the network's words for it; "" = none yet. */
+  /** The error text of the broker or the network; "" = none yet. */
   readonly why: string;
-  /** By the day, the newest first. */
+  /** Octets for each day, the newest day first. */
   readonly octets: readonly DayOfOctets[];
 }
 
@@ -117,9 +130,9 @@ export interface TransportFacts {
 }
 
 export interface Settings {
-  /** The file; absent: none. */
+  /** The path of the configuration file; absent: there is none. */
   readonly file?: string | undefined;
-  /** As it counts, defaults included; secrets are masked. */
+  /** The effective configuration, defaults included; secrets are masked. */
   readonly configuration: unknown;
   /** JSON schema, with a description of each key. */
   readonly schema: unknown;
@@ -130,21 +143,21 @@ export interface Settings {
     readonly at: string;
     readonly by: string;
   }[];
-  /** What stands in the file. */
+  /** The contents of the file. */
   readonly written: {
     readonly values?: unknown;
     /** The user names the version again when saving, because another user may have changed the file meanwhile. */
     readonly version: string;
-    /** Why nothing can be changed; absent: it can. */
+    /** Why the file cannot be changed; absent: it can. */
     readonly readOnly?: string | undefined;
-    /** Sections that were changed since the start and count after the next. */
+    /** Sections that were changed since the start; the changes take effect at the next start. */
     readonly restart: readonly string[];
   };
 }
 
 export interface SettingChange {
   readonly path: readonly (string | number)[];
-  /** Undefined: the key is taken out. */
+  /** Undefined: the key is removed. */
   readonly value?: unknown;
 }
 

@@ -11,12 +11,12 @@ const knocksMax = 200;
 
 export interface Knock {
   readonly what: "client" | "qosMinusOne" | "forwarder" | "refused" | "key";
-  /** With `key`: the identity, if the device sent one. */
+  /** The client id. For a `key`, the identity, if the device sent one. */
   readonly clientId: string | undefined;
   readonly peer: PeerId;
-  /** Why, where it is no rule of `access`. */
+  /** The cause, if it is not a rule of `access`. */
   readonly why: string;
-  /** The line of configuration that would admit it; "": none would. */
+  /** The line of configuration that would admit the client; "": no line would. */
   readonly hint: string;
   readonly times: number;
   /** Milliseconds since 1970. */

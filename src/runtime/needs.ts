@@ -1,4 +1,6 @@
-/** What needs a hand, in one sentence each, and what to do. Pure: facts in, lines out, the worst first. */
+/**
+ * Lists what the operator has to look at: one sentence each, and advice. Pure: facts in, lines out, the worst first.
+ */
 import type { BrokerFacts, TransportFacts } from "./installation.ts";
 import { duration } from "./state-words.ts";
 
@@ -35,7 +37,9 @@ export function needsOf(facts: NeedFacts): Need[] {
   ];
 }
 
-/** The one before is started again meanwhile. */
+/**
+ * An active gateway without a partner is reported after these seconds, because a partner that restarts is back before.
+ */
 const aloneSeconds = 30;
 
 function ofStore({ storeFails }: NeedFacts): Need[] {

@@ -7,7 +7,7 @@ export interface Octets {
 }
 
 export interface DayOfOctets extends Octets {
-  /** By this machine's clock and time zone: 2026-11-29. */
+  /** The date in this machine's time zone: 2026-11-29. */
   readonly date: string;
 }
 

@@ -1,4 +1,4 @@
-/** What the operator may see and do, from the core and the store: the answers behind the commands of commands.ts. */
+/** The operator's view and actions, from the core and the store. The commands in commands.ts call them. */
 import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
 import type { Input } from "../core/input.ts";
 import type { PayloadPolicy } from "../core/payloads.ts";
@@ -12,29 +12,29 @@ import { stateInWords } from "./state-words.ts";
 import type { CaptureOptions } from "./tap.ts";
 import { createViews } from "./views.ts";
 
-/** Of the networks: what has links, and what counts against replays. */
+/** Devices of the transports: links, replay counters and bonds. */
 export interface Devices {
   links(): readonly (LinkReport & { readonly transport: string })[];
-  /** false: no counter of this address was known. */
+  /** False: the address has no known counter. */
   forgetCounter(address: string): boolean;
   bonds(): readonly (BondReport & { readonly transport: string })[];
-  /** false: there was none of this identity. */
+  /** False: there was no bond of this identity. */
   removeBond(address: string): boolean;
   readonly transports: readonly string[];
-  /** undefined: as many as there may be capture already. */
+  /** Undefined: the limit of captures is reached. */
   capture(options: CaptureOptions): AsyncIterable<Uint8Array> | undefined;
 }
 
 export interface Orders {
   handle(input: Input): void;
-  /** What scripts make of these; absent: there are none. */
+  /** The results of the scripts for these dead letters; absent: there are no scripts. */
   answersFor?(letters: readonly StoredLetter[]): Promise<PayloadPolicy | undefined>;
 }
 
-/** Clients named one by one. */
+/** At most so many clients are listed one by one. */
 const clientsNamed = 50;
 
-/** Packets of one client named one by one. */
+/** At most so many packets of one client are listed one by one. */
 const packetsNamed = 1_000;
 const readAtOnce = 500;
 const lettersAtOnce = 1_000;
@@ -77,14 +77,14 @@ export function createOperator(
         clients.push({ clientId, messages: owedToBroker, bytes: owedBytes, oldestAt: await oldest(store, clientId) });
       }
       const { bufferedMessages, bufferedBytes, dropped } = core.counters;
-      // For the same sessions as the table: on disk, and being written.
+      // The sums cover the same sessions as the table: messages on disk, and those being written.
       const messages = owing.reduce((sum, { owedToBroker }) => sum + owedToBroker, 0);
       const bytes = owing.reduce((sum, { owedBytes }) => sum + owedBytes, 0);
       return {
         forBroker: { messages, bytes, clients },
         forClients: { messages: bufferedMessages, bytes: bufferedBytes, clients: awaited(core, now()) },
         deadLetters: core.letters,
-        /** Since the gateway started; only what was. */
+        /** Drops since the gateway started, without reasons whose count is 0. */
         dropped: Object.fromEntries(Object.entries(dropped).filter(([, count]) => count > 0)),
         storeFails: core.storeFails,
       };
@@ -140,7 +140,7 @@ export function createOperator(
           ...(mayBeThere && { mayBeThere }),
         };
       }),
-    /** Numbers, or all; answers how many were sent. */
+    /** Publishes the dead letters of these numbers, or all. Answers how many were sent. */
     republish: async (ids: readonly number[] | undefined) => {
       const letters = (await chosen(ids)).filter(({ id }) => core.hasLetter(id));
       const payloads = await driver.answersFor?.(letters);
@@ -149,7 +149,8 @@ export function createOperator(
         letters: letters.map(({ id, record }) => [id, record] as const),
         ...(payloads && { payloads }),
       });
-      // Not by how many are left: one that is sent may push another out of a full buffer.
+      // The count of remaining letters would be wrong: a letter that is sent may push another message out of a full
+      // buffer.
       return letters.filter(({ id }) => !core.hasLetter(id)).length;
     },
     purge: async (ids: readonly number[] | undefined) => {
@@ -189,7 +190,7 @@ export function createOperator(
   };
 }
 
-/** As many as `deadLetters.max` lets there be. */
+/** Reads all dead letters. `deadLetters.max` limits how many there can be. */
 async function allLetters(store: Store): Promise<readonly StoredLetter[]> {
   const all: StoredLetter[] = [];
   for (let isMore = true; isMore; ) {
@@ -266,7 +267,10 @@ async function waitingOnDisk(store: Store, clientId: string, first: number, limi
   return found;
 }
 
-/** Since when the oldest publication on disk waits, of the clients with the most; wall clock, 0: none waits, or it is not known. */
+/**
+ * Wall-clock time since which the oldest publication on disk waits, among the clients with the most; 0: none waits, or
+ * the time is not known.
+ */
 export async function oldestBacklogAt(core: GatewayCore, store: Store): Promise<number> {
   const owing = [...core.sessions()].filter(({ owedToBroker }) => owedToBroker > 0);
   owing.sort((a, b) => b.owedToBroker - a.owedToBroker);

@@ -86,7 +86,7 @@ export const overviewCommands = {
     output: overview,
     role: "viewer",
     audited: false,
-    // Where the brokers are, and what they say, is behind the gateway: the operator's to see.
+    // Only an operator sees the addresses and the error texts of the brokers, because they are behind the gateway.
     run: (operator, _input, { role }) => done(operator.overview(role === "operator")),
   }),
   "totals.show": json({

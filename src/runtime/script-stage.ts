@@ -32,10 +32,10 @@ export interface StageParts {
 }
 
 export interface StageLimits {
-  /** Of one device, or one topic of a connection. */
+  /** Messages that wait for scripts, for one device or for one topic of a connection. */
   readonly lineMax: number;
   readonly lineBytesMax: number;
-  /** Of all. */
+  /** Messages that wait, in total. */
   readonly allMax: number;
   readonly allBytesMax: number;
   /** Lines of senders without a session. */
@@ -87,7 +87,7 @@ export class ScriptStage {
     return this.#count;
   }
 
-  /** For what comes from now on; what was asked already is answered by the declarations of then. */
+  /** Uses these scripts for messages from now on. Questions that were already asked are answered by the earlier scripts. */
   reload(entries: ScriptEntries | undefined): void {
     this.#entries = entries;
   }
@@ -110,7 +110,7 @@ export class ScriptStage {
     }
   }
 
-  /** For dead letters that could not be made into octets: what the scripts of today make of them. Undefined: nothing to ask. */
+  /** Runs the current scripts for dead letters that have no octets yet. Undefined: no script applies. */
   async answersFor(letters: readonly StoredLetter[]): Promise<PayloadPolicy | undefined> {
     const entries = this.#entries;
     if (!entries) return undefined;
@@ -313,7 +313,9 @@ export class ScriptStage {
     return { file, is, payload, fPort, recvTime: this.#parts.wallClock(), variables };
   }
 
-  /** As if every script had given this answer. */
+  /**
+   * The policy with an answer for each script that was not waited for: the message is unfit, and `why` is the cause.
+   */
   #unanswered(input: Held, why: string): PayloadPolicy | undefined {
     const entries = this.#entries;
     if (!entries) return undefined;

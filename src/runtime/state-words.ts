@@ -6,19 +6,19 @@
 export interface StateFacts {
   readonly state: "active" | "asleep" | "awake" | "disconnected" | "lost";
   readonly why: string;
-  /** For how long it has this state; undefined: since an earlier run of the gateway. */
+  /** Seconds in this state; undefined: since an earlier run of the gateway. */
   readonly stateSeconds?: number | undefined;
   readonly secondsSilent: number;
-  /** 0: it need not speak. */
+  /** 0: the client need not send anything. */
   readonly keepAliveSeconds: number;
   readonly sleepSeconds: number;
 }
 
 export interface StateWords {
   readonly says: string;
-  /** It should have spoken by now. */
+  /** The client is overdue: it should have sent something by now. */
   readonly isLate: boolean;
-  /** Until it is to speak; negative: since it should have; undefined: it is not waited for. */
+  /** Seconds until the client must send something; negative: it is overdue; undefined: no message is expected. */
   readonly dueSeconds: number | undefined;
 }
 

@@ -22,7 +22,7 @@ export interface TapOptions {
   readonly timers: Timers;
   /** Microseconds since 1970. */
   readonly wallClockUs: () => number;
-  /** Who says this? Behind a forwarder the node. */
+  /** The sender of a datagram; behind a forwarder, the wireless node. */
   readonly whoSays: (
     from: PeerId,
     bytes: Uint8Array,
@@ -30,9 +30,9 @@ export interface TapOptions {
   readonly clientAt: (peer: PeerId) => string | undefined;
   /** How many octets come before the contents of a message. */
   readonly payloadStart: (bytes: Uint8Array) => number;
-  /** The open pages; `tap` is undefined while there is none. */
-  /** What the message of this client says by its declaration, as JSON; undefined: not known. Asked for captures with payloads. */
+  /** The message of this client as JSON, decoded by its declaration; undefined: not known. Called for captures with payloads. */
   readonly saidIn?: (way: "in" | "out", clientId: string | undefined, bytes: Uint8Array) => string | undefined;
+  /** The open pages of the console; `tap` is undefined while there is none. */
   readonly page?: { readonly tap: ((way: "in" | "out", peer: PeerId, bytes: Uint8Array) => void) | undefined };
   readonly limits?: Partial<TapLimits>;
 }
@@ -48,7 +48,7 @@ export interface TapLimits {
 const usualLimits: TapLimits = { waitingBytesMax: 4 * 1024 * 1024, readersMax: 4, pieceBytes: 256 * 1024 };
 /** A capture without datagrams sends a sign of life, so that the reader knows that it works, and an ended reader is noticed. */
 const signOfLifeMs = 5_000;
-/** What a datagram costs beside its octets. */
+/** The memory that an entry costs in addition to the octets of its datagram. */
 const entryBytes = 300;
 /** Clients are remembered by address, for datagrams that are sent to them after their session has ended. */
 const namesMax = 10_000;
@@ -154,7 +154,7 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
   readonly #onEnd: () => void;
   readonly #writer: CaptureWriter;
   #waiting: Waiting[] = [];
-  /** Of `#waiting`: what is before this is handed over or lost. */
+  /** An index into `#waiting`: the entries before it are handed over or lost. */
   #first = 0;
   #waitingBytes = 0;
   #lost = 0;

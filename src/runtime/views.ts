@@ -1,4 +1,7 @@
-/** What the console and the commands show: the list of devices, one device, the overview, topics. Read from the core on demand. */
+/**
+ * The views of the console and the commands: the list of devices, one device, the overview, topics. They are read from
+ * the core on demand.
+ */
 import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
 import { neighbourOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId } from "../core/types.ts";
@@ -7,7 +10,7 @@ import type { Installation } from "./installation.ts";
 import { needsOf } from "./needs.ts";
 import { stateInWords } from "./state-words.ts";
 
-/** Several browsers that ask within this time see one picture. */
+/** Browsers that ask within this time get the same view. */
 const pictureMs = 1_000;
 /** Searches and orders of one picture that are remembered: several browsers look at the same, as a rule. */
 const orderedMax = 16;
@@ -221,7 +224,7 @@ const keys: Readonly<Record<DeviceOrder, (row: DeviceRow) => string | number>> =
   dropped: ({ dropped }) => -dropped,
 };
 
-/** What needs a look first. */
+/** The order of states in the list; states that need attention come first. */
 const stateRank: Readonly<Record<DeviceState, number>> = { lost: 1, disconnected: 2, awake: 3, active: 4, asleep: 5 };
 
 function compare(a: string | number, b: string | number): number {

@@ -11,7 +11,7 @@ import { performance } from "node:perf_hooks";
 export const oldestPlausible = Date.UTC(2026, 10, 1);
 
 const lookEveryMs = 1_000;
-/** Between two looks a clock that is merely adjusted moves by less. */
+/** A clock that differs by this much between two looks was set. An adjusted clock differs by less. */
 const stepMs = 1_000;
 const timesyncFolder = "/run/systemd/timesync";
 
@@ -20,7 +20,7 @@ export interface WallClockSources {
   readonly now: () => number;
   /** Milliseconds of a clock that cannot be set. */
   readonly monotonic: () => number;
-  /** False: the clock was not set yet. */
+  /** False: the clock has not been set yet. */
   readonly isSynchronised: () => boolean;
 }
 
@@ -38,12 +38,12 @@ export class WallClock {
     this.#wasTrusted = this.trusted() !== undefined;
   }
 
-  /** What it says, right or wrong. */
+  /** The time of the clock in milliseconds since 1970, whether it is right or wrong. */
   now(): number {
     return this.#sources.now();
   }
 
-  /** Milliseconds since 1970; undefined while that cannot be trusted. */
+  /** Milliseconds since 1970; undefined while the clock cannot be trusted. */
   trusted(): number | undefined {
     const now = this.#sources.now();
     return now >= oldestPlausible && this.#isSynchronised() ? now : undefined;
@@ -59,7 +59,7 @@ export class WallClock {
     this.#timer = undefined;
   }
 
-  /** Compares now with the last look. */
+  /** Looked up once a second until the clock is synchronised. After that it counts as synchronised for good. */
   look(onSet: () => void): void {
     const ahead = this.#sources.now() - this.#sources.monotonic();
     const isTrusted = this.trusted() !== undefined;
