@@ -68,7 +68,7 @@ export class Reassembler {
     while (rest.byteLength > 0) {
       const length = messageLength(rest);
       if (length < 0 || length > this.#options.maxMessageBytes) {
-        // Not the head of a message. The next chunk may begin with one.
+        // The octets do not begin with the head of a message. The next chunk may.
         this.discardedBytes += rest.byteLength;
         rest = rest.subarray(rest.byteLength);
       } else if (length === 0 || length > rest.byteLength) {

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { endianness } from "node:os";
 
-/** Those bound to this port at these addresses; IPv6: at any. */
+/** The sockets bound to this port at these addresses; IPv6: at any address. */
 export interface LocalSockets {
   readonly v6: boolean;
   readonly hosts: readonly string[];

@@ -1,6 +1,7 @@
 /**
- * A map that keeps what was asked for recently: two generations, and when the younger is full, the older is forgotten.
- * It never holds more than twice `max`, and what is asked for again before `max` others came is still there.
+ * A map that keeps recently used entries in two generations. When the younger generation is full, the older one is
+ * forgotten. The map never holds more than twice `max` entries. An entry that is used again before `max` others came is
+ * still there.
  */
 export class RecentMap<K, V> {
   readonly #max: number;

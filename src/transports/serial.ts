@@ -15,7 +15,7 @@ import type { LinkReport, Transport, TransportEvents, TransportStats } from "./t
 
 const firstPauseMs = 1_000;
 const longestPauseMs = 30_000;
-/** What a forwarder puts before a message, at most. [§5.5] */
+/** The most octets that a forwarder puts before a message. [§5.5] */
 const encapsulationBytesMax = 255;
 
 /** An open line. */
@@ -275,7 +275,7 @@ export class SerialTransport implements Transport {
   }
 }
 
-/** What is used of the package; its own types are there only where it is installed. */
+/** The part of the package that the gateway uses. The package's own types exist only where it is installed. */
 interface SerialPort {
   open(done: (error: Error | null) => void): void;
   close(done: (error?: Error | null) => void): void;
@@ -289,7 +289,8 @@ interface SerialPortPackage {
   readonly SerialPort: new (options: Record<string, unknown>) => SerialPort;
 }
 
-// Not `import()`: what it once failed to find it does not look for again, and the package may be installed meanwhile.
+// `require` and not `import()`: after a failed `import()` Node does not look again, but the package may be installed
+// meanwhile.
 const load = createRequire(import.meta.url);
 
 const openSerialPort: LineOpener = async (path, options, events) => {

@@ -27,7 +27,7 @@ export interface TransportEvents {
 }
 
 export interface TurnedAway {
-  /** What it calls itself; undefined: it did not come as far. */
+  /** The identity that the device sent; undefined: the handshake ended before. */
   readonly identity: string | undefined;
   readonly from: PeerId;
   readonly why: string;
@@ -61,38 +61,41 @@ export interface LinkReport {
     readonly secondsSinceSeen: number;
     /** Failed attempts in a row. */
     readonly failures: number;
-    /** In plain words; "" = there was none. */
+    /** The last failure in plain words; "" = there was none. */
     readonly lastFailure: string;
-    /** What the link was given, in plain words; absent = it is not linked, or that is not known. */
+    /** The parameters that the link has, in plain words; absent = the device is not linked, or they are not known. */
     readonly parameters?: string;
   }[];
 }
 
 /** A device that was paired, without its keys. */
 export interface BondReport {
-  /** The address by which it is known. */
+  /** The address by which the device is known. */
   readonly identity: { readonly address: string; readonly type: string };
-  /** What it called itself then. */
+  /** The name that the device had when it was paired. */
   readonly name: string;
-  /** When, for people. */
+  /** The day of the pairing, for people. */
   readonly since: string;
-  /** Made with a passkey, so no attacker was between the two sides. */
+  /** True: the pairing used a passkey, so no attacker was between the two sides. */
   readonly authenticated: boolean;
   readonly secureConnections: boolean;
 }
 
-/** What a transport with encrypted devices keeps over a restart, and gives to a store that it does not know. */
+/** Keeps the state of encrypted devices over a restart, in a store that the transport does not know. */
 export interface SecureKeeper {
-  /** All or none; says whether they are stored as durably as configured. In the order of the calls. */
+  /**
+   * Stores all changes or none, in the order of the calls. Tells `done` whether they are stored as durably as
+   * configured.
+   */
   keep(
     changes: readonly { readonly identity: string; readonly record: Uint8Array | undefined }[],
     done: (ok: boolean) => void,
   ): void;
-  /** What an earlier run kept. */
+  /** The records that an earlier run kept. */
   kept(): Promise<readonly Uint8Array[]>;
 }
 
-/** Of encryption, read on scrape. */
+/** Counters and gauges of encryption, read when metrics are collected. */
 export interface SecureReport {
   /** Devices whose handshake is done. */
   readonly contexts: number;
@@ -103,15 +106,15 @@ export interface SecureReport {
 export interface Transport {
   /** Unique among the running transports; first part of every peer id. No slash, no '#'. */
   readonly name: string;
-  /** Where it listens, in words for the log: `0.0.0.0:1883`. Valid after `start`. */
+  /** The address that the transport listens at, in words for the log: `0.0.0.0:1883`. Valid after `start`. */
   readonly place: string;
-  /** What the operator should know though the transport runs, in plain sentences. Valid after `start`. */
+  /** Advice for the operator although the transport runs, in plain sentences. Valid after `start`. */
   readonly warnings: readonly string[];
   /** Largest message that this peer's network takes, in bytes (a BLE link may change it). */
   maxMessageBytes(peer: PeerId): number;
-  /** What all peers of one host share: the IP address, the Bluetooth address. */
+  /** The address that all peers of one host share: the IP address, the Bluetooth address. */
   hostOf(peer: PeerId): string;
-  /** Who this peer is, as far as this network can tell; by its address where it cannot tell more. */
+  /** The identity of this peer, as far as this network can prove one; otherwise its address. */
   identityOf(peer: PeerId): PeerIdentity;
   /** Signal strength of the last message of this peer, in dBm. Absent if the network does not report it. */
   rssiOf?(peer: PeerId): number | undefined;

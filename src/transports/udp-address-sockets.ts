@@ -1,10 +1,11 @@
 /**
- * Where the compiled part is not there, nothing tells which address of this host a datagram was sent to. So there is one
- * socket for each address, beside the one that is bound to all: the kernel gives a datagram to the socket that fits best, and
- * what leaves by that socket leaves from its address. What is sent to a group, to all, or to an address that is new goes to
- * the socket for all, and is answered from where the kernel chooses.
+ * Used without the compiled part, when nothing tells to which address of this host a datagram was sent. So there is one
+ * socket for each address, beside the one that is bound to all. The kernel gives a datagram to the socket that fits
+ * best, and an answer by that socket has its address as the source. Datagrams to a group, to all, or to a new address
+ * are sent by the socket for all; the kernel chooses their source address.
  *
- * Addresses come and go: the list is looked at every few seconds. A loopback network has more of them than the list says.
+ * The list of addresses is read every few seconds, because addresses change. A loopback network has more of them than
+ * the list contains.
  */
 import type { Socket } from "node:dgram";
 import type { NetworkInterfaceInfo } from "node:os";
@@ -22,11 +23,11 @@ const peersMax = 65_536;
 export interface AddressSocketsInit {
   readonly isV6: boolean;
   readonly timers: Timers;
-  /** What this host has, as node:os lists it. */
+  /** The network interfaces of this host, as node:os lists them. */
   readonly interfaces: () => NodeJS.Dict<NetworkInterfaceInfo[]>;
-  /** A socket bound to this address; it fails where the address is not usable yet. */
+  /** Opens a socket bound to this address; fails while the address is not usable yet. */
   readonly open: (host: string, onDatagram: (from: PeerId) => void) => Promise<SocketAsPromised>;
-  /** For the operator: not every address has a socket. */
+  /** Tells the operator that not every address has a socket. */
   readonly notice: (say: string) => void;
 }
 
@@ -119,7 +120,7 @@ export class AddressSockets {
   }
 }
 
-/** As they are bound: a link-local address with its interface. */
+/** The addresses in the form in which sockets are bound: a link-local address has its interface. */
 export function addressesOf(interfaces: NodeJS.Dict<NetworkInterfaceInfo[]>, isV6: boolean): string[] {
   const addresses = new Set<string>();
   for (const [name, infos] of Object.entries(interfaces)) {
@@ -135,6 +136,6 @@ export async function closeQuietly(socket: SocketAsPromised): Promise<void> {
   try {
     await socket.close();
   } catch {
-    // It was not running any more; closed is what we wanted.
+    // The socket was closed already.
   }
 }

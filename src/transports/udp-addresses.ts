@@ -2,14 +2,15 @@
  * The peers of a UDP socket by the names the core has for them, and in the binary form in which the compiled part reads and
  * writes addresses (native/udp-batch.c): `udp/192.0.2.1:1884`, `udp/[2001:db8::1]:1884`.
  *
- * What is remembered is bounded, and small for each peer: a hundred thousand sleepers must not each cost an entry here.
- * An IPv4 address is written from its name digit by digit, so that nothing needs to be remembered for it.
+ * The number of remembered peers is limited, and their entries are small: a hundred thousand sleeping clients must not
+ * each cost an entry here. An IPv4 address is read from the name digit by digit, so that nothing has to be remembered
+ * for it.
  */
 import type { PeerId } from "../core/types.ts";
 import { RecentMap } from "./recent-map.ts";
 import type { NativeBatch } from "./udp-native.ts";
 
-/** Of each datagram, in 32-bit words; the same in native/udp-batch.c. */
+/** The size of a datagram's record in 32-bit words; the same in native/udp-batch.c. */
 export const wordsPerDatagram = 8;
 export const [offsetAt, lengthAt, portAt, scopeAt, addressAt] = [0, 1, 2, 3, 4] as const;
 
@@ -24,9 +25,9 @@ export interface PeerNames {
 }
 
 export interface Addresses {
-  /** Who sent datagram number `index`, whose words begin at `at`. */
+  /** The peer that sent datagram number `index`, whose words begin at `at`. */
   peerAt(words: Uint32Array, at: number, index: number): PeerId;
-  /** Writes the address of the peer there. False: that is no literal address. */
+  /** Writes the address of the peer at this place. False: the name contains no literal address. */
   write(peer: PeerId, words: Uint32Array, at: number): boolean;
 }
 
@@ -94,7 +95,7 @@ interface V6Address {
 export class V6Addresses implements Addresses {
   readonly #native: NativeBatch;
   readonly #names: PeerNames;
-  /** By the low word of the address and the port; of two that agree in those, the later. */
+  /** Keyed by the low word of the address and the port. If two addresses have the same key, the later one is kept. */
   readonly #byAddress = new RecentMap<number, V6Address>(namesMax);
   readonly #byPeer = new RecentMap<PeerId, V6Address>(namesMax);
 

@@ -29,9 +29,9 @@ const shareBytes = 65_536 + 64;
 const sendArenaBytes = 131_072;
 /** Datagrams that wait for room in the socket's buffer; what comes then is not sent. */
 const waitingMax = 1_024;
-/** In place of a length: the kernel refused it, or it was longer than its place. */
+/** This value in place of a length means: the kernel refused the datagram, or it was longer than its place. */
 const lost = 0xffff_ffff;
-/** What woke us; below 0 an error. */
+/** Bits of a socket event; a value below 0 is an error. */
 const readable = 1;
 const writable = 2;
 
@@ -39,15 +39,18 @@ export interface BatchEvents extends PeerNames {
   datagram(from: PeerId, bytes: Uint8Array): void;
   /** Calls `work`, in which several datagrams come. */
   batch(work: () => void): void;
-  /** These could not be sent. */
+  /** So many datagrams could not be sent. */
   notSent(count: number): void;
-  /** The socket is of no use any more. */
+  /** The socket has failed and cannot be used any more. */
   failed(error: Error): void;
   /** Asked before each system call that sends; absent = always. */
   mayLeave?(): boolean;
 }
 
-/** Of a socket that is bound to all addresses: to which of them datagrams came, and from which they leave. */
+/**
+ * For a socket that is bound to all addresses: the local address of each received datagram, and of each datagram to
+ * send.
+ */
 interface Locals {
   readonly addresses: ReplyAddresses;
   readonly came: Uint32Array;
@@ -113,14 +116,17 @@ export class UdpBatch {
     return this.#native.duplicate(this.#fd);
   }
 
-  /** It leaves at the end of this turn of the event loop. False: it cannot be sent, or too many wait. */
+  /**
+   * The datagram is sent at the end of this turn of the event loop. False: it cannot be sent, or too many datagrams
+   * wait.
+   */
   send(to: PeerId, bytes: Uint8Array): boolean {
     if (bytes.byteLength > sendArenaBytes || this.#closed) return false;
     if (this.#waiting.length > 0) return this.#wait(to, bytes);
     return this.#put(to, bytes);
   }
 
-  /** To a group; goes at most so far. */
+  /** Sends to a multicast group; `hops` limits how far the datagram goes. */
   broadcast(to: PeerId, bytes: Uint8Array, hops: number | undefined): boolean {
     this.#flush();
     if (hops !== undefined && !this.#closed && this.#native.hops(this.#fd, hops) < 0) return false;
@@ -182,7 +188,7 @@ export class UdpBatch {
     return this.#received < batchMax ? this.#received : -1;
   };
 
-  /** What waits in the socket. What is sent meanwhile leaves at the end, together. */
+  /** Reads the datagrams that wait in the socket. Datagrams that are sent meanwhile leave together at the end. */
   readonly #receive = (): void => {
     this.#receiving = true;
     try {

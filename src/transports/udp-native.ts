@@ -4,7 +4,7 @@
  */
 import { createRequire } from "node:module";
 
-/** What the compiled part offers; see there. */
+/** The functions of the compiled part (native/udp-batch.c). */
 export interface NativeBatch {
   open(host: string, port: number): number;
   locals(fd: number): number;

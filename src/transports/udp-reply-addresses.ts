@@ -9,7 +9,10 @@
 import type { PeerId } from "../core/types.ts";
 import { RecentMap } from "./recent-map.ts";
 
-/** Of each datagram: the interface of a link-local address, or 0, and the address; all 0 = not known. */
+/**
+ * The size of a local address in 32-bit words: the interface of a link-local address, or 0, and the address; all 0 =
+ * not known.
+ */
 export const wordsPerLocal = 5;
 
 /** Peers, in each of two generations. An entry is a reference to a name and one to an address, about 50 octets. */

@@ -33,9 +33,9 @@ interface Address {
   readonly port: number;
 }
 
-/** What a transport takes from the machine; tests give something else. */
+/** The parts of the machine that a UDP transport uses; tests pass others. */
 export interface Machine extends Pick<AddressSocketsInit, "timers" | "interfaces"> {
-  /** The compiled part, if it is there. */
+  /** The compiled part; undefined if it could not be loaded. */
   readonly native: NativeBatch | undefined;
 }
 

@@ -1,4 +1,4 @@
-/** What a device advertises. */
+/** The contents of a device's advertisement. */
 export interface Advertisement {
   /** Lower case, with colons. */
   readonly address: string;

@@ -1,4 +1,4 @@
-/** What a device says when it refuses something, in words for the operator. [Bluetooth Core 5.4, 3.F.3.4.1.1] */
+/** The errors with which a device refuses a request, in words for the operator. [Bluetooth Core 5.4, 3.F.3.4.1.1] */
 
 export const attErrors = {
   invalidPdu: 0x04,
@@ -28,7 +28,7 @@ const words: Readonly<Record<number, string>> = {
   255: "the value is out of range",
 };
 
-/** They demand a link that is paired or encrypted, in one way or the other. */
+/** These errors demand a link that is paired or encrypted. */
 const demandsPairing = new Set([
   attErrors.authentication,
   attErrors.authorization,

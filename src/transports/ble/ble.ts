@@ -75,14 +75,15 @@ export class BleTransport implements Transport {
   }
 
   identityOf(peer: PeerId): PeerIdentity {
-    // What comes over the link of a device with a bond came encrypted; what is broadcast in its name is not taken.
+    // A device with a bond sends over an encrypted link. Broadcasts in its name are not accepted, so its identity is
+    // verified.
     const bond = this.#bonds.ofAddress(this.#addressOf(peer) ?? "");
     const { clients } = this.#options.bonding;
     if (bond) return { name: bond.identity.address, by: "bond", verified: true, clients };
     return { name: this.hostOf(peer), by: "address", verified: false };
   }
 
-  /** Of its last advertisement: a device that is connected may send none. */
+  /** The signal of the device's last advertisement. A connected device may send none. */
   rssiOf(peer: PeerId): number | undefined {
     return rssiIn(this.#hub.device(addressOfPeer(this.#addressOf(peer) ?? "")));
   }

@@ -74,7 +74,7 @@ export class Bonds {
     return this.all().find((bond) => isOf(bond, device, this.#edges.aes));
   }
 
-  /** As `of`, if the type of the address is not known: for a device that was connected before a restart. */
+  /** Finds a bond if the type of the address is not known: for a device that was connected before a restart. */
   ofAddress(address: string): KeptBond | undefined {
     return this.#bonds.get(address) ?? this.of({ address, type: "random" });
   }

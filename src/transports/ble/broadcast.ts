@@ -17,7 +17,7 @@ const encryptedBit = 0x10;
 const authenticatedBit = 0x08;
 const retainBit = 0x04;
 const tagBytes = 4;
-/** What AES-128 takes; longer keys are for tags alone. */
+/** The length of a key for AES-128; longer keys are for tags alone. */
 const cipherKeyBytes = 16;
 /**
  * A counter that is only a little behind the last one is a late copy, if it arrives soon after it; otherwise the sensor began to count
@@ -50,7 +50,7 @@ interface Sender {
   minuteAt: Instant;
 }
 
-/** What of an advertisement may be a broadcast, if anything. */
+/** The part of an advertisement that may be a broadcast; undefined: there is none. */
 export function broadcastPayload(
   seen: Pick<Advertisement, "manufacturerData" | "serviceData">,
   options: Pick<BleOptions["broadcast"], "enabled" | "companyId" | "serviceUuid">,

@@ -19,13 +19,13 @@ const packetIdMs = 60_000;
 export type BthomeOutcome =
   | {
       readonly messages: readonly Uint8Array[];
-      /** Of an encrypted sensor. */
+      /** The counter of an encrypted sensor; undefined: the sensor does not encrypt. */
       readonly counter: number | undefined;
     }
   | { readonly dropped: BroadcastDrop };
 
 interface Sender {
-  /** By which the same packet is known when it comes again. */
+  /** Recognizes a packet that is received again. */
   mark: string | undefined;
   markAt: Instant;
   /** Messages since `minuteAt`. */
@@ -77,7 +77,7 @@ export class BthomeReceiver {
     return this.#senders.size;
   }
 
-  /** What comes next from this sensor is new. false: nothing was known of it. */
+  /** Forgets the sensor's counter, so that its next packet is accepted as new. False: the sensor was not known. */
   forget(address: string): boolean {
     const wasKept = this.#counters.delete(address);
     return this.#senders.delete(address) || wasKept;

@@ -31,11 +31,11 @@ export type CentralEvent =
   | { readonly is: "unavailable"; readonly why: string; readonly hung?: boolean }
   | ({ readonly is: "seen" } & Advertisement)
   | { readonly is: "linked"; readonly address: string; readonly mtu: number; readonly confirmed: boolean }
-  /** What a link has: told before `linked`, and when it changes. */
+  /** The parameters of a link: sent before `linked`, and when they change. */
   | { readonly is: "parameters"; readonly address: string; readonly parameters: LinkParameters }
-  /** Something about a device that the operator ought to know, in words. */
+  /** A notice about a device for the operator, in words. */
   | { readonly is: "noticed"; readonly address: string; readonly say: string }
-  /** It was paired: to be kept, for it will not be told again. Told before `linked`. */
+  /** The device was paired. The bond must be stored, because it is not sent again. Sent before `linked`. */
   | { readonly is: "bonded"; readonly address: string; readonly bond: Bond }
   /** `fault`: the link was not encrypted as required. */
   | { readonly is: "linkFailed"; readonly address: string; readonly why: string; readonly fault?: SecurityFault }
@@ -50,7 +50,7 @@ export type CentralEvent =
    */
   | { readonly is: "stalled"; readonly ms: number; readonly dropped?: number };
 
-/** What only passes between the supervisor and its child. */
+/** Messages between the supervisor and its child process only. */
 export type ChildReport =
   | CentralEvent
   | { readonly is: "alive"; readonly rssBytes: number; readonly advertisements: number; readonly addresses: number };
@@ -92,7 +92,7 @@ export interface CentralCounters {
 export interface Central {
   start(onEvent: (event: CentralEvent) => void): void;
   command(command: CentralCommand): void;
-  /** What hangs cannot be repaired from inside: end the process and start another. */
+  /** Ends the process and starts another, because a blocked process cannot be repaired from inside. */
   restart(why: string): void;
   readonly counters: CentralCounters;
   close(): Promise<void>;

@@ -1,4 +1,4 @@
-/** What a link is asked to be, and how far a device may have it otherwise. */
+/** Options for the parameters of links, and how far a device may change them. */
 import { z } from "zod";
 
 /** The least and the most that Bluetooth knows, in milliseconds. */

@@ -1,4 +1,4 @@
-/** What is known of one device, and the table of them. */
+/** The state of one device, and the table of all devices. */
 import type { Instant } from "../../core/types.ts";
 import type { Reassembler } from "../framing.ts";
 import type { Advertisement } from "./advertisement.ts";
@@ -40,34 +40,37 @@ export interface Device {
   services: readonly string[];
   rssi: number;
   connectable: boolean;
-  /** Why it may not connect; undefined = it may. */
+  /** Why the device may not connect; undefined = it may. */
   refusal: string | undefined;
   lastSeen: Instant;
   phase: "idle" | "linking" | "linked" | "unlinking";
   /** When the phase began. */
   phaseSince: Instant;
   link: Link | undefined;
-  /** Messages for it, also while it is not connected. */
+  /** Messages for the device, also while it is not connected. */
   readonly outbox: Waiting[];
   outboxBytes: number;
   /** Failed attempts in a row. */
   failures: number;
-  /** No attempt before. */
+  /** The gateway does not connect before this time. */
   notBefore: Instant;
-  /** Advertises since, without having been connected to or failed; undefined = it does not ask. */
+  /**
+   * Time since which the device advertises without a connection or a failed attempt; undefined = it does not ask for a
+   * connection.
+   */
   asksSince: Instant | undefined;
   lastFailure: string;
-  /** Why we are ending the link, if we are. */
+  /** Why the gateway is ending the link; undefined: it is not. */
   leaving: string | undefined;
-  /** The link is ended for a fault of the device: how long it is left alone then. */
+  /** The link is ended because of a fault of the device: the pause until the next connection. */
   penalty: Pause | undefined;
-  /** What its link was asked to be; undefined: not encrypted, or there is none. */
+  /** The security that its link must have; undefined: no encryption is required, or there is no link. */
   security: WantedSecurity | undefined;
-  /** Its link's parameters, before and while it stands. */
+  /** The parameters of its link, before and while the link is open. */
   parameters: LinkParameters | undefined;
-  /** What was reported of it to the operator. Each thing is reported once. */
+  /** The notices about this device that the operator has got. Each notice is given once. */
   readonly noticed: Set<string>;
-  /** It has sent an MQTT-SN message at some time. */
+  /** The device has sent an MQTT-SN message before. */
   spoke: boolean;
 }
 

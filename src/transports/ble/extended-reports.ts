@@ -6,7 +6,7 @@ const event = 0x04;
 const leEvent = 0x3e;
 const extendedReport = 0x0d;
 const headBytes = 24;
-/** As far as noble can count. A chain may have 1,650 octets; what is longer is not passed on. */
+/** The most that noble can count. A chain may have 1,650 octets; longer ones are not passed on. */
 const dataBytesMax = 255;
 /** Advertisers whose pieces are kept at once. Beyond, the oldest one's are thrown away. */
 const partsMax = 32;

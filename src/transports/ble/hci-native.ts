@@ -1,10 +1,10 @@
 /**
- * The compiled part for Bluetooth's sockets, native/hci-socket.c, as TypeScript sees it. It is optional: where it could not
- * be compiled, or this is not Linux, there is none, and what it would tell is not known.
+ * The compiled part for Bluetooth's sockets, native/hci-socket.c, as TypeScript sees it. It is optional: if it could
+ * not be compiled, or this is not Linux, the values that it would read are unknown.
  */
 import { createRequire } from "node:module";
 
-/** What the compiled part offers; see there. Negative numbers are errors of the system. */
+/** The functions of the compiled part (native/hci-socket.c). Negative numbers are errors of the system. */
 export interface HciNative {
   isHci(fd: number): number;
   drops(fd: number): number;

@@ -4,14 +4,17 @@
  * (L2CAP), part F (ATT) and part H (SMP).
  */
 
-/** What a link has: how often the two radios meet, how many meetings the device may skip, when silence ends the link. */
+/**
+ * The parameters of a link: the connection interval, how many intervals the device may skip, and how long a silence
+ * ends the link.
+ */
 export interface LinkParameters {
   readonly intervalMs: number;
   readonly latency: number;
   readonly supervisionMs: number;
 }
 
-/** What is asked of a controller, or by a device. */
+/** Parameters that are requested from a controller, or by a device. */
 export interface WantedParameters {
   readonly intervalMsMin: number;
   readonly intervalMsMax: number;
@@ -146,13 +149,14 @@ function readData(packet: Buffer): HciPacket | undefined {
   const length = packet.readUInt16LE(5);
   const channel = packet.readUInt16LE(7);
   if (payload.length === length) return { is: "data", handle, channel, payload };
-  // Of the rest all that is of interest fits into the smallest packet of a controller: what is cut is left to noble.
+  // Other channels carry nothing of interest that is longer than the smallest packet of a controller. noble handles
+  // such messages.
   return channel === channels.security && payload.length < length
     ? { is: "begun", handle, length, payload }
     : undefined;
 }
 
-/** The controller has done this command, well or not. [4.E.7.7.14] */
+/** True if the packet tells that the controller has executed this command, with or without success. [4.E.7.7.14] */
 export function isAnswerTo(packet: Buffer, opcode: number): boolean {
   const isAnswer = packet[0] === packetTypes.event && packet[1] === events.commandComplete && packet.length >= 6;
   return isAnswer && packet.readUInt16LE(4) === opcode;

@@ -42,7 +42,7 @@ export class HubLinks {
   readonly #devices: DeviceTable;
   readonly #voice: HubVoice;
   readonly #bonds: Bonds;
-  /** Until then octets may be missing in what comes. */
+  /** Until this time, octets may be missing in received data, because packets of the adapter were lost. */
   #suspectUntil: Instant = 0;
   #nextWriteId = 1;
 
@@ -242,7 +242,7 @@ export class HubLinks {
     this.#voice.tell(isFull ? "debug" : "info", `${this.#voice.nameOf(device)}: ${say}`);
   }
 
-  /** What it refuses is lost; at QoS 1 and 2 it comes again. */
+  /** A message that the device refuses is lost; at QoS 1 and 2 it is sent again. */
   onRefused(address: string, why: string, now: Instant): void {
     const device = this.#devices.get(address);
     const link = device?.link;

@@ -1,4 +1,4 @@
-/** What the hub says: to the adapter, to the gateway, to the operator; and what it counts. */
+/** The outputs of the hub, to the adapter, the gateway and the operator, and its counters. */
 import { type BroadcastDrop, broadcastDrops } from "./broadcast.ts";
 import type { CentralCommand } from "./central.ts";
 import type { Device } from "./device.ts";
@@ -54,7 +54,7 @@ export function printable(name: string): string {
   return name.replace(/[^\p{L}\p{N}\p{P}\p{S} ]/gu, "?").slice(0, 40);
 }
 
-/** What a hub says during one call, and what it counts all the time. */
+/** Collects the outputs of one call of the hub, and counts over all calls. */
 export class HubVoice {
   readonly name: string;
   readonly counters = newCounters();

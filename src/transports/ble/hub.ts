@@ -28,7 +28,7 @@ const outboxMessagesMax = 64;
 const outboxBytesMax = 65_536;
 /** A device that was not seen for so long is treated as a new one, and is the last in the order. */
 const forgottenMs = 30_000;
-/** Between two attempts advertisements are listened to at least so long. */
+/** Milliseconds between two attempts to connect, at least, during which the adapter listens to advertisements. */
 const breathMs = 300;
 
 export class BleHub {
@@ -170,7 +170,7 @@ export class BleHub {
     return this.#broadcasts.forget(address) || wasOfBthome;
   }
 
-  /** It is unknown from now on; its link ends. */
+  /** Removes the bond. The device is unknown from now on, and its link ends. */
   removeBond(identity: string, now: Instant): boolean {
     const devices = [...this.#devices.all()].filter(({ address, addressType: type }) => {
       return this.#bonds.of({ address, type })?.identity.address === identity;
@@ -276,7 +276,7 @@ export class BleHub {
   }
 }
 
-/** For who keeps none. */
+/** The bonds of a hub that keeps none. */
 function withoutBonds(options: BleOptions): Bonds {
   return new Bonds(options, {
     aes: pairingCrypto.aes,

@@ -14,7 +14,10 @@ export function readBindKeys(keys: BleOptions["broadcast"]["keys"]): Map<string,
   return read;
 }
 
-/** By address in lower case. @throws {GatewayError} ERR_TRANSPORT_OPEN when one cannot be read, or is no key. */
+/**
+ * Reads the keys, by address in lower case. @throws {GatewayError} ERR_TRANSPORT_OPEN when one cannot be read, or is no
+ * key.
+ */
 export function readKeys(keys: BleOptions["broadcast"]["keys"]): Map<string, Uint8Array> {
   const read = new Map<string, Uint8Array>();
   for (const [address, source] of Object.entries(keys)) {

@@ -33,13 +33,13 @@ import { LinkSecurity, type SecurityFault, type WantedSecurity } from "./link-se
 import { disconnectReason } from "./reasons.ts";
 
 export type LinkNews =
-  /** The link has these from now on. */
+  /** The link uses these parameters from now on. */
   | { readonly is: "parameters"; readonly address: string; readonly parameters: LinkParameters }
-  /** For the operator, in words. */
+  /** A notice for the operator, in words. */
   | { readonly is: "noticed"; readonly address: string; readonly say: string }
-  /** The link is encrypted now. `bond`: it is new. */
+  /** The link is encrypted now. `bond`: the device was paired just now. */
   | { readonly is: "secured"; readonly address: string; readonly bond?: Bond }
-  /** It is not, and is of no use. */
+  /** The link could not be encrypted as required, so it cannot be used. */
   | { readonly is: "insecure"; readonly address: string; readonly fault: SecurityFault; readonly say: string }
   /** The encryption continues. */
   | { readonly is: "moved"; readonly address: string }
@@ -69,9 +69,9 @@ interface ControlledLink {
   tries: number;
   /** A command of this class is in progress. */
   isUpdating: boolean;
-  /** Its set-up is over: what is refused now stays refused. */
+  /** The set-up of the link is over: a request that is refused now is not made again. */
   isSettled: boolean;
-  /** What comes on its channel of the Security Manager in several packets. */
+  /** A message of the Security Manager that arrives in several packets. */
   assembling: { readonly length: number; payload: Buffer } | undefined;
   security: LinkSecurity | undefined;
 }
@@ -97,7 +97,7 @@ export class LinkControl {
   readonly #options: LinkControlOptions;
   readonly #out: ControllerOutput;
   readonly #links = new Map<number, ControlledLink>();
-  /** Of links that are to come, by address. */
+  /** The security of links that are not open yet, by address. */
   readonly #wanted = new Map<string, WantedSecurity>();
 
   constructor(options: LinkControlOptions, out: ControllerOutput) {
@@ -244,7 +244,7 @@ export class LinkControl {
     this.#out.command(updateConnection(handle, link.wanted));
   }
 
-  /** By the controller's own procedure. */
+  /** The device asked by the link layer's own procedure, which the controller reports. */
   #onAsked(handle: number, asked: WantedParameters): void {
     const link = this.#links.get(handle);
     const granted = link ? this.#decide(link, asked) : undefined;

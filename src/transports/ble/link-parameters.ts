@@ -10,13 +10,16 @@ export interface ParameterRules {
   readonly supervisionMs: number;
 }
 
-/** What every link begins with. Silence must be longer than twice what the device may skip. [4.E.7.8.18] */
+/**
+ * The parameters of each new link. The supervision timeout must be longer than twice the time that the device may skip.
+ * [4.E.7.8.18]
+ */
 export function configuredParameters({ connection, supervisionMs }: ParameterRules): WantedParameters {
   const { intervalMsMin, intervalMsMax, latency } = connection;
   return { intervalMsMin, intervalMsMax, latency, supervisionMs: atLeast(supervisionMs, latency, intervalMsMax) };
 }
 
-/** What a device gets that asks for these; undefined: they are beyond the options. */
+/** The parameters that a device gets if it asks for these; undefined: they are beyond the options. */
 export function grantedParameters(asked: WantedParameters, rules: ParameterRules): WantedParameters | undefined {
   const { connection, supervisionMs } = rules;
   const { requests } = connection;

@@ -8,7 +8,7 @@ import { Pairing, type PairingFault, type PairingOptions, type PairingStep } fro
 import { type HciPacket, startEncryption } from "./hci-packets.ts";
 import { disconnectReason } from "./reasons.ts";
 
-/** What a link is to be; a bond comes before a pairing. */
+/** The security that a link must have. With a bond, its key is used; otherwise the device is paired. */
 export interface WantedSecurity {
   readonly bond?: Bond;
   readonly pairing?: Pick<PairingOptions, "method" | "passkey" | "takesLegacy">;

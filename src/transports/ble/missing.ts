@@ -1,6 +1,9 @@
-/** What Bluetooth lacks here, and how to get it: one line for the operator. */
+/** Names the part that Bluetooth lacks on this machine, and how to get it: one line for the operator. */
 
-/** Why a package or its native part is not there for this Node, to end a sentence; undefined: that is not the fault. */
+/**
+ * Why a package or its native part cannot be loaded in this Node, as the end of a sentence; undefined: the error has
+ * another cause.
+ */
 export function cannotLoad(error: unknown): string | undefined {
   const { code, text } = codeAndText(error);
   if (/NODE_MODULE_VERSION/.test(text)) return "was built for another Node";
@@ -37,7 +40,7 @@ export const noRight =
   'no right to use the adapter; type: sudo setcap cap_net_raw+eip "$(readlink -f "$(which node)")", ' +
   "or give the service AmbientCapabilities=CAP_NET_RAW";
 
-/** For the states that noble knows of an adapter. */
+/** Advice for the states of an adapter that noble knows. */
 export function stateInWords(state: string): string {
   switch (state) {
     case "poweredOff":

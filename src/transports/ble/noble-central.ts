@@ -30,9 +30,12 @@ const writeAnswerMs = 10_000;
 /** noble asks for 256 and then accepts any value of the device. */
 const mtuMin = 23;
 const mtuMax = 256;
-/** Between unconfirmed writes: the shortest connection interval there is. */
+/** Milliseconds between unconfirmed writes: the shortest connection interval of Bluetooth. */
 const paceMs = 8;
-/** Where the device offers both ways of writing, every so many pieces one is confirmed: it sets the pace. */
+/**
+ * If the device offers both ways of writing, one of so many pieces is written with confirmation. So the device sets the
+ * pace.
+ */
 const confirmEvery = 16;
 /** Units of the controller. */
 const intervalUnitMs = 1.25;
@@ -46,7 +49,7 @@ interface Link {
   readonly incoming: NobleCharacteristic;
   readonly outgoing: NobleCharacteristic;
   readonly mtu: number;
-  /** What came before the gateway knew of the link; undefined afterwards. */
+  /** Octets that came before the gateway knew of the link; undefined afterwards. */
   early: Buffer[] | undefined;
   writing: Promise<void>;
   sinceConfirmed: number;
@@ -58,7 +61,7 @@ export class NobleCentral {
   readonly #tell: (report: ChildReport) => void;
   readonly #admit: ReturnType<typeof createAdmission>;
   readonly #peripherals = new Map<string, NoblePeripheral>();
-  /** What was reported of each device and its broadcast, and when. */
+  /** The reports of each device and its broadcasts, with their times. */
   readonly #told = new Map<string, number>();
   readonly #reports: NobleReports;
   readonly #links = new Map<string, Link>();
@@ -69,7 +72,7 @@ export class NobleCentral {
   #silentScans = 0;
   /** Links that are being encrypted. */
   readonly #securing = new Map<string, Securing>();
-  /** Where there is a request to a device, what its refusal does. */
+  /** Called when a device refuses a request, by address, while the request is open. */
   readonly #onRefusal = new Map<string, (code: number) => void>();
   advertisements = 0;
   addresses = 0;
@@ -342,7 +345,7 @@ export class NobleCentral {
   ): Promise<T | undefined> {
     return within<T>(ms, late, lost, (done) => {
       this.#onRefusal.set(address, (code) => {
-        // So ends a list of services or characteristics.
+        // With this error a device ends its list of services or characteristics.
         if (mayLack && code === attErrors.notFound) return;
         done(new Refusal(`${refused}: ${attErrorInWords(code)}`));
       });

@@ -24,7 +24,7 @@ export function controlLinks(
   const socket = controller._socket;
   const control = new LinkControl(options, {
     command: (packet) => void socket.write(packet),
-    // By noble's own queue: it counts what the controller has room for.
+    // Sent by noble's own queue, because that counts the free buffers of the controller.
     data: (handle, channel, payload) => void controller.writeAclDataPkt(handle, channel, payload)?.catch(() => {}),
     tell,
   });
@@ -47,7 +47,7 @@ export function controlLinks(
   return control;
 }
 
-/** What a kernel asks of a controller, and noble does not where there is no kernel. */
+/** Sends the commands that usually a kernel sends to a controller, and noble does not. */
 function takeOver({ _socket: socket, _isExtended: isExtended }: NobleController): void {
   const onAnswer = (packet: Buffer) => {
     if (!isAnswerTo(packet, opcodes.readLeBufferSize)) return;

@@ -1,4 +1,4 @@
-/** What is used of noble, in either edition. Its own types are there only where it is installed. */
+/** The part of noble that the gateway uses, in either edition. noble's own types exist only where it is installed. */
 export interface Noble {
   on(event: "stateChange", listener: (state: string) => void): unknown;
   on(event: "discover", listener: (peripheral: NoblePeripheral) => void): unknown;

@@ -23,7 +23,7 @@ export function supervisorOptions(options: BleOptions, tellAll = false): Supervi
       tellAll,
     },
     env: {
-      // Otherwise a connectable device is reported only at its second advertisement.
+      // Without this variable, noble reports a connectable device only at its second advertisement.
       NOBLE_REPORT_ALL_HCI_EVENTS: "1",
       ...(options.adapter !== undefined && { NOBLE_HCI_DEVICE_ID: String(options.adapter) }),
       ...(options.channel === "user" && { HCI_CHANNEL_USER: "1" }),

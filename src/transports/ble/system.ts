@@ -1,4 +1,7 @@
-/** What of this system matters to Bluetooth, read from its files: adapters, switches, rights, who else is there. */
+/**
+ * Reads from the system's files what Bluetooth needs: adapters, switches, rights, and other programs that use the
+ * adapter.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Adapter } from "./hci-native.ts";
@@ -14,15 +17,15 @@ const netAdmin = 12;
 const netRaw = 13;
 
 export interface Wishes {
-  /** For the channel user: then the adapter must be down, and otherwise up. */
+  /** True for the channel user, which needs the adapter to be down; false: the adapter must be up. */
   readonly needsAdmin: boolean;
-  /** Its number; absent: any. */
+  /** The number of the adapter; absent: any. */
   readonly adapter?: number | undefined;
-  /** What the kernel says of its adapters; undefined: that cannot be read. */
+  /** The adapters that the kernel lists; undefined: the list cannot be read. */
   readonly known?: readonly Adapter[] | undefined;
 }
 
-/** `root`: where the system's files are; "/" unless told. */
+/** `root`: the directory of the system's files; "/" by default. */
 export function inspectSystem(root = "/", wishes: Wishes = { needsAdmin: false }): Finding[] {
   const there = adapters(root);
   const states = there.every(({ ok }) => ok) ? upOrDown(wishes) : [];

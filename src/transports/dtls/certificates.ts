@@ -21,9 +21,12 @@ export interface CertificateRing {
   readonly credentials: Credentials;
   /** Names of devices whose keys are pinned. */
   readonly pinned: ReadonlySet<string>;
-  /** What makes a certificate of this identity good: its context ends when none of it made its own. */
+  /**
+   * The public keys that may prove this identity: those of the authorities and the pinned one. A context ends if none
+   * of them proved it.
+   */
   goodFor(identity: string): readonly Uint8Array[];
-  /** What the operator should change, in plain sentences. */
+  /** Advice for the operator, in plain sentences. */
   readonly warnings: readonly string[];
 }
 

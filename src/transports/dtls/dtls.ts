@@ -25,7 +25,7 @@ import { identityIn, peerOf } from "./peers.ts";
 
 const dayMs = 86_400_000;
 const storeTopEveryMs = 1_000;
-/** So often it is looked whether there is a flood of ClientHellos, while some are beyond the limit. */
+/** Milliseconds between two looks for a flood of ClientHellos, while some exceed the limit. */
 const floodLookMs = 250;
 const floodSaidEveryMs = 3_600_000;
 
@@ -110,7 +110,10 @@ export class DtlsTransport implements Transport {
     if (this.#keys) this.#putOut();
   }
 
-  /** What a program knows is asked at handshakes only: it reserves nothing. */
+  /**
+   * A client id is reserved only if its key or certificate is known here. A program is asked at handshakes only, so its
+   * identities are not reserved.
+   */
   reserves(clientId: string): boolean {
     if (this.#options.clients !== "{identity}") return false;
     return this.#keys?.all?.has(clientId) === true || this.#certificates?.pinned.has(clientId) === true;
@@ -183,7 +186,7 @@ export class DtlsTransport implements Transport {
     await this.#udp.close();
   }
 
-  /** Until none is beyond the limit any more. */
+  /** Looks for a flood of ClientHellos repeatedly, until no ClientHello exceeds the limit any more. */
   #lookForFlood(): void {
     const { counters } = this.#server;
     if (this.#closed) return;

@@ -4,7 +4,7 @@
  * share of the limit that he had before. Devices that are in are not touched. Where the compiled part is not there nothing is dropped so.
  */
 
-/** Of ClientHellos without a cookie, and with one. */
+/** Counts of ClientHellos without a cookie (`first`) and with one (`second`). */
 export interface Hellos {
   readonly first: number;
   readonly second: number;

@@ -12,11 +12,11 @@ export interface JoinEdges {
   /** Calls back, at once where the keys are at hand. */
   ask(identity: string, done: (key: Uint8Array | undefined) => void): void;
   keep: SecureKeeper["keep"];
-  /** What an operator may want to know. */
+  /** Reports an effect that an operator may want to know. */
   say(effect: Extract<SecureEffect, { kind: "opened" | "closed" | "badKey" | "badCertificate" }>): void;
 }
 
-/** A timer of more than some weeks would be due at once. */
+/** Node's timers fire immediately if the delay is more than some weeks, so a longer wait is done in parts. */
 const waitMaxMs = 86_400_000;
 
 export class DtlsJoin {
@@ -38,7 +38,7 @@ export class DtlsJoin {
     this.#arm();
   }
 
-  /** What is only in memory is given to the store; nothing is handled any more. */
+  /** Gives the state that is only in memory to the store. After that, no input is handled. */
   close(): void {
     this.handle({ kind: "stop" });
     this.#closed = true;

@@ -22,9 +22,9 @@ const commandsMax = 16;
 export interface KeyRing {
   /** Calls back, at once where the keys are at hand. */
   ask(identity: string, done: (key: Uint8Array | undefined) => void): void;
-  /** undefined: they are not at hand, a program is asked. */
+  /** All keys by identity; undefined: the keys are not known, because a program is asked for each. */
   readonly all: ReadonlyMap<string, Uint8Array> | undefined;
-  /** What the operator should change, in plain sentences. */
+  /** Advice for the operator, in plain sentences. */
   readonly warnings: readonly string[];
 }
 
@@ -36,7 +36,7 @@ export function readKeys(source: KeySource): KeyRing {
   return { ask: (identity, done) => done(all.get(identity)), all, warnings: openToOthers(source) };
 }
 
-/** With the keys that the gateway itself made for devices. These have priority, and are read again at each use. */
+/** Adds the keys that the gateway itself made for devices. These have priority, and are read again at each use. */
 export function withMade(ring: KeyRing, made: () => ReadonlyMap<string, Uint8Array>): KeyRing {
   return {
     ask: (identity, done) => {
@@ -56,7 +56,7 @@ function keysOfFile(file: string): ReadonlyMap<string, Uint8Array> {
   try {
     found = JSON.parse(readFileSync(file, "utf8"));
   } catch (error) {
-    // What JSON.parse says repeats a piece of the file.
+    // The message of JSON.parse is not used, because it repeats a part of the file, which has keys.
     const isThere = error instanceof SyntaxError;
     return fail(isThere ? `${file} is no JSON` : `${file} cannot be read: ${messageOf(error)}`, file);
   }

@@ -6,13 +6,13 @@ import { createRequire } from "node:module";
 import type { Aead, AeadName, Crypto } from "../../secure/crypto.ts";
 import { nodeCrypto } from "./node-crypto.ts";
 
-/** What the compiled part offers; see there. */
+/** The functions of the compiled part (native/aead.c). */
 export interface NativeAead {
   readonly arena: Uint8Array;
   work(kind: number, sealing: number, aboutOctets: number, textOctets: number): number;
 }
 
-/** Where in the arena what stands; native/aead.c has the same numbers. */
+/** Offsets in the arena; native/aead.c has the same numbers. */
 const atNonce = 16;
 const atAbout = 32;
 const aboutOctetsMax = 64;

@@ -1,12 +1,12 @@
 /** The name the core has for a device: its identity, wherever it is. */
 import type { PeerId } from "../../core/types.ts";
 
-/** What has a meaning in peer ids is written in percents. */
+/** The identity is percent-encoded, because some characters have a meaning in peer ids. */
 export function peerOf(transport: string, identity: string): PeerId {
   return `${transport}/${encodeURIComponent(identity)}`;
 }
 
-/** undefined: no peer of ours. */
+/** Undefined: the peer id is not one of a DTLS transport. */
 export function identityIn(peer: PeerId): string | undefined {
   try {
     return decodeURIComponent(peer.slice(peer.indexOf("/") + 1));

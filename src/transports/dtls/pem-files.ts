@@ -3,7 +3,7 @@ import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { GatewayError } from "../../errors.ts";
 
-/** At least one. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file. */
+/** Reads at least one certificate. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file. */
 export function certificatesIn(file: string): readonly X509Certificate[] {
   const blocks = readText(file).match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
   if (blocks.length === 0)
