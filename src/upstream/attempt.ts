@@ -28,7 +28,10 @@ const receiveMaximumExceeded = 0x93;
 const pingRespType = 13;
 const disconnectType = 14;
 const ticksPerMs = 100;
-/** So long after something was written, and nothing came, the broker is asked whether it is there, and so long it has to answer. */
+/**
+ * Milliseconds without data from the broker after a write, after which PINGREQ is sent. The broker has the same time to
+ * answer.
+ */
 const silentMs = 5_000;
 
 /** The link of an attempt. */
@@ -37,38 +40,38 @@ export interface AttemptOwner {
   readonly events: UpstreamEvents;
   readonly counters: LinkCounters;
   readonly isV5: boolean;
-  /** Publications of the broker that may be open. */
+  /** The most publications of the broker that may be unacknowledged. */
   readonly receiveMaximum: number;
-  /** It is the attempt that counts, and the link was not closed. */
+  /** True if this is the present attempt, and the link was not closed. */
   isCurrent(attempt: Attempt): boolean;
-  /** CONNACK accepted it, and it has not ended. */
+  /** CONNACK accepted the attempt, and the connection has not ended. */
   readonly isUp: boolean;
   onConnAck(packet: IConnackPacket, attempt: Attempt): void;
-  /** Answers what is wrong in words, where the error's own would not say it. */
+  /** Returns the cause in words, if the text of the error does not name it. */
   onFailed(error: Error): string | undefined;
   onDrain(): void;
   onOver(attempt: Attempt): void;
   /** Writes PINGREQ. */
   askForLife(): void;
-  /** Writes all that waits, behind it DISCONNECT where MQTT has one with a reason. */
+  /** Writes everything that waits, then DISCONNECT with the reason, if the protocol has reasons. */
   sayWhy(reasonCode: number): void;
 }
 
 export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents, Carrier {
   readonly #owner: AttemptOwner;
   readonly #reader: PacketReader;
-  /** Which broker of the list. */
+  /** The index of the broker in the list. */
   readonly index: number;
   readonly will: Will | undefined;
   connection: Connection | undefined;
-  /** Where what is written can leave together with what others write. */
+  /** The connection's place in the ring, where octets of many connections are sent together. */
   place: RingPlace | undefined;
-  /** What its TLS handshake may begin with. */
+  /** The TLS session that a shorter handshake may use. */
   session: TlsSession | undefined;
   isResumed = false;
   reason = "";
   reasonCode: number | undefined;
-  /** CONNACK came, be it a refusal. */
+  /** CONNACK was received, with success or a refusal. */
   answered = false;
   refusedWith: number | undefined;
   asked = false;
@@ -79,31 +82,31 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
   finished = false;
   error: Error | undefined;
   over = false;
-  /** `down` was said. */
+  /** The event `down` was sent. */
   told = false;
-  /** What was in the way is out of it: the next attempt is made without a pause. */
+  /** The obstacle was removed, so the next attempt is made without a pause. */
   isRetriedAtOnce = false;
-  /** Called once it is closed, last. */
+  /** Called last, when the connection is closed. */
   whenClosed: (() => void) | undefined;
-  /** QoS 1 and 2 publications of the broker that we have answered nothing: PUBACK or PUBREC. */
+  /** The broker's publications at QoS 1 and 2 that the gateway has not answered with PUBACK or PUBREC. */
   #unacknowledged: Set<number> | undefined;
-  /** Those at QoS 2 that we have answered PUBREC, and not PUBCOMP. */
+  /** The publications at QoS 2 that the gateway has answered with PUBREC, and not with PUBCOMP. */
   #received: Set<number> | undefined;
-  /** When each publication at QoS 1 and 2 was written that the broker has answered nothing, in ticks. */
+  /** For each publication at QoS 1 and 2 that the broker has not answered: when it was written, in ticks. */
   #sentAt: IdMap<number> | undefined;
   /** Time of the next write, and of the data that are being read; undefined: the clock was not read yet. */
   #writingAt: number | undefined;
   #readingAt: number | undefined;
-  /** Whose each PINGREQ is that is not answered, in the order in which they were written. */
+  /** The sender of each PINGREQ that is not answered, in the order in which they were written. */
   #pings: ("core" | "keepAlive" | "life")[] | undefined;
-  /** Time of the first write since the broker was heard last; undefined: nothing was written since. */
+  /** Time of the first write after the last data of the broker; undefined: nothing was written since. */
   #unheardSince: number | undefined;
-  /** Until the broker is asked for a sign of life, then until it is taken to be away. */
+  /** Runs until PINGREQ is sent, then until the broker is treated as unreachable. */
   #watch: NodeJS.Timeout | undefined;
   #askedAt = 0;
-  /** What was asked for a sign of life waits in the stream behind so many octets. */
+  /** Octets in the stream when PINGREQ was sent. While this number decreases, the broker still reads. */
   #waitingOctets = 0;
-  /** Of a keep alive that may be stretched. */
+  /** Sends PINGREQ for a keep-alive whose interval may become longer. */
   #idlePings: IdlePings | undefined;
 
   constructor(owner: AttemptOwner, index: number, will: Will | undefined) {
@@ -120,7 +123,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.#sentAt.set(packetId, this.#writingAt);
   }
 
-  /** What was written leaves: what is written from now on leaves later. */
+  /** The written packets are sent now. Packets that are written from now on get a later time. */
   noteLeft(): void {
     this.#writingAt = undefined;
     if (!this.accepted) return;

@@ -6,8 +6,8 @@ const boundedMs = 15_000;
 /**
  * Pauses between attempts: doubling, jittered over the upper half, so that a thousand clients do not return at once.
  *
- * What was never accepted, and what was accepted and came to nothing, are counted apart. After a long outage the broker is
- * there again: the first connection that it ends is then followed by the first pause, not by the long one of the outage.
+ * Refused attempts and accepted connections without any use are counted apart. When a long outage is over, and the
+ * broker ends the first connection, the next pause is therefore short again.
  */
 export class BackOff {
   readonly #minMs: number;
@@ -47,7 +47,7 @@ export class BackOff {
     return this.#grown(0);
   }
 
-  /** It worked: the next failure starts from the beginning. */
+  /** The connection was of use: the pauses begin again with the shortest. */
   reset(): void {
     this.#refused = 0;
     this.#useless = 0;

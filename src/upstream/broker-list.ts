@@ -18,9 +18,9 @@ const rememberedMax = 100_000;
 
 /** A connection, as the list sees it. */
 export interface Movable {
-  /** Where it stands; undefined: it does not. */
+  /** The index of the broker that the connection is to; undefined: it is not connected. */
   readonly brokerIndex: number | undefined;
-  /** Ends in order, and comes again where the list says. */
+  /** Disconnects, and connects again to the broker that the list names. */
   move(reason: string): void;
 }
 
@@ -40,7 +40,7 @@ export class BrokerList {
   #timer: NodeJS.Timeout | undefined;
   readonly #moves = new Set<NodeJS.Timeout>();
   #pauseFactor = 1;
-  /** Where a connection is tried that left a worse broker. */
+  /** The broker that is preferred again and is tried with one connection first; undefined: no broker is tried. */
   #returningTo: number | undefined;
   #closed = false;
 

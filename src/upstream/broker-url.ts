@@ -7,9 +7,9 @@ export interface BrokerUrl {
   /** undefined: that of the scheme. */
   readonly port: number | undefined;
   readonly isSecure: boolean;
-  /** For WebSocket: all of it, but for user and password. */
+  /** For WebSocket: the whole url, without user and password. */
   readonly webSocketUrl: string;
-  /** As it may stand in a log. */
+  /** The url as it may be logged. */
   readonly shown: string;
   readonly username: string | undefined;
   readonly password: string | undefined;

@@ -1,4 +1,4 @@
-/** What CONNACK says: a refusal, as far as a device can be told, or what the broker takes. */
+/** Reads CONNACK: a refusal in the words that a device can be told, or the limits of the broker. */
 import type { IConnackPacket } from "mqtt-packet";
 import type { LinkRefusal } from "../core/input.ts";
 import type { BrokerLimits, QoS } from "../core/types.ts";
@@ -32,7 +32,7 @@ const reasons: Readonly<Record<number, string>> = {
 /** MQTT 3.1.1 return codes, as the MQTT 5 reasons they became. */
 const from311: Readonly<Record<number, number>> = { 1: 132, 2: 133, 3: 136, 4: 134, 5: 135 };
 
-/** These pass with time; the device may try again. */
+/** Temporary refusals; the device may try again. */
 const passing = new Set([136, 137, 151, 156, 157, 159]);
 
 export function refusalOf(isV5: boolean, code: number): { refusal: LinkRefusal; reason: string; reasonCode: number } {

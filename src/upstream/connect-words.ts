@@ -1,4 +1,4 @@
-/** What CONNECT says. */
+/** Makes the CONNECT packet of a link. */
 import type { IClientOptions } from "mqtt";
 import type { LinkRequest } from "../core/effect.ts";
 import type { Will } from "../core/types.ts";
@@ -8,7 +8,7 @@ import { keepAliveOf, type UpstreamOptions } from "./options.ts";
 export interface Connecting {
   /** This broker has, or may have, a session that this connection continues. */
   readonly isKnown: boolean;
-  /** As the broker takes it. */
+  /** The will as the broker accepts it. */
   readonly will: Will | undefined;
   readonly identity: Pick<IClientOptions, "username" | "password">;
 }

@@ -1,27 +1,30 @@
-/** Who ended a connection, from what was seen of it. */
+/** Finds out which side ended a connection, from the signs that were seen of it. */
 import type { LinkEndCause } from "../core/input.ts";
 
-/** What was seen of one connection, from the attempt to its end. */
+/** The signs of one connection, from the attempt to its end. */
 export interface ConnectionSigns {
-  /** CONNECT has left. */
+  /** CONNECT was sent. */
   asked: boolean;
-  /** CONNACK said yes. */
+  /** CONNACK accepted the connection. */
   accepted: boolean;
-  /** We ended it, or did not begin. */
+  /** The gateway ended the connection, or did not begin it. */
   isOurs: boolean;
-  /** DISCONNECT came. */
+  /** DISCONNECT was received. */
   disconnected: boolean;
-  /** FIN came, or what stands for it in TLS or WebSocket. */
+  /** FIN was received, or what stands for it in TLS or WebSocket. */
   finished: boolean;
   /** The first error, of the system, of TLS, or of who makes the connection. */
   error: Error | undefined;
 }
 
-/** What MQTT.js says where nothing came in time, and what is said in its place: the answer to PINGREQ, CONNACK. */
+/**
+ * Error texts of MQTT.js for a missing answer to PINGREQ and for a missing CONNACK. Our own connections use the same
+ * texts.
+ */
 export const noPingResp = "Keepalive timeout";
 export const noConnAck = "connack timeout";
 const unanswered: ReadonlySet<string> = new Set([noPingResp, noConnAck]);
-/** The other side closed its socket, and did not read what we had sent. */
+/** The other side closed its socket, and did not read what the gateway had sent. */
 const closedUnread: ReadonlySet<unknown> = new Set(["ECONNRESET", "EPIPE"]);
 
 export function causeOf({ asked, accepted, isOurs, disconnected, finished, error }: ConnectionSigns): LinkEndCause {

@@ -9,37 +9,37 @@ import type { SocketBelowEvents } from "./socket-below.ts";
 import type { Carrier } from "./wire-octets.ts";
 
 export interface Connection extends Carrier {
-  /** Where the link writes once CONNACK came. */
+  /** The stream that the link writes to after CONNACK. */
   readonly stream: Duplex;
   /** A packet that carries no message, whole, in its order among the others. */
   take(octets: Buffer): void;
-  /** Ends it at once. Again: nothing happens. */
+  /** Ends the connection immediately. Idempotent. */
   destroy(): void;
 }
 
-/** None comes before the connection was handed over. */
+/** Events of a connection. None comes before the connection was handed over. */
 export interface ConnectionEvents extends SocketBelowEvents {
-  /** CONNECT has left. */
+  /** CONNECT was sent. */
   onAsked(): void;
-  /** Octets of the broker, all of them. */
+  /** All octets from the broker. */
   onOctets(chunk: Buffer): void;
-  /** CONNACK, be it a refusal; then it ends by itself. */
+  /** CONNACK, with success or a refusal. After a refusal the connection ends by itself. */
   onConnAck(packet: IConnackPacket): void;
-  /** DISCONNECT of the broker. */
+  /** The broker's DISCONNECT. */
   onDisconnect(reasonCode: number): void;
   /** PINGREQ is written now, for the keep-alive. */
   onPing(): void;
-  /** What waited in the stream has left. */
+  /** The octets that waited in the stream have been sent. */
   onDrain(): void;
   /** FIN of the broker, or what stands for it in TLS or WebSocket. */
   onFinished(): void;
-  /** It ends over this. */
+  /** The connection ends because of this error. */
   onFailed(error: Error): void;
   /** The last event. */
   onClosed(): void;
 }
 
-/** What CONNECT says, and how long its answer may take. */
+/** The CONNECT packet, and how long its answer may take. */
 export interface ConnectWords {
   readonly packet: IConnectPacket & { readonly protocolVersion: 4 | 5; readonly keepalive: number };
   readonly timeoutMs: number;

@@ -19,7 +19,10 @@ import { TlsSession } from "./tls-session.ts";
 
 type TlsOptions = NonNullable<UpstreamOptions["tls"]>;
 
-/** What CONNECT says of one identity at one broker, and MQTT.js's options for TLS; or why there is none just now. */
+/**
+ * The user and password of CONNECT for one identity at one broker, and MQTT.js's options for TLS; or why they are not
+ * available now.
+ */
 export type Identity = Pick<IClientOptions, "username" | "password"> | { readonly failed: string };
 
 export interface CertificateEnd {
@@ -39,7 +42,7 @@ interface Group {
  */
 interface TlsIdentity {
   readonly secureContext: SecureContext | undefined;
-  /** By the broker's place; one for each url of the configuration at most. */
+  /** One session for each broker's url in the configuration at most. */
   readonly sessions: Map<string, TlsSession>;
 }
 
@@ -48,13 +51,13 @@ interface Loaded {
   readonly groups: readonly Group[];
   readonly general: Group;
   readonly psk: { readonly identity: string; readonly key: Buffer } | undefined;
-  /** Of the files that were read, by name: what tells a new one from the old. */
+  /** The stamps of the files that were read, by name. A changed stamp means a changed file. */
   readonly stamps: ReadonlyMap<string, string>;
   /** The soonest end of a certificate among each kind, milliseconds since 1970. */
   readonly certificates: readonly CertificateEnd[];
 }
 
-/** Files are looked at once in this time at most. */
+/** The files are checked for changes at most once in this time. */
 const lookEveryMs = 1_000;
 
 export class Credentials {
@@ -86,8 +89,8 @@ export class Credentials {
   }
 
   /**
-   * For a device's client id, or for the gateway itself. Calls back at once, unless a command has to be asked. `session`: for shorter
-   * TLS handshakes with this identity; undefined: there are none.
+   * The identity of a device's client id, or of the gateway itself. `done` is called immediately, unless a command has
+   * to be asked. `session` makes the next TLS handshakes with this identity shorter; undefined: there is none.
    */
   of(
     clientId: string | undefined,
@@ -257,7 +260,10 @@ function certificates(read: Buffer, ca: string): Buffer {
   return read;
 }
 
-/** Of all certificates in a file; those that cannot be read are no certificates to OpenSSL either. */
+/**
+ * The expiry times of all certificates in a file. OpenSSL ignores certificates that cannot be read, so they are left
+ * out.
+ */
 function endsOf(pem: Buffer): number[] {
   const blocks = pem.toString("latin1").match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
   return blocks.flatMap((block) => {
@@ -269,7 +275,10 @@ function endsOf(pem: Buffer): number[] {
   });
 }
 
-/** What is no hexadecimal would end a key early, without a word. */
+/**
+ * Checked because Buffer.from stops without an error at the first character that is not hexadecimal; the key would be
+ * shorter.
+ */
 function octetsOf(key: string): Buffer {
   if (!/^([0-9a-f]{2})+$/i.test(key))
     fail("upstream.tls.psk.key: it is to be hexadecimal, two digits for each octet", {});

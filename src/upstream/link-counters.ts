@@ -1,14 +1,17 @@
 import type { Durations } from "../durations.ts";
 import type { WireOctets } from "./wire-octets.ts";
 
-/** Of all links of an upstream. */
+/** Counters over all links of an upstream. */
 export interface LinkCounters {
   droppedCongested: number;
-  /** Connections that we ended because the broker sent more than `receiveMaximum` allows. */
+  /** Connections that the gateway ended because the broker sent more than `receiveMaximum` allows. */
   receiveMaximumExceeded: number;
   packetsIn: number;
   packetsOut: number;
-  /** Octets from and to the broker once it accepted CONNECT; what is written to connect and to keep alive is not counted. */
+  /**
+   * Octets from and to the broker after it accepted CONNECT; octets for connecting and for the keep-alive are not
+   * counted.
+   */
   bytesIn: number;
   bytesOut: number;
   /** All octets, as TCP carries them; also of the gateway's own connections to these brokers, and of looks for a better one. */
@@ -17,6 +20,6 @@ export interface LinkCounters {
   readonly tls: { full: number; resumed: number };
   /** From a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
   readonly acknowledgement: Durations;
-  /** Of the certificate that the broker showed last, milliseconds since 1970. */
+  /** The expiry time of the certificate that the broker showed last, milliseconds since 1970. */
   brokerCertificateEndsAt: number | undefined;
 }

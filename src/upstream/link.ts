@@ -3,13 +3,16 @@
  *
  * A link carries packets and decides nothing: it does not resend, acknowledge, subscribe again or hold back. After
  * `open` it connects, and when the connection ends it tries again with jittered back-off until `close`.
- * What is written while it is down is dropped without a word: the core knows that the link is down and resends.
+ * Packets that are written while the link is down are dropped without an event: the core knows that the link is down
+ * and resends.
  */
 import type { LinkRequest } from "../core/effect.ts";
 import type { LinkEnd, LinkRefusal } from "../core/input.ts";
 import type { BrokerLimits, Copies, KnownPause, LinkId, Publication, QoS } from "../core/types.ts";
 
-/** For the operator's log. Of one `kind` one line in a minute is enough; absent: what is said is the kind. */
+/**
+ * Reports to the operator's log. One line in a minute is enough for each `kind`; absent: the text itself is the kind.
+ */
 export type Notice = (level: "info" | "warn", say: string, kind?: string) => void;
 
 export type BrokerAck = "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback";
@@ -40,9 +43,9 @@ export interface Delivery {
   readonly subscriptionIds?: readonly number[];
 }
 
-/** What a SUBSCRIBE says besides, in MQTT 5. */
+/** The options of a SUBSCRIBE in MQTT 5. */
 export interface SubscribeDetails {
-  /** Of a connection that clients share: comes back with what is sent because of this subscription. */
+  /** For a connection that clients share: the broker returns the id with each message for this subscription. */
   readonly subscriptionId?: number;
   /** Retained messages are not wanted (Retain Handling 2). */
   readonly withoutRetained?: boolean;

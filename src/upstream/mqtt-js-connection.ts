@@ -16,9 +16,9 @@ import { type Octets, SocketMeter } from "./wire-octets.ts";
 export class MqttJsConnection implements Connection {
   readonly stream: Duplex;
   readonly #client: MqttClient;
-  /** How MQTT.js reads. */
+  /** The data listeners of MQTT.js. */
   readonly #theirs: readonly ((chunk: Buffer) => void)[];
-  /** Of the socket below. */
+  /** Counts the octets of the socket. */
   #meter: SocketMeter | undefined;
 
   /** @throws what MQTT.js does not take. */
@@ -40,13 +40,13 @@ export class MqttJsConnection implements Connection {
     this.stream = stream;
     client.on("error", (error) => {
       events.onFailed(error);
-      // It has read something that is no packet, and would wait for ever for one.
+      // MQTT.js has read octets that are no packet, and would wait for the rest of it without end.
       if (!("code" in error)) stream.destroy();
     });
     stream.on("error", (error) => events.onFailed(error)); // MQTT.js keeps those without a code to itself
     // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
     stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => events.onAsked());
-    // As over our own connections; below a WebSocket `ws` does so, and a test by this name watches it: "no piece waits in the kernel".
+    // Set as for our own connections. For WebSocket, `ws` sets it. The test "no piece waits in the kernel" checks this.
     if (stream instanceof Socket) stream.once("connect", () => stream.setNoDelay(true));
     stream.on("end", () => events.onFinished());
     if (stream instanceof Socket) watch(stream);
@@ -77,7 +77,7 @@ export class MqttJsConnection implements Connection {
   }
 }
 
-/** For MQTT.js's keep-alive where it has nothing to do. */
+/** Replaces the timers of MQTT.js's keep-alive where MQTT.js must not send PINGREQ. */
 const noTimers = { set: () => 0, clear: () => {} };
 
 function clientOptions(

@@ -38,19 +38,23 @@ import type { AliasRules } from "./topic-aliases.ts";
 import type { TurnEnd } from "./turn-end.ts";
 import type { WillRules } from "./will-rules.ts";
 
-// It would keep 65,536 buffers, 6 MB, to write what is rare here a little sooner. One switch for the whole process.
+// Without this, the package would keep 65,536 buffers (6 MB) to write rare packets a little faster. The switch is for
+// the whole process.
 writeToStream.cacheNumbers = false;
 
-/** For what was written last, before the socket is destroyed. */
+/** Milliseconds for sending the last octets before the socket is destroyed. */
 const closeDeadlineMs = 2_000;
 /** All links that waited for the clock come back within this time, not at once. */
 const clockSetSpreadMs = 1_000;
-/** Of UNSUBACK. [MQTT-5.0 3.11.3] */
+/** The reason code of UNSUBACK for a filter without a subscription. [MQTT-5.0 3.11.3] */
 const noSubscriptionExisted = 0x11;
-/** Bad user or password, not authorised. */
+/** Reason codes: bad user name or password, not authorised. */
 const isAboutIdentity = (reasonCode: number) => reasonCode === 0x86 || reasonCode === 0x87;
 const topicAliasInvalid = 0x94;
-/** Server unavailable, busy, use another, moved: another broker of the list may do. */
+/**
+ * Reason codes: server unavailable, busy, use another server, server moved. Another broker of the list may accept the
+ * connection.
+ */
 const isAboutBroker = new Set([0x88, 0x89, 0x9c, 0x9d]);
 const pingReq = Uint8Array.of(0xc0, 0);
 
@@ -71,7 +75,7 @@ export class MqttLink implements AttemptOwner {
   readonly #generateOptions: { protocolVersion: number };
   #attempt: Attempt | undefined;
   #up = false;
-  /** Of the packets that wait in the writer, so many are PINGREQ. */
+  /** The number of PINGREQs among the packets that wait in the writer. */
   #pingsToWrite = 0;
   #congested = false;
   #closed = false;
@@ -123,7 +127,7 @@ export class MqttLink implements AttemptOwner {
     return this.#up;
   }
 
-  /** Of the broker that the connection stands to; undefined: it does not. */
+  /** The index of the broker that the link is connected to; undefined: it is not connected. */
   get brokerIndex(): number | undefined {
     return this.#up ? this.#attempt?.index : undefined;
   }
@@ -156,7 +160,7 @@ export class MqttLink implements AttemptOwner {
     this.#attempt = attempt;
     this.#credentials.of(this.request.identity, url, (identity, session) => {
       if (this.#attempt !== attempt || this.#closed) return;
-      // It would take the MQTT session over from the connection that has it now.
+      // CONNECT would take the MQTT session over from the connection of another gateway.
       if (!this.#turnEnd.mayLeave()) return;
       if ("failed" in identity) {
         attempt.reason = identity.failed;
@@ -204,7 +208,7 @@ export class MqttLink implements AttemptOwner {
   }
 
   #begin(attempt: Attempt, url: BrokerUrl, identity: IClientOptions): void {
-    // What another broker of the list keeps of it is old.
+    // If the last connection was to another broker of the list, this broker's session is out of date.
     const isKnown = this.#acceptedAt === attempt.index || this.request.resume === true;
     const words = connectWords(this.request, this.#options, { isKnown, will: attempt.will, identity });
     try {
@@ -267,8 +271,8 @@ export class MqttLink implements AttemptOwner {
   }
 
   /**
-   * A connection comes up and asks for all again, also for what this broker does not take: it would answer by closing.
-   * What it would say if it could, is said in its place.
+   * After a reconnect the core subscribes to everything again, also to filters that this broker does not accept; it
+   * would close the connection. So the answer that the broker should give is given here.
    */
   #answerInstead(ack: "suback" | "unsuback", packetId: number, code: number): void {
     this.events.acked(this.request.linkId, ack, packetId, code);
@@ -334,9 +338,9 @@ export class MqttLink implements AttemptOwner {
 
   /** The broker of the list that accepted CONNECT last. */
   #acceptedAt: number | undefined;
-  /** Attempts that came to nothing since one was accepted. */
+  /** Attempts without CONNACK or with a refusal, since the last accepted one. */
   #failuresInARow = 0;
-  /** Of the connection that stands. */
+  /** The limits of the present connection; undefined: there are none. */
   #limits: BrokerLimits | undefined;
 
   onConnAck(packet: IConnackPacket, attempt: Attempt): void {

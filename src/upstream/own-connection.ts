@@ -28,12 +28,12 @@ export interface Outlet {
   ): void;
 }
 
-/** Who speaks over such a connection. */
+/** The user of such a connection. */
 export interface Speaker {
   /** The topic filters of messages for it; empty: none. */
   readonly filters: readonly string[];
   readonly qos: 0 | 1 | 2;
-  /** How it is said when it works, and what does not happen while it does not. */
+  /** Texts for the log: what works while connected, and what fails while not. */
   readonly words: { readonly works: string; readonly fails: string };
   connected(outlet: Outlet): void;
   disconnected(): void;

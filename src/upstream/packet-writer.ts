@@ -15,7 +15,7 @@ const fixedHeader = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } 
 
 export class PacketWriter {
   readonly #isV5: boolean;
-  /** Of the connection that is written to; undefined: it has none. MQTT 5. */
+  /** The topic aliases of the present connection in MQTT 5; undefined: it has none. */
   aliases: TopicAliases | undefined;
   /** The properties of a PUBLISH that has nothing but an alias. */
   readonly #aliasAlone = Uint8Array.of(3, topicAlias, 0, 0);
@@ -24,7 +24,7 @@ export class PacketWriter {
   #piece: Buffer | undefined;
   #used = 0;
   #fullBytes = 0;
-  /** What the last turn took: a good guess for the next. */
+  /** Octets of the last turn, as a guess for the size of the next buffer. */
   #expected = 0;
 
   constructor(protocol: "3.1.1" | "5") {
@@ -66,7 +66,7 @@ export class PacketWriter {
     this.#used = at + payload.byteLength;
   }
 
-  /** With their length before them; `alias` 0: none. Valid until the next call. */
+  /** The properties with their length before them; `alias` 0: none. Valid until the next call. */
   #properties(meta: PublicationMeta | undefined, alias: number): Uint8Array {
     if (meta) return publishProperties(meta, alias);
     if (alias === 0) return noProperties;

@@ -7,9 +7,9 @@
 import { execFile } from "node:child_process";
 import { performance } from "node:perf_hooks";
 
-/** As many as MQTT can carry. */
+/** The longest password that MQTT can carry. */
 const passwordBytesMax = 65_535;
-/** A password that is refused is not asked for again sooner. */
+/** After a refused password the command is not run again within this time. */
 const pauseMs = 1_000;
 
 export type Answer = { readonly password: Buffer } | { readonly failed: string };

@@ -1,10 +1,10 @@
 /**
- * What brokers of MQTT 3.1.1 do not take and cannot say: where one gets it all the same, it closes the connection. A
- * preset is what their documentation says, where it is looked up with the words below; settings of one's own come first.
+ * Limits of brokers with MQTT 3.1.1, which has no way to announce them: such a broker closes the connection instead. A
+ * preset is what the broker's documentation states; settings in the configuration have priority.
  */
 import type { Copies, QoS } from "../core/types.ts";
 
-/** What the broker takes, beyond what it says itself. */
+/** The limits of a broker, beyond those that the broker announces. */
 export interface BrokerWays {
   readonly qosMax: QoS;
   readonly retain: boolean;
@@ -12,7 +12,10 @@ export interface BrokerWays {
   readonly packetBytesMax: number | undefined;
   /** MQTT 3.1.1. */
   readonly qos2InFlightMax: number;
-  /** MQTT 3.1.1, to a connection several of whose filters match: undefined = it is found out when it matters. */
+  /**
+   * How often a connection of MQTT 3.1.1 gets a message that matches several of its filters: undefined = the gateway
+   * finds it out when needed.
+   */
   readonly copies: Copies | undefined;
 }
 
@@ -55,7 +58,7 @@ export const presets = {
 export type PresetName = keyof typeof presets;
 export const presetNames = Object.keys(presets) as [PresetName, ...PresetName[]];
 
-/** Of an upstream's options, those that are about this. */
+/** The options of an upstream that concern these limits. */
 type Settings = { readonly [key in keyof BrokerWays]?: BrokerWays[key] | undefined } & {
   readonly preset?: PresetName | undefined;
 };
@@ -68,7 +71,7 @@ const usual: BrokerWays = {
   copies: undefined,
 };
 
-/** What is set by hand, else what the preset says, else what most brokers take. */
+/** The limits from the options, else from the preset, else the usual ones. */
 export function waysOf(options: Settings): BrokerWays {
   const { preset, qosMax, retain, packetBytesMax, qos2InFlightMax, copies } = options;
   const from: BrokerWays = { ...usual, ...(preset && presets[preset].sets) };

@@ -7,7 +7,7 @@ import { SocketMeter, type WireOctets } from "./wire-octets.ts";
 export interface ProbeParts {
   readonly tls: (TLSSocketOptions & { servername?: string }) | undefined;
   readonly timeoutMs: number;
-  /** What it costs is counted there. */
+  /** Counts the octets of the probe. */
   readonly wire: WireOctets;
   /** Called once. */
   readonly done: (isThere: boolean) => void;

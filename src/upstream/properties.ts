@@ -8,10 +8,10 @@ import type { PublicationMeta } from "../core/types.ts";
 /** Octets of PUBLISH's properties that are kept with a message. Of more, only the expiry is: see `PublicationMeta`. */
 export const metaBytesMax = 4_000;
 
-/** What of PUBLISH's properties counts here. */
+/** The properties of PUBLISH that the gateway uses. */
 export interface PublishProperties {
   readonly expirySeconds?: number;
-  /** One for each of our subscriptions that it matches, where they have identifiers. */
+  /** One id for each of the gateway's subscriptions that the message matches, if they have ids. */
   readonly subscriptionIds?: readonly number[];
   readonly meta?: PublicationMeta;
 }
@@ -32,7 +32,7 @@ function variableIntegerBytes(value: number): number {
   return value < 128 ? 1 : value < 16_384 ? 2 : value < 2_097_152 ? 3 : 4;
 }
 
-/** Where the properties end that begin here; undefined where they do not fit before `end`. */
+/** The index after the properties that begin here; undefined: they do not fit before `end`. */
 export function skipProperties(octets: Uint8Array, at: number, end: number): number | undefined {
   const length = variableIntegerAt(octets, at);
   if (length === undefined) return undefined;
@@ -111,7 +111,10 @@ export function readPublishProperties(
 
 type Writable<T> = { -readonly [Key in keyof T]: T[Key] };
 
-/** What is not well-formed is left out: a message is not lost, nor a connection, over what no device sees. */
+/**
+ * A malformed property is left out. No device sees the properties, so neither a message nor a connection is lost
+ * because of one.
+ */
 function withProperty(
   meta: Writable<PublicationMeta> | undefined,
   octets: Uint8Array,

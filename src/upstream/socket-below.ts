@@ -5,11 +5,13 @@ import type { IClientOptions } from "mqtt";
 import type { BrokerUrl } from "./broker-url.ts";
 import type { TlsSession } from "./tls-session.ts";
 
-/** What happens to it; none of them comes before the socket was handed over. */
+/** Events of the socket. None of them comes before the socket was handed over. */
 export interface SocketBelowEvents {
   /** The broker's certificate was verified, now or in the handshake that this one resumed. */
   onSecured(socket: TLSSocket): void;
-  /** The broker ended a handshake that began with a ticket: there will be no other, and without one things may be better. */
+  /**
+   * The broker ended a handshake that began with a ticket. A new connection is needed, which begins without a ticket.
+   */
   onTicketRefused(): void;
 }
 
@@ -27,7 +29,7 @@ export function optionsBelow(
 ): IClientOptions {
   const offer: Offer = ticket ? { session: ticket } : {};
   if (!url.scheme.startsWith("ws")) return { ...identity, ...offer } as IClientOptions;
-  // As `ws` would do it.
+  // As `ws` does it.
   const createConnection = (options: ConnectionOptions): Socket => {
     const { host = "", path: _, ...rest } = options;
     const servername = options.servername ?? (isIP(host) === 0 ? host : "");

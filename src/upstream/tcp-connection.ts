@@ -16,12 +16,12 @@ export class TcpConnection implements Connection {
   readonly stream: BrokerSocket;
   readonly #events: ConnectionEvents;
   readonly #isV5: boolean;
-  /** Until it has left. */
+  /** The packet until it is written; undefined afterwards. */
   #connect: Buffer | undefined;
-  /** Of CONNECT; the broker's counts more. 0: no PINGREQ. */
+  /** Keep Alive of CONNECT, or the broker's Server Keep Alive if it sends one. 0: no PINGREQ is sent. */
   #keepAliveSeconds: number;
   #isAnswered = false;
-  /** For CONNACK, then for the keep-alive. */
+  /** Waits for CONNACK; afterwards it is the timer of the keep-alive. */
   #timer: NodeJS.Timeout;
   /** Halves of the keep-alive since the last PINGRESP. */
   #halves = 0;

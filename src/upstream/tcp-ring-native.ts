@@ -1,7 +1,7 @@
 /** The compiled part of writing to many connections at once, native/tcp-ring.c, as TypeScript sees it. It is optional. */
 import { createRequire } from "node:module";
 
-/** What the compiled part offers; see there. */
+/** The functions of the compiled part (native/tcp-ring.c). */
 export interface NativeRing {
   /** A ring, or -errno. */
   open(sends: number): unknown;

@@ -1,6 +1,7 @@
 /**
- * What is sent over many TCP connections at the end of a turn is sent with one system call, if native/tcp-ring.c was compiled and the
- * kernel has io_uring. In transparent mode a `write` for each connection, with Node's stream around it, is most of the cost of a message.
+ * Sends the octets of many TCP connections with one system call at the end of a turn, if native/tcp-ring.c was compiled
+ * and the kernel has io_uring. In transparent mode a `write` for each connection, with Node's stream around it, is most
+ * of the cost of a message.
  *
  * Node's stream stays the owner of its socket. The ring is used only while nothing waits in the stream. What the kernel does not accept at
  * once is written to the stream, and so is everything after it, until the stream is empty. A connection has one place in a call. Errors are
@@ -21,13 +22,13 @@ const arenaBytes = 262_144;
 /** Larger ones get a system call of their own. */
 const pieceBytesMax = 16_384;
 
-/** Of each send, as native/tcp-ring.c has it. */
+/** The record of a send in 32-bit words, as in native/tcp-ring.c. */
 const wordsPerSend = 5;
 const generationAt = 1;
 const offsetAt = 2;
 const lengthAt = 3;
 const takenAt = 4;
-/** A slot and a generation are one number there. */
+/** The compiled part keeps a slot and a generation in one number. */
 const slotsMax = 2 ** 20;
 /** In place of the number of accepted octets: not known. */
 const notKnown = -(2 ** 31);
@@ -96,7 +97,7 @@ export class TcpRing {
     return true;
   }
 
-  /** What was taken leaves now. */
+  /** Sends the queued octets now. */
   flush(): void {
     const places = this.#queued;
     const count = places.length;
@@ -120,7 +121,7 @@ export class TcpRing {
     this.#native.close(this.#ring);
   }
 
-  /** For each, the part that the kernel did not accept; undefined: it is not known how much it accepted. */
+  /** For each place, the part that the kernel did not accept; undefined: the accepted part is not known. */
   #rests(): { readonly place: RingPlace; readonly octets: Uint8Array | undefined }[] {
     const rests = [];
     for (const [i, place] of this.#queued.entries()) {
@@ -188,7 +189,7 @@ export class RingPlace {
   }
 }
 
-/** Of a TCP connection whose octets are written as they are. */
+/** The file descriptor of a TCP connection without TLS; undefined: the ring cannot be used. */
 function descriptorOf(socket: Socket): number | undefined {
   if (process.platform === "win32" || socket instanceof TLSSocket || socket.connecting || socket.destroyed)
     return undefined;

@@ -1,6 +1,6 @@
 /**
- * What a broker gave for a resumed handshake (a ticket, or the id of a session), for one identity. It is only in memory, and is never
- * logged: anybody who has it can act as the gateway. [RFC 8446 2.2; RFC 5077]
+ * The ticket or session id that a broker gave for a resumed handshake, for one identity. It is only in memory, and is
+ * never logged: anybody who has it can act as the gateway. [RFC 8446 2.2; RFC 5077]
  *
  * A resumed connection shows no certificate, so nothing checks whether it was revoked or has expired. Therefore there is a whole handshake
  * once a day, and when the certificate expires.
@@ -24,7 +24,7 @@ export class TlsSession {
     this.#wallClock = wallClock;
   }
 
-  /** For the next connection, also for several; undefined: it makes a whole handshake. */
+  /** The ticket for the next connections, one or several; undefined: they make a whole handshake. */
   offer(): Buffer | undefined {
     const isOver = this.#now() - this.#wholeAt >= wholeEveryMs || this.#wallClock() >= this.#certificateEndsAt;
     return isOver ? undefined : this.#ticket;
@@ -36,7 +36,7 @@ export class TlsSession {
     this.#certificateEndsAt = certificateEndsAt ?? Number.POSITIVE_INFINITY;
   }
 
-  /** In place of what was there. */
+  /** Replaces the ticket. */
   keep(ticket: Buffer): void {
     if (!this.#isGivenUp) this.#ticket = ticket;
   }

@@ -37,11 +37,12 @@ export class TopicAliases {
   }
 
   /**
-   * What the next PUBLISH says of its topic name: a number greater than 0 stands in place of it; one below 0, without its sign, is to be said
-   * beside the name; 0: the name alone.
+   * How the next PUBLISH names its topic. A number greater than 0 is an alias that replaces the name. A number below 0
+   * is, without its sign, an alias that is sent together with the name. 0: the name alone.
    *
-   * Where all are given out, a name takes that of the one used longest ago, if it comes a second time since then. Names that come by
-   * turns, and are more than aliases, would otherwise take them from each other each time, and none would ever be used.
+   * When all aliases are in use, a name gets the least recently used one if the name comes a second time since that
+   * use. Otherwise names that come by turns, and are more than the aliases, would take them from each other, and no
+   * alias would ever be used.
    */
   of(topicName: string): number {
     const use = ++this.#uses;
@@ -70,7 +71,7 @@ export class TopicAliases {
     return this.#hold(this.#held, topicName, { alias: oldest[1].alias, usedAt: use });
   }
 
-  /** As the newest one. */
+  /** Stores the entry as the newest one. */
   #hold(all: Map<string, Held>, topicName: string, held: Held): number {
     all.set(topicName, held);
     this.#last = topicName;
@@ -96,7 +97,7 @@ export class AliasRules {
     this.#told = told;
   }
 
-  /** For a connection that CONNACK has accepted. */
+  /** The topic aliases of a connection that CONNACK has accepted; undefined: it has none. */
   of({ properties }: IConnackPacket): TopicAliases | undefined {
     const max = Math.min(this.#max, properties?.topicAliasMaximum ?? 0);
     return max > 0 && !this.#isRefused ? new TopicAliases(max, this.#max) : undefined;

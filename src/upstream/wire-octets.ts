@@ -28,7 +28,7 @@ export class WireOctets {
     this.#open.add(carrier);
   }
 
-  /** It is closed, and carries no more. Again: nothing happens. */
+  /** The connection is closed, and carries no more octets. Idempotent. */
   end(carrier: Carrier): void {
     if (!this.#open.delete(carrier)) return;
     const { carried } = carrier;
@@ -36,7 +36,7 @@ export class WireOctets {
     this.#out += carried.out;
   }
 
-  /** Since the gateway started; never less than before. */
+  /** Octets since the gateway started; never less than before. */
   get total(): Octets {
     let { in: octetsIn, out } = { in: this.#in, out: this.#out };
     for (const { carried } of this.#open) {
@@ -50,17 +50,20 @@ export class WireOctets {
 
 const nothing: Octets = { in: 0, out: 0 };
 
-/** A handle of Node's: what is below a TLS socket is its parent. */
+/** A handle of Node's. The parent of a TLS socket's handle is the socket below it. */
 interface Handle {
   readonly bytesRead?: unknown;
   readonly bytesWritten?: unknown;
   readonly _parent?: Handle | null;
 }
 
-/** Reads one socket. Of TLS, Node itself says only what was said in it; of the socket below, a test by this name: "every octet". */
+/**
+ * Counts the octets of one socket. For TLS, Node counts only the octets inside it, so the socket below is read. See the
+ * test "every octet".
+ */
 export class SocketMeter implements Carrier {
   readonly #socket: Socket;
-  /** For a TLS socket that is closed: the socket below it does not exist any more. */
+  /** The last count of a TLS socket that is closed, because the socket below it does not exist any more. */
   #last: Octets | undefined;
 
   constructor(socket: Socket) {
@@ -78,7 +81,7 @@ export class SocketMeter implements Carrier {
   }
 }
 
-/** Of a socket without TLS, open or closed. */
+/** The octets of a socket without TLS, open or closed. */
 export function carriedBy({ bytesRead, bytesWritten }: Socket): Octets {
   return { in: bytesRead, out: bytesWritten };
 }
