@@ -1,4 +1,4 @@
-/** What an operator's command answers, over HTTP: the same for the control socket and the console. */
+/** Writes the answer of an operator's command over HTTP. The control socket and the console use the same form. */
 import type { ServerResponse } from "node:http";
 import { pipeline } from "node:stream/promises";
 import type { Answer } from "../runtime/command.ts";

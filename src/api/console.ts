@@ -17,23 +17,23 @@ import { askedFrom } from "./proxies.ts";
 export const prefix = "/api/v1";
 /** A browser takes such a cookie only by https, and from this host itself. */
 const hostPrefix = "__Host-";
-/** By which a browser that polls for news says that it is the same one. */
+/** The id by which polls of the same browser are recognized. */
 const pollName = /^[A-Za-z0-9-]{1,64}$/;
 const bodyBytesMax = 4_096;
-/** Of a command: a whole configuration, or a secret. */
+/** The longest body of a command: a whole configuration, or a secret. */
 const commandBytesMax = 262_144;
 
 export interface ConsoleOptions extends GuardOptions {
   readonly desk: Pick<OperatorDesk, "routes" | "ask" | "document">;
   readonly logIn: LogIn;
   readonly live: StreamSource;
-  /** Where the page's files are. */
+  /** The folder of the page's files. */
   readonly folder: URL;
   /** Whether a user with this role sees the payloads of devices. */
   showsPayloads(role: Role): boolean;
-  /** There is a password; the page then asks for it. */
+  /** True if there is a password; the page then asks for it. */
   hasPassword(): boolean;
-  /** A user logged in, or failed to: a line in the log. */
+  /** Writes a log line: a user logged in, or failed to. */
   said(who: string, what: string): void;
   /** Monotonic milliseconds. */
   now(): number;
@@ -113,7 +113,10 @@ export class ConsoleServer {
     return bearer === undefined ? logIn.who(cookie) : logIn.byBearer(bearer);
   }
 
-  /** As a log-in that failed. A right token is never held up: it is too long to be guessed. */
+  /**
+   * Counts as a failed log-in. Requests with a valid token are never delayed, because a token is too long to be
+   * guessed.
+   */
   #refuseToken(request: IncomingMessage, response: ServerResponse): void {
     const address = this.#addressOf(request);
     if (this.#isTooOften(request, response, address)) return;
@@ -234,7 +237,7 @@ export class ConsoleServer {
       return refuse(request, response, 405, `${path} takes ${allow}`);
     }
     const { address = "", isByProxy, isHttps } = askedFrom(request, this.#options.proxies);
-    // Between a proxy without https and its browser others read along, wherever the proxy is.
+    // Between a browser and a proxy without https others can read, wherever the proxy is.
     const isPrivate = isHttps || (!isByProxy && isThisMachine(address));
     const asker: Asker = {
       name: `${who.by} ${who.name} from ${address}`,
@@ -251,7 +254,10 @@ export class ConsoleServer {
   }
 }
 
-/** What was not read is not waited for. */
+/**
+ * Refuses a request. Closes the connection if the request was not read completely, so that the rest need not be
+ * awaited.
+ */
 function refuse(request: IncomingMessage, response: ServerResponse, status: number, error: string): void {
   if (!request.complete) response.setHeader("connection", "close");
   json(response, status, { error });

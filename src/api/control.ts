@@ -13,14 +13,17 @@ import { json, tell } from "./answers.ts";
 /** A Unix socket's path may not be longer. */
 const pathBytesMax = 100;
 const connectionsMax = 8;
-/** Of path and query: two thousand numbers of dead letters. */
+/** The longest path with query. Two thousand numbers of dead letters fit. */
 const urlCharactersMax = 20_000;
-/** To send a question whole. */
+/** Milliseconds for sending a whole request. */
 const questionMs = 10_000;
-/** Nothing moves on a connection: the client does not read, or the disk does not answer. */
+/**
+ * Milliseconds without data on a connection, because the client does not read or the disk does not answer. Then it is
+ * closed.
+ */
 const idleMs = 60_000;
 
-/** Who may open the socket owns the gateway. */
+/** A user who may open the socket controls the gateway. */
 const asker: Asker = { name: "control socket", role: "operator", isLocal: true };
 
 export interface ControlLimits {

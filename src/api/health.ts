@@ -1,19 +1,20 @@
 /**
- * What orchestrators ask. /livez: shall this process be started again? /readyz: does it serve devices? /healthz: is all
- * well, each upstream by name? A gateway whose broker is away is alive and ready: it keeps what devices say.
+ * Answers for orchestrators. /livez: must the process be restarted? /readyz: does it serve devices? /healthz: does
+ * everything work, each upstream by name? A gateway without its broker is alive and ready, because it stores the
+ * messages of devices.
  */
 import { performance } from "node:perf_hooks";
 
 /** If the event loop is late by so much, devices are not answered in time. */
 const lateMsMax = 5_000;
-/** A commit is not answered for so long: the disk hangs, and with it every device that needs it. */
+/** If a commit takes longer than this, the disk hangs, and no device that needs it is served. */
 const commitSecondsMax = 60;
 
 export interface HealthSources {
   /** How long the oldest commit waits for the store, in seconds. */
   commitWaitsSeconds(): number;
   storeFails(): boolean;
-  /** Transports are open, and the gateway does not end. */
+  /** True if the transports are open, and the gateway does not end. */
   serves(): boolean;
 }
 

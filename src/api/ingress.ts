@@ -9,14 +9,14 @@ import type { LoggedIn } from "./log-in.ts";
 import { peerOf } from "./proxies.ts";
 
 export interface IngressOptions {
-  /** The address of the ingress, as connections from it have it. */
+  /** The address of the ingress, as its connections have it. */
   readonly from: string;
-  /** What its people may. */
+  /** The role of its users. */
   readonly role: Role;
 }
 
 export interface IngressUser extends LoggedIn {
-  /** Tells one from another; what it is called may be anything. */
+  /** Identifies the user, because two users may have the same name. */
   readonly id: string;
 }
 
@@ -41,7 +41,7 @@ export function hostsOfIngress({ headers }: IncomingMessage): readonly string[] 
   );
 }
 
-/** For a line of the log. A header is UTF-8 here, and Node reads it octet by octet. */
+/** The header's text for a log line. The header is UTF-8, but Node reads it octet by octet. */
 function shown(header: string | string[] | undefined): string {
   if (typeof header !== "string") return "";
   const text = Buffer.from(header, "latin1").toString("utf8");

@@ -18,26 +18,29 @@ export interface Login {
   readonly until: number;
 }
 
-/** Of a program: it lasts until it is taken back. */
+/** A token of a program, which is valid until it is removed. */
 export interface Token {
   readonly name: string;
   readonly role: Role;
-  /** SHA-256 of it, in hexadecimal. */
+  /** SHA-256 of the token, in hexadecimal. */
   readonly hash: string;
 }
 
 export interface LoginStore {
   logins(): readonly Login[];
   change(change: (logins: readonly Login[]) => readonly Login[]): Promise<void>;
-  /** Whether this is the password; false where there is none. Takes its time, on purpose. */
+  /** True if this is the password; false if there is none. Slow on purpose, so that guessing takes long. */
   isPassword(password: string): Promise<boolean>;
-  /** Of programs. */
+  /** Tokens of programs. */
   tokens(): readonly Token[];
 }
 
 export interface LoggedIn {
   readonly role: Role;
-  /** Tells one browser from another in the log, and says nothing of its cookie; of a token what it is called. */
+  /**
+   * The name in the log. For a browser it differs from other browsers and does not reveal the cookie; for a token it is
+   * the token's name.
+   */
   readonly name: string;
   readonly by: "console" | "token" | "ingress";
 }
@@ -46,17 +49,17 @@ export class LogIn {
   readonly #store: LoginStore;
   readonly #wallClock: () => number;
   readonly #now: () => number;
-  /** By hash. */
+  /** Tokens for one login, by hash. */
   readonly #tokens = new Map<string, { readonly role: Role; readonly until: number }>();
 
-  /** @param now monotonic milliseconds, for tokens: a clock that is set must not make one last */
+  /** @param now monotonic milliseconds, for tokens: setting the clock must not make a token valid for longer */
   constructor(store: LoginStore, wallClock: () => number, now: () => number) {
     this.#store = store;
     this.#wallClock = wallClock;
     this.#now = now;
   }
 
-  /** For a terminal, never for a log. */
+  /** Makes a token for one login. It may be shown on a terminal, and must not be logged. */
   newToken(role: Role): string {
     const token = randomBytes(24).toString("base64url");
     this.#tokens.set(hashOf(token), { role, until: this.#now() + tokenMs });

@@ -7,7 +7,7 @@ import { gzip } from "node:zlib";
 
 const zipped = promisify(gzip);
 
-/** By path; other files of the folder are not served. */
+/** The files that are served, by path. Other files of the folder are not served. */
 const files: Readonly<Record<string, { readonly name: string; readonly type: string }>> = {
   "/": { name: "index.html", type: "text/html; charset=utf-8" },
   "/console.js": { name: "console.js", type: "text/javascript; charset=utf-8" },

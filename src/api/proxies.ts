@@ -1,6 +1,6 @@
 /**
- * Where a request came from. A proxy says it in headers, and so could anybody: they count only where the connection itself
- * comes from a proxy that the configuration names.
+ * Finds the origin of a request. A proxy names it in headers, but any sender could write them. So the headers are used
+ * only if the connection comes from a proxy that the configuration names.
  */
 import type { IncomingMessage } from "node:http";
 import { BlockList, isIP } from "node:net";
@@ -10,7 +10,7 @@ export interface Asked {
   readonly address: string | undefined;
   /** The connection comes from a named proxy. */
   readonly isByProxy: boolean;
-  /** It reached a named proxy by https. */
+  /** The request reached a named proxy over https. */
   readonly isHttps: boolean;
 }
 

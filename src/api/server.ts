@@ -13,7 +13,7 @@ const connectionsMax = 32;
 export interface ApiSources {
   /** Health in a few words; `ok` decides between 200 and 503. */
   health(): { readonly ok: boolean; readonly [fact: string]: unknown };
-  /** For /livez and /readyz; absent: they are not there. */
+  /** The sources for /livez and /readyz; absent: these paths do not exist. */
   readonly probes?: HealthSources;
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
 }
@@ -92,7 +92,7 @@ export class ApiServer {
     longest.destroy();
   }
 
-  /** Where it listens, for the log. */
+  /** The address that the server listens at, for the log. */
   get place(): string {
     const address = this.#server.address();
     return typeof address === "object" && address ? `http://${this.#options.host}:${address.port}` : "";

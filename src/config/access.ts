@@ -12,14 +12,17 @@ const admitted: Admission = { admitted: true };
 /** A client that the operator admitted: its id is compared word for word, so that an id `*` admits no other client. */
 export interface AdmittedByHand {
   readonly clientId: string;
-  /** As in `from` of a rule; undefined: anywhere. */
+  /** An origin as in `from` of a rule; undefined: any. */
   readonly from?: string | undefined;
 }
 
 /** Client ids that are reserved: those of devices with a key. */
 export type HasKey = (clientId: string) => boolean;
 
-/** `byHand`: asked before the rules. `hasKey`: who bears such an id has to prove it. */
+/**
+ * `byHand`: clients that are admitted before the rules are looked at. `hasKey`: a client with such an id must prove it
+ * with its key.
+ */
 export function createAccessPolicy(
   options: AccessOptions,
   hostOf: (peer: PeerId) => string,
@@ -89,7 +92,8 @@ export function createAccessPolicy(
       const { clientId, peer, identity } = holder;
       if (clientId === undefined)
         return compileRights({ publish: withoutConnection, subscribe: [], at: "access.qosMinusOne" }, holder);
-      // Of a client that is nowhere only the id is known; what it left behind is treated as the first rule for it says.
+      // For a client that is not connected only the id is known. What it left behind is judged by the first rule that
+      // admits its id.
       const at = rules.findIndex(
         ({ allows, names, reaches }) => allows && names(clientId) && (peer === undefined || reaches(peer, identity)),
       );

@@ -1,4 +1,7 @@
-/** What the configuration names outside itself: every file is opened and parsed, every address looked for on this machine. */
+/**
+ * Checks what the configuration names outside itself: opens and parses every file, and looks for every address on this
+ * machine.
+ */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { accessSync, constants, readFileSync, statSync } from "node:fs";
 import { isIP } from "node:net";
@@ -13,7 +16,7 @@ import type { GatewayConfig } from "./schema.ts";
 import { readScripts, syntaxProblem } from "./scripts.ts";
 
 export interface Looked {
-  /** It does not work so. */
+  /** Problems that prevent the gateway from working. */
   readonly problems: string[];
   /** Valid, but should be changed. */
   readonly warnings: string[];
@@ -172,7 +175,7 @@ function placeOf(reference: SecretReference): string {
   return "file" in reference ? reference.file : `the variable ${reference.env}`;
 }
 
-/** What it holds, to look at; undefined: it cannot be read. */
+/** The content of the secret, for further checks; undefined: it cannot be read. */
 function lookAtSecret(looked: Looked, path: string, reference: SecretReference): string | undefined {
   if ("env" in reference) {
     const value = process.env[reference.env];
@@ -332,7 +335,7 @@ function lookAtHost(looked: Looked, path: string, host: string): void {
     );
 }
 
-/** It need not be there yet, but then it is to be made. */
+/** The folder may be missing, but then it must be possible to make it. */
 function lookAtFolder(looked: Looked, path: string, folder: string): void {
   const found = statSync(folder, { throwIfNoEntry: false });
   if (found && !found.isDirectory()) {

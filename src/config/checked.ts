@@ -5,9 +5,9 @@ import type { GatewayConfig } from "./schema.ts";
 import { warningsOf } from "./warnings.ts";
 
 export interface Verdict {
-  /** What can be used of it; undefined: too little. */
+  /** The usable part of the configuration; undefined: too little can be used. */
   readonly config: GatewayConfig | undefined;
-  /** It does not work so; each begins with its key. */
+  /** Problems that prevent the gateway from working; each begins with its key. */
   readonly problems: readonly string[];
   /** Valid, but should be changed. */
   readonly warnings: readonly string[];
@@ -15,7 +15,7 @@ export interface Verdict {
 
 export function verdictOn({ config, isWhole, problems }: Reading): Verdict {
   const looked = config ? lookAtFiles(config) : { problems: [], warnings: [] };
-  // What was left out of a wrong configuration would be warned of by its default.
+  // Without this condition, a warning could concern the default of a value that was removed because it is wrong.
   const warnings = config && isWhole ? [...warningsOf(config), ...looked.warnings] : looked.warnings;
   return { config, problems: [...problems, ...looked.problems], warnings };
 }

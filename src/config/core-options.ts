@@ -94,7 +94,7 @@ function upstreamPolicy(options: UpstreamOptions): UpstreamPolicy {
   };
 }
 
-/** Who uses which broker, by the first entry that fits. */
+/** The upstream of each client: the first entry that fits. */
 function upstreamsPolicy(options: readonly NamedUpstreamOptions[]): UpstreamsPolicy {
   const rules = options.map(({ name, clients, transports }) => ({
     name,

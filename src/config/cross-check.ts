@@ -1,4 +1,7 @@
-/** What a schema of single fields cannot see: values that do not go together, so that the gateway could not work as configured. */
+/**
+ * Checks that a schema of single fields cannot make: values that contradict each other, so that the gateway could not
+ * work as configured.
+ */
 import { isIP } from "node:net";
 import { ownIdsOf } from "../core/own-ids.ts";
 import { parseBrokerUrl, usualPorts, withoutSecrets } from "../upstream/broker-url.ts";
@@ -8,10 +11,10 @@ import { originOf } from "./origins.ts";
 import { checkPayloads } from "./payloads.ts";
 import type { GatewayConfig } from "./schema.ts";
 
-/** Of transports that are given none. */
+/** Names of transports that are configured without a name. */
 const defaultNames: ReadonlySet<string> = new Set(["udp", "ble", "serial", "dtls"]);
 
-/** Each with its key and what to type. */
+/** The problems, each with its key and what to type. */
 export function crossCheck(config: GatewayConfig): string[] {
   const problems: string[] = [];
   const names = config.transports.map(({ name }) => name);
@@ -88,7 +91,7 @@ function checkPair({ store, tryOutBroker }: GatewayConfig): string[] {
   return problems;
 }
 
-/** What is not part of a fleet, or would be said or done by each shard for itself. */
+/** Finds settings that a fleet does not support, or that each of its shards would execute separately. */
 function checkFleet(config: GatewayConfig): string[] {
   const { fleet, store, transports, tryOutBroker, homeAssistant, control, status, payloads } = config;
   if (!fleet.enabled) return [];
@@ -191,7 +194,7 @@ function meet(one: string, other: string): boolean {
   return one === all[family] || other === all[family];
 }
 
-/** Who the gateway is at the broker. */
+/** Checks the gateway's identity at the broker: certificates, users and passwords. */
 function checkIdentity(path: string, options: UpstreamOptions): string[] {
   const problems: string[] = [];
   const { tls, credentials } = options;

@@ -1,4 +1,4 @@
-/** What the schema says about itself: the JSON schema for editors, and docs/guide/configuration.md. */
+/** Makes the JSON schema for editors and docs/guide/configuration.md from the schema of the configuration. */
 import { z } from "zod";
 import { presets } from "../upstream/presets.ts";
 import { gatewayConfig } from "./schema.ts";
@@ -62,7 +62,7 @@ function presetLines(): string[] {
   ];
 }
 
-/** What is as in `upstream` is not said twice. */
+/** Options that `upstreams` shares with `upstream` are not listed again. */
 function rowsOfUpstreams(node: Node, upstream: Node | undefined): string[] {
   const known = new Set(Object.keys(upstream?.properties ?? {}));
   const own = Object.entries(node.items?.properties ?? {}).filter(([name]) => !known.has(name));

@@ -24,14 +24,14 @@ export function edited(text: string, changes: readonly Change[]): string {
     const errors: ParseError[] = [];
     parse(now, errors);
     if (errors.length > 0) throw new GatewayError("ERR_CONFIG_INVALID", { problems: ["the file is no JSON as it is"] });
-    // What is taken out and not there would be put in by the library, as an object without it.
+    // If a key to remove does not exist, the library would insert its parent object.
     if (value === undefined && !isThere(parse(now), path)) continue;
     now = applyEdits(now, modify(now, [...path], value, { formattingOptions }));
   }
   return now;
 }
 
-/** What tells one text from another: who saves says which one he changed. */
+/** Identifies a text. A user who saves names the version that was changed. */
 export function versionOf(text: string): string {
   return createHash("sha256").update(text).digest("base64url").slice(0, 22);
 }

@@ -1,4 +1,7 @@
-/** What limits per host count: an IPv4 address, or the network of 64 bits that a host with IPv6 has for itself. */
+/**
+ * Names a host for limits per host: its IPv4 address, or with IPv6 the /64 network that one host usually has for
+ * itself.
+ */
 import { isIPv6 } from "node:net";
 
 /** Bits that a network gives to one host, which may use any address below. [RFC 6177, RFC 4291 2.5.1] */
@@ -25,7 +28,8 @@ function networkOf(host: string): string {
 }
 
 /**
- * What limits count for this host. `isInside`: is it of the own site? Asked for IPv6 alone.
+ * The name under which limits count this host. `isInside` tells whether the host is in the gateway's own site; it is
+ * called for IPv6 only.
  */
 export function hostForLimits(host: string, isInside: () => boolean): string {
   return host.includes(":") && isIPv6(host.replace(/%.*$/, "")) && !isInside() ? networkOf(host) : host;

@@ -48,9 +48,9 @@ class Scanner {
   readonly twice: { readonly key: string; readonly at: number }[] = [];
   readonly #text: string;
   #at = 0;
-  /** Where the brackets stand that are open. */
+  /** The positions of the brackets that are open. */
   readonly #open: number[] = [];
-  /** Where a comment begins that does not end. */
+  /** The position of a comment that does not end; undefined: there is none. */
   #unclosed: number | undefined;
 
   constructor(text: string) {

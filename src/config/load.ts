@@ -11,13 +11,16 @@ import { problemsInWords, valueAt } from "./words.ts";
 
 const shipped = fileURLToPath(new URL("../../gateway.config.json", import.meta.url));
 
-/** What became of a configuration that was read. */
+/** The result of reading a configuration. */
 export interface Reading {
-  /** As it stands in the file; undefined: it is no JSON. */
+  /** The contents of the file; undefined: it is no JSON. */
   readonly raw: unknown;
-  /** What can be used of it, so that more mistakes are found at once; undefined: too little. */
+  /**
+   * The usable part of the configuration, so that more mistakes are found in one run; undefined: too little can be
+   * used.
+   */
   readonly config: GatewayConfig | undefined;
-  /** Nothing had to be left out of it. */
+  /** True if nothing was removed. */
   readonly isWhole: boolean;
   readonly problems: readonly string[];
 }
@@ -72,7 +75,7 @@ function understood(raw: unknown): Omit<Reading, "raw"> {
   const problems = problemsInWords(result.error.issues, raw);
   const { config, removed } = usable(raw, result.error.issues);
   if (!config) return { config, isWhole: false, problems };
-  // What is compared with something that was left out would be judged by its default.
+  // A check that compares a value with a removed one would judge the default of the removed value.
   const about = removed.map((path) => path.slice(0, -1).join("."));
   const isSure = (problem: string) =>
     about.every((key) => key !== "" && !problem.startsWith(`${key}.`)) &&
@@ -104,7 +107,10 @@ function usable(
   return { removed };
 }
 
-/** What is there at the path, or the nearest above it; of a list all, since the others would change their numbers. */
+/**
+ * Removes the value at this path, or the nearest one above it. In a list the whole list is removed, because the other
+ * entries would change their numbers.
+ */
 function remove(from: unknown, path: readonly PropertyKey[]): PropertyKey[] {
   for (let length = path.length; length > 0; length--) {
     const key = path[length - 1];

@@ -1,7 +1,7 @@
 /**
- * What the gateway itself changes: admitted clients, the console's password, sessions of the console. It is in `managed.json` in the
- * store's folder, and not in the configuration, because a configuration is often written by a program, or is read-only. `check` shows its
- * content. If the file is removed, all of it is taken back.
+ * The state that the gateway itself changes: admitted clients, the console's password, sessions of the console. It is
+ * in `managed.json` in the store's folder, and not in the configuration, because a configuration is often written by a
+ * program, or is read-only. `check` shows its content. If the file is removed, all of this state is removed.
  */
 import { existsSync, readFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
@@ -39,9 +39,9 @@ const managedState = z.strictObject({
   admitted: z
     .array(
       z.strictObject({
-        /** Word for word: `*` is a star. */
+        /** Compared word for word: `*` is the character itself, and no pattern. */
         clientId: z.string().min(1).max(65_535),
-        /** Where it has to be; absent: anywhere. */
+        /** The address or network that the client must connect from; absent: any. */
         from: z.string().min(1).optional(),
         /** When it was admitted, and by whom, for people. */
         at: z.string(),
@@ -94,15 +94,15 @@ const managedState = z.strictObject({
         )
         .max(loginsMax)
         .default([]),
-      /** Of programs that ask. */
+      /** Tokens of programs. */
       tokens: z
         .array(
           z.strictObject({
             name: tokenName,
             role: tokenRole,
-            /** SHA-256 of it. */
+            /** SHA-256 of the token. */
             hash: tokenHash,
-            /** When, for people. */
+            /** The date, for people. */
             added: z.string(),
           }),
         )
@@ -246,7 +246,7 @@ export function withManagedTopics(
   for (const { id, name, client } of predefined)
     if (client === undefined) forAll[id] = name;
     else byClient.set(client, { ...byClient.get(client), [id]: name });
-  // Not by assignment: a client may be called __proto__.
+  // `Object.fromEntries` and not an assignment, because a client may be called __proto__.
   return { ...topics, predefined: forAll, predefinedFor: Object.fromEntries(byClient) };
 }
 

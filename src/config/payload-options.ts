@@ -1,4 +1,4 @@
-/** What octets in messages mean: declarations by topic and client. */
+/** Declarations of payloads: what the octets of messages mean, by topic and client. */
 import { z } from "zod";
 import { formatNames } from "../payload/formats.ts";
 import { numberTypes } from "../payload/numbers.ts";

@@ -9,11 +9,11 @@ import { globToRegExp } from "../upstream/credentials.ts";
 import { isTopicName, matches } from "../wire/topic.ts";
 import type { PayloadDeclaration } from "./payload-options.ts";
 
-/** What a publication becomes, besides what it says. */
+/** The outputs of a declaration, besides the decoded values. */
 interface Shape {
   readonly to: string;
   readonly raw: string | undefined;
-  /** The member that says who sent it. */
+  /** The JSON member for the id of the sender. */
   readonly sender: string | undefined;
 }
 
@@ -76,11 +76,13 @@ export function scriptEntries(
   };
 }
 
-/** What declarations say of a topic, for parts that show values. Only entries with fields. */
+/**
+ * The declared fields of a topic, for parts of the gateway that show values. Only declarations with fields are used.
+ */
 export class Declarations {
   readonly #up: Rules;
   readonly #down: Rules;
-  /** Does any of them have fields? */
+  /** True if any declaration has fields. */
   readonly isSayingSomething: boolean;
 
   constructor(declarations: readonly PayloadDeclaration[]) {
@@ -102,8 +104,8 @@ export class Declarations {
 }
 
 /**
- * What a payload says, as JSON, for display: of a message from a client (`in`) or to it (`out`). Undefined: no declaration applies, or the
- * payload does not fit.
+ * Decodes a payload to JSON for display: of a message from a client (`in`) or to it (`out`). Undefined: no declaration
+ * applies, or the payload does not fit.
  */
 export type Shown = (
   way: "in" | "out",
@@ -239,7 +241,7 @@ function filled(template: string, clientId: string | undefined, topicName: strin
 /** Each has its own interpreter. */
 const scriptsMax = 50;
 
-/** What the schema of a single key cannot see. Each with its key and what to type. */
+/** Checks that the schema of a single key cannot make. Each problem has its key and what to type. */
 export function checkPayloads(declarations: readonly PayloadDeclaration[]): string[] {
   const problems: string[] = [];
   const files = new Set(declarations.flatMap(({ script }) => script ?? []));

@@ -1,8 +1,8 @@
-/** What of a configuration counts at once when it is read again, and what only after a restart. */
+/** Tells which parts of a changed configuration take effect when it is read again, and which only after a restart. */
 import type { UpstreamOptions } from "../upstream/options.ts";
 import type { GatewayConfig } from "./schema.ts";
 
-/** The sections of `after` that count only after a restart, because they are not as in `before`. */
+/** The sections of `after` that take effect only after a restart, because they differ from `before`. */
 export function needRestart(before: GatewayConfig, after: GatewayConfig): string[] {
   const keys = Object.keys(after) as (keyof GatewayConfig)[];
   const isRead = new Set<keyof GatewayConfig>(["topics", "access", "payloads", "log", "upstream", "upstreams"]);
@@ -23,7 +23,7 @@ export function needRestart(before: GatewayConfig, after: GatewayConfig): string
   return changed;
 }
 
-/** What counts once `after` was read again in a run that began with `before`. */
+/** The effective configuration after `after` was read in a run that began with `before`. */
 export function afterReload(before: GatewayConfig, after: GatewayConfig): GatewayConfig {
   return {
     ...before,

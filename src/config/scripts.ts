@@ -30,7 +30,7 @@ export function readScripts(declarations: readonly PayloadDeclaration[]): Script
   });
 }
 
-/** What is wrong with its grammar, with file and line; undefined: nothing. Nothing of it is run. */
+/** The first syntax error of a script, with file and line; undefined: there is none. The script is not run. */
 export function syntaxProblem({ file, text }: ScriptSource): string | undefined {
   try {
     new Script(text, { filename: file });

@@ -64,7 +64,10 @@ export class SettingsFile {
     };
   }
 
-  /** As `check` would judge it. @throws {GatewayError} where the file cannot be read, or is no JSON */
+  /**
+   * Judges the changed configuration as the command `check` does, without saving it. @throws {GatewayError} where the
+   * file cannot be read, or is no JSON
+   */
   attempt(changes: readonly Change[]): Tried {
     const { before, after, path } = this.#changed(changes);
     const { config, problems, warnings } = verdictOn(readConfigText(Buffer.from(after), path));
@@ -77,7 +80,7 @@ export class SettingsFile {
     };
   }
 
-  /** What is wrong is not saved. @throws {GatewayError} */
+  /** Saves the changed configuration, if it has no problems. @throws {GatewayError} */
   async save(changes: readonly Change[], version: string): Promise<GatewayConfig> {
     const { after, path } = this.#changed(changes);
     const why = this.#whyNot(path);
@@ -156,7 +159,10 @@ export function exported(
   return `${heads.join("\n")}\n${JSON.stringify(shownConfig(whole), undefined, 2)}\n`;
 }
 
-/** What was shown as a mask is what it was. @throws {GatewayError} where it cannot be told which */
+/**
+ * Restores values that were shown masked and came back unchanged. @throws {GatewayError} if a mask belongs to no known
+ * value
+ */
 function unmasked(value: unknown, was: unknown, path: readonly (string | number)[]): unknown {
   if (typeof value === "string") {
     if (value === "(not shown)" && was !== undefined) return was;

@@ -1,13 +1,13 @@
-/** The one place that derives the configuration of a shard's gateway from that of the fleet. */
+/** Derives the configuration of a shard's gateway from that of the fleet. No other file does this. */
 import { ownIdsOf } from "../core/own-ids.ts";
 import type { GatewayConfig } from "./schema.ts";
 
-/** As it stands in prefixes and MQTT client ids: `s07`, of 256 shards `s007`. */
+/** The name of a shard in key prefixes and MQTT client ids: `s07`, of 256 shards `s007`. */
 export function shardName(shard: number, shards: number): string {
   return `s${String(shard).padStart(shards > 100 ? 3 : 2, "0")}`;
 }
 
-/** Of the keys of the whole fleet (members), beside those of shards. */
+/** The prefix of the keys of the whole fleet (members). The keys of shards have their own prefixes. */
 export function fleetPrefix({ store }: GatewayConfig): string {
   return `${store.redis.prefix}/fleet`;
 }
@@ -45,7 +45,7 @@ export function shardConfig(config: GatewayConfig, shard: number): GatewayConfig
       drainPerSecond: Math.max(1, (2 * uplink.drainPerSecond) / fleet.shards),
     },
     deadLetters: { ...deadLetters, max: share(deadLetters.max) },
-    // It ends for this process, and goes on in another one.
+    // The clients' wills are kept, because the shard continues in another process.
     shutdown: { wills: "keep" },
     api: { ...config.api, enabled: false },
   };

@@ -1,4 +1,7 @@
-/** What of a configuration may be seen: a secret may stand where none belongs, or in a url, or deep in another shape. */
+/**
+ * Removes secrets from a configuration that is shown. A secret may be at a wrong place, in a url, or deep in a value of
+ * a wrong form.
+ */
 import { withoutSecrets } from "../upstream/broker-url.ts";
 
 export const secretKeys: ReadonlySet<PropertyKey> = new Set([
@@ -54,7 +57,7 @@ export function shownConfig(value: unknown, key = ""): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, shownConfig(item, name)]));
 }
 
-/** Where a secret is, not the secret. */
+/** True for a value that names the place of a secret, and not the secret itself. */
 function isReference(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   const names = Object.keys(value);

@@ -52,13 +52,16 @@ function withNames(filters: readonly string[], holder: Holder): string[] {
   return rights;
 }
 
-/** Of a node behind a forwarder `0a01@192.0.2.7`. */
+/** The name of the holder. For a node behind a forwarder: `0a01@192.0.2.7`. */
 function nameOf({ peer, identity }: Holder): string | undefined {
   const node = peer && forwardedNodeOf(peer);
   return node && identity ? `${node.nodeId}@${identity.name}` : identity?.name;
 }
 
-/** Answers that are remembered for each client, and how long their names may be: anybody may say many, and long ones. */
+/**
+ * The last answers are remembered for each client. Their number and the length of their topic names are limited,
+ * because a client may send many long names.
+ */
 const answersMax = 8;
 const rememberedCharactersMax = 256;
 

@@ -43,7 +43,7 @@ export function warningsOf(config: GatewayConfig): string[] {
   return warnings;
 }
 
-/** What a second machine cannot take over. */
+/** Warns of settings that the other gateway of a pair cannot take over. */
 function aboutPair({ transports, upstream, upstreams }: GatewayConfig): string[] {
   const all = [["upstream", upstream] as const, ...upstreams.map((each, i) => [`upstreams.${i}`, each] as const)];
   return [
@@ -164,7 +164,7 @@ function aboutNetworks({ access, transports }: GatewayConfig): string[] {
   return warnings;
 }
 
-/** Of IPv4, with the host's part at nought; undefined: it is none. */
+/** The network of an IPv4 entry, with the host's bits at 0; undefined: the entry is no IPv4 network. */
 function networkOf(entry: string): string | undefined {
   const [, address = "", bits = ""] = /^(\d+\.\d+\.\d+\.\d+)\/(\d+)$/.exec(entry) ?? [];
   if (bits === "" || Number(bits) > 32) return undefined;

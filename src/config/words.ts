@@ -7,7 +7,7 @@ type Issue = z.core.$ZodIssue;
 type Path = readonly PropertyKey[];
 
 export function problemsInWords(issues: readonly Issue[], raw: unknown): string[] {
-  // What is empty is not also of a wrong form.
+  // An empty text is reported as empty only, and not also as a text of a wrong form.
   const empty = new Set(issues.filter(isAboutEmptyText).map(({ path }) => path.join(".")));
   const told = issues.filter((issue) => issue.code !== "invalid_format" || !empty.has(issue.path.join(".")));
   return [...new Set(told.flatMap((issue) => inWords(issue, raw)))];
@@ -135,7 +135,7 @@ function thousandth(key: string, found: unknown, maximum: number): string {
   return found / 1_000 <= maximum ? ` seconds; if milliseconds were meant, type ${found / 1_000}` : " seconds";
 }
 
-/** What people write who know it from elsewhere. */
+/** Names of values in other programs, and the value that is meant here. */
 const otherNames: ReadonlyMap<string, string> = new Map(
   Object.entries({
     "3": "3.1.1",
