@@ -1,11 +1,11 @@
-/** What operators did, as log lines: one for each command that changes something or hands out all at once. */
+/** Logs the actions of operators: one line for each command that changes something or hands out data in bulk. */
 import type { Log } from "./log.ts";
 
 export interface Audited {
-  /** Who asked: by which way in. */
+  /** The user, and the way in. */
   readonly who: string;
   readonly command: string;
-  /** As JSON, cut to a line. */
+  /** The input as JSON, shortened to one line. */
   readonly input: string;
   readonly outcome: string;
 }

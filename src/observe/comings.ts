@@ -1,7 +1,7 @@
 /**
  * Clients that come and go: the first few of a minute have a line each, of all others one line a minute says how many
  * there were. A gateway with two thousand devices that sleep, wake and move must not fill the journal with what is usual.
- * Who wants each of them sets the level to debug.
+ * To see a line for each client, set the level to debug.
  */
 import type { GatewayEvent } from "../core/event.ts";
 

@@ -1,4 +1,4 @@
-/** What the tables of events and drop reasons say, for people: docs/guide/events.md. */
+/** Makes docs/guide/events.md from the tables of events and drop reasons. */
 import { type Role, roles } from "../roles.ts";
 import { type DropRow, dropReasonRows } from "./drop-reasons.ts";
 import { type EventKind, type EventOf, eventMetrics, eventRows, levelOf, sentenceOf } from "./events.ts";

@@ -1,11 +1,11 @@
 /**
- * For each drop reason of core/event.ts: what it means, and what the operator can do. Only data; the log, docs/guide/events.md and
- * the console show it.
+ * Describes each drop reason of core/event.ts: what it means, and what the operator can do. Only data; the log,
+ * docs/guide/events.md and the console show it.
  */
 import type { DropReason } from "../core/event.ts";
 
 export interface DropRow {
-  /** What happened. */
+  /** The meaning of the reason. */
   readonly meaning: string;
   readonly advice: string;
   /** `warn` if a message is lost that the operator expects to be kept, or if there is no other way to find the cause. */

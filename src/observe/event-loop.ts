@@ -11,7 +11,10 @@ const lookEveryMs = 100;
 export const neverMs = 2_147_483_647;
 const quantiles = [0.5, 0.99, 1] as const;
 
-/** What prom-client would make of a measure that never looks. `nodejs_eventloop_lag_seconds` is made at each scrape, and stays. */
+/**
+ * Metrics that prom-client would derive from a measurement that this file does not make. `nodejs_eventloop_lag_seconds`
+ * is measured at each scrape, and stays.
+ */
 const withoutMeaning = ["min", "max", "mean", "stddev", "p50", "p90", "p99"];
 
 export function addEventLoopMetric(registry: Registry): void {

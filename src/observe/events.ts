@@ -1,6 +1,6 @@
 /**
- * What the core reports, one row for each kind of event: level, text, metric, and who may see it. Log lines, the help of metrics,
- * docs/guide/events.md and everything else that shows events are made from it.
+ * The table of the core's events, one row for each kind: level, text, metric, and who may see it. Log lines, the help
+ * of metrics, docs/guide/events.md and everything else that shows events are made from it.
  *
  * The type makes the table complete: a new event, or a new field of one, does not compile without its meaning and without the roles that
  * may see it.
@@ -17,17 +17,20 @@ export type EventOf<Kind extends EventKind> = {
 export type Level = "debug" | "info" | "warn" | "error";
 
 export interface EventRow<Event> {
-  /** What happened, in plain sentences. */
+  /** The meaning of the event, in plain sentences. */
   readonly meaning: string;
   readonly advice: string;
   readonly level: Level | ((event: Event) => Level);
   /** The log line. */
   readonly sentence: (event: Event) => string;
-  /** Of events of this kind with the same key one is logged a minute, with a count of the rest; undefined: all are. */
+  /**
+   * Of events with the same kind and key, one is logged a minute, with a count of the others; undefined: all are
+   * logged.
+   */
   readonly limitedBy: ((event: Event) => string | undefined) | undefined;
-  /** What counts it, or stands for the state that it tells of. */
+  /** The metrics that count the event, or show the state that it reports. */
   readonly metrics: readonly EventMetric[];
-  /** Who may see each field; of `event`: who may know that it happened. */
+  /** The role that may see each field. The role at `event` may know that the event happened. */
   readonly audience: { readonly [Field in keyof Event]: Role };
 }
 
@@ -362,7 +365,7 @@ export function sentenceOf<Kind extends EventKind>(event: EventOf<Kind>): string
   return rowOf(event).sentence(event);
 }
 
-/** What makes this event the same as another for the log; undefined: each is logged. */
+/** Events with the same key count as one flood in the log; undefined: each is logged. */
 export function floodKeyOf<Kind extends EventKind>(event: EventOf<Kind>): string | undefined {
   const key = rowOf(event).limitedBy?.(event);
   return key === undefined ? undefined : `${event.event} ${key}`;

@@ -1,8 +1,11 @@
-/** What is to be seen of a fleet: who owns how much, how shards move, and what is passed on between gateways. Read on scrape. */
+/**
+ * Metrics of a fleet: the shards of each gateway, how shards move, and what is passed on between gateways. Read at each
+ * scrape.
+ */
 import { Counter, Gauge, type Registry } from "prom-client";
 
 export interface FleetMetricSources {
-  /** As FleetFacts. */
+  /** See FleetFacts. */
   facts(): {
     readonly trouble: string;
     readonly members: readonly unknown[];
@@ -14,7 +17,7 @@ export interface FleetMetricSources {
       readonly failed: number;
     };
   };
-  /** As FrontCounters. */
+  /** See FrontCounters. */
   readonly front: {
     readonly passedOn: number;
     readonly takenUp: number;

@@ -1,6 +1,6 @@
 /**
- * What pages that show the running gateway get as it happens: which devices changed, and which datagrams pass, decoded. While no page is
- * open it costs one check for each event and each datagram, and stores nothing.
+ * The live data for open pages: which devices changed, and which datagrams pass, decoded. While no page is open, this
+ * costs one check for each event and each datagram, and stores nothing.
  *
  * Each watch holds a limited amount between two reads of its owner. What does not fit is counted and not queued: a slow page misses
  * something, and the gateway does not wait.
@@ -15,13 +15,13 @@ import { describe } from "../wire/v12/words.ts";
 /** Datagrams that one watch holds; a page looks twice a second. */
 const heldMax = 200;
 const clientsNamedMax = 100;
-/** Of one client, while a page shows it; and of all. */
+/** Datagrams that are kept for one client, while a page shows it, and for all clients. */
 const ringMax = 100;
 const octetsShownMax = 256;
 const lineCharactersMax = 300;
 
 export interface DatagramEntry {
-  /** Counts up, so that a page knows what it has. */
+  /** Increases with each entry, so that a page knows which entries it has. */
   readonly number: number;
   /** Milliseconds since 1970. */
   readonly at: number;
@@ -30,16 +30,16 @@ export interface DatagramEntry {
   readonly peer: string;
   readonly client?: string | undefined;
   readonly type: string;
-  /** Of it, if it has one. */
+  /** The topic name, if the message has one. */
   readonly topic?: string | undefined;
   readonly bytes: number;
-  /** Field by field; absent for who may not see payloads. */
+  /** The fields of the message, one a line; absent if the user may not see payloads. */
   readonly words?: readonly string[];
-  /** The first of them, in hexadecimal. */
+  /** The first octets, in hexadecimal. */
   readonly octets?: string;
 }
 
-/** As it is stored: whether a client with a session sent it, or it was sent to such a client. */
+/** An entry as it is stored. `isKnown`: a client with a session sent the datagram, or it was sent to such a client. */
 interface Kept {
   readonly entry: DatagramEntry;
   readonly isKnown: boolean;
@@ -67,7 +67,7 @@ export interface News {
   readonly lost: number;
 }
 
-/** What a poll is answered with: one of them, or nothing at all. */
+/** The answer to a poll: one of the two, or neither. */
 export interface PollAnswer {
   readonly news?: News;
   /** A user who was logged in is logged out. */
@@ -79,7 +79,7 @@ export interface LiveNames {
   topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined;
 }
 
-/** What a payload says by its declaration; undefined: there is none for it. */
+/** Decodes a payload by its declaration; undefined: there is no declaration for it. */
 type SaidBy = (
   way: "in" | "out",
   clientId: string | undefined,
@@ -103,7 +103,7 @@ export class Live {
     this.#wallClock = wallClock;
   }
 
-  /** What this datagram says by a declaration, as JSON; undefined: nothing that is known. */
+  /** The payload of this datagram as JSON, decoded by its declaration; undefined: it cannot be decoded. */
   valueIn(way: "in" | "out", clientId: string | undefined, bytes: Uint8Array): string | undefined {
     const decoded = decode(bytes);
     if (!decoded.ok || decoded.message.type !== "PUBLISH") return undefined;
@@ -125,7 +125,7 @@ export class Live {
     for (const watch of this.#watches) watch.noteKnock();
   }
 
-  /** Until `close`. What others watch already is there at once. */
+  /** Watches until `close`. Datagrams that another watch of the same kind has kept are delivered immediately. */
   watch(wanted: Wanted): Watch {
     const key = ringOf(wanted);
     const watch = new Watch(wanted, () => this.#close(watch));
@@ -268,7 +268,7 @@ export class Watch {
     else this.#datagrams.push(kept);
   }
 
-  /** What is new since the last look; undefined: nothing. */
+  /** The news since the last call; undefined: there are none. */
   take(): News | undefined {
     const isNothing = this.#clients?.size === 0 && !this.#knocks && !this.#surroundings && this.#datagrams.length === 0;
     if (isNothing && this.#lost === 0) return undefined;

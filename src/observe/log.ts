@@ -47,7 +47,10 @@ export function goesToJournal(named: string | undefined, fd: number): boolean {
   }
 }
 
-/** As the journal reads it: `<3>` is an error. It takes the number off, so `journalctl -p warning` finds the lines. */
+/**
+ * Adds the priority that the journal reads: `<3>` is an error. The journal removes the number, so `journalctl -p
+ * warning` finds the lines.
+ */
 export function withPriority(line: string): string {
   const level = Number(/^\{"level":(\d+)/.exec(line)?.[1] ?? 30);
   const priority = level >= 60 ? 2 : level >= 50 ? 3 : level >= 40 ? 4 : level >= 30 ? 6 : 7;

@@ -6,7 +6,7 @@ import { type EventMetric, eventMetrics } from "./events.ts";
 import { addLinkMetrics } from "./link-metrics.ts";
 import { addSecureMetrics } from "./secure-metrics.ts";
 
-/** Where the numbers are. Plain fields, read on scrape. */
+/** The sources of the numbers: plain fields, read at each scrape. */
 export interface MetricSources {
   readonly core: {
     readonly received: Readonly<Record<string, number>>;
@@ -58,7 +58,7 @@ export function createMetrics(sources: MetricSources): Registry {
   return registry;
 }
 
-/** What counts an event is described in the table of events. */
+/** Metrics that count events. Their help is in the table of events. */
 function ofEvents(sources: MetricSources): Metric[] {
   const { core } = sources;
   const read: Readonly<Record<EventMetric, Read>> = {
@@ -78,7 +78,7 @@ function ofEvents(sources: MetricSources): Metric[] {
   return names.map((name) => ({ name, ...eventMetrics[name], read: read[name] }));
 }
 
-/** What is counted without an event: it happens too often for one. */
+/** Metrics of traffic. There is no event for these, because they would be too many. */
 function ofTraffic(sources: MetricSources): Metric[] {
   const { core } = sources;
   const byTransport = (field: keyof TransportStats) => () =>

@@ -1,6 +1,6 @@
 /**
- * What the core reports, as log lines, by the table of events. A flood of one kind makes one line and then a count once
- * a minute: the log of a gateway that is attacked must stay readable and small.
+ * Writes the core's events as log lines, by the table of events. A flood of one kind makes one line, and then a count
+ * once a minute: the log of a gateway that is attacked must stay readable and small.
  */
 import { performance } from "node:perf_hooks";
 import type { GatewayEvent } from "../core/event.ts";
@@ -40,14 +40,16 @@ export class ReportLog {
     if (before !== undefined) this.#log[level]({ ...event }, sentenceOf(event) + before);
   };
 
-  /** What an edge has to say to the operator. */
+  /** Logs a notice of an edge for the operator. */
   notice(level: "info" | "warn", say: string, kind = say): void {
     if (!this.#log.isLevelEnabled(level)) return;
     const before = this.#heldBefore(`told ${level}`, `told ${kind}`);
     if (before !== undefined) this.#log[level]({}, say + before);
   }
 
-  /** What was held back since the last one that was logged, in words; undefined: this one is held back too. */
+  /**
+   * The count of suppressed lines since the last one that was logged, in words; undefined: this line is suppressed too.
+   */
   #heldBefore(kind: string, key: string): string | undefined {
     const now = this.#now();
     const seen = this.#seen.get(key);

@@ -1,4 +1,6 @@
-/** What an operator watches besides traffic: the version, each upstream, how long things take, what ends soon. */
+/**
+ * Metrics that an operator watches besides traffic: the version, each upstream, durations, certificates that end soon.
+ */
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { type Durations, durationEndsSeconds } from "../durations.ts";
 
@@ -8,7 +10,7 @@ export interface UpstreamSource {
   readonly linksUp: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** As TCP carries them. */
+  /** Octets as TCP carries them. */
   readonly carried: { readonly in: number; readonly out: number };
   readonly tls: { readonly full: number; readonly resumed: number };
   readonly droppedCongested: number;
@@ -23,13 +25,13 @@ export interface ServiceSources {
   upstreams(): readonly UpstreamSource[];
   readonly commits: Durations;
   readonly wakings: Durations;
-  /** How long the gateway did one thing and nothing else, by what it was. */
+  /** For each kind of work, how long the event loop did it without a pause. */
   readonly steps: Readonly<Record<string, Durations>>;
-  /** What was asked of scripts; undefined: there are none. */
+  /** The questions to scripts; undefined: there are no scripts. */
   scripts(): ScriptCounts | undefined;
-  /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none does. */
+  /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none waits. */
   oldestBacklogSeconds(): number;
-  /** Of one of a pair; undefined: it is alone. */
+  /** The state of a gateway in a pair; undefined: the gateway is alone. */
   pair?():
     | {
         readonly role: string;
@@ -264,7 +266,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
 /** A histogram whose numbers are elsewhere: they are read only at a scrape. */
 class Durational extends Histogram<string> {
   readonly #read: () => readonly (readonly [Labels, Durations])[];
-  /** For what stands around the numbers. */
+  /** Gives the form of the result around the numbers. */
   readonly #empty: Histogram<string>;
   readonly #about: { readonly name: string; readonly help: string };
 
@@ -278,7 +280,7 @@ class Durational extends Histogram<string> {
     this.#read = read;
   }
 
-  /** What prom-client asks for when it makes the text. */
+  /** prom-client calls this when it makes the text. */
   getForPromString(): ReturnType<Histogram<string>["get"]> {
     return this.get();
   }

@@ -6,12 +6,12 @@
 /** C0 but tab and end of line, DEL, C1 (U+009B begins a sequence as ESC [ does), separators, marks and embeddings of direction. */
 const unsafe = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/gu;
 
-/** As it may be shown: each such character as JSON would write it, so that JSON stays what it was. */
+/** Makes a text safe to show. Each such character is escaped as in JSON, so a JSON text stays valid. */
 export function shown(text: string): string {
   return text.replace(unsafe, escaped);
 }
 
-/** For a line of JSON whose strings will be read and shown as they are: what JSON has escaped is escaped once more. */
+/** For a line of JSON whose strings another program will decode and show. Escapes of JSON are escaped once more. */
 export function shownWhenRead(line: string): string {
   return line.replace(escapes, (all, what: string) => (/["\\/]/.test(what) ? all : `\\${all}`)).replace(unsafe, twice);
 }

@@ -16,7 +16,7 @@ interface Waking {
 
 export class Wakings {
   readonly durations = new Durations();
-  /** Since when; clients that are awake now. */
+  /** The clients that are awake now, and since when. */
   readonly #awake = new Map<string, number>();
   readonly #recent = new Map<string, Waking[]>();
   readonly #now: () => number;
