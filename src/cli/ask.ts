@@ -117,12 +117,12 @@ function unreached(place: Place, cause: Error): string {
     : `${place}: ${cause.message}`;
 }
 
-/** For an error: without the token. */
+/** The place for an error text, without the token. */
 function whereOf(place: Place): { readonly socketPath: string } | { readonly url: string } {
   return typeof place === "string" ? { socketPath: place } : { url: place.url.origin };
 }
 
-/** As the gateway reads it back. */
+/** The input as a query string, which the gateway parses with the same schema. */
 function queryOf<Name extends CommandName>(name: Name, input: InputOf<Name>): string {
   const query = z.safeEncode(commands[name].input, input);
   if (!query.success) {

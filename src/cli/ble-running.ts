@@ -12,7 +12,7 @@ import { say, table } from "./table.ts";
 
 type Links = OutputOf<"ble.links">;
 
-/** What a running gateway says of its links; undefined: none runs with this configuration. */
+/** The links of a running gateway; undefined: none runs with this configuration. */
 export async function linksOfRunning(config: string | undefined): Promise<Links | undefined> {
   const file = config ?? ownConfigFile();
   if (file === undefined) return undefined;
@@ -62,7 +62,10 @@ export async function unbond(address: string, { config }: { config?: string }): 
   say(`the bond of ${removed} is removed; remove it at the device too, if it keeps one`);
 }
 
-/** By the gateway where one runs: it has the counters in its memory. Otherwise in the files of the configuration. */
+/**
+ * Asks the running gateway, because it has the counters in memory. If none runs, the counter is removed from the files
+ * of the configuration.
+ */
 export async function forget(address: string, { config }: { config?: string }): Promise<void> {
   const file = named(config);
   const sensor = address.toLowerCase();

@@ -77,7 +77,7 @@ function optionsFrom(config: string | undefined): BleOptions {
   return found?.type === "ble" ? found : bleOptions.parse({ type: "ble" });
 }
 
-/** As long as the gateway would wait, and not without a word. */
+/** Listens as long as the gateway would wait, and tells the user that it waits. */
 function listenFor(options: BleOptions, seconds: number, onSeen: (seen: Advertisement) => void): Promise<Heard> {
   const supervisor = new Supervisor(supervisorOptions(options, true), systemTimers);
   const onWaiting = () => err("still waiting for the adapter; it is given up 30 s after the start …\n");

@@ -18,7 +18,10 @@ export interface CaptureCommandOptions {
   readonly payload: boolean;
 }
 
-/** Until it is interrupted, the reader ends, or the gateway ends. @throws {GatewayError} ERR_CONTROL, ERR_BACKUP */
+/**
+ * Captures until the user interrupts it, the reader ends, or the gateway ends. @throws {GatewayError} ERR_CONTROL,
+ * ERR_BACKUP
+ */
 export async function capture(socketPath: string, options: CaptureCommandOptions): Promise<void> {
   const { write, client, transport, payload } = options;
   const toTerminal = write === "-" && process.stdout.isTTY === true;
@@ -115,7 +118,7 @@ class Octets implements Target {
   async take(octets: Uint8Array): Promise<void> {
     this.#count += this.#reader.push(octets).length;
     if (this.#isGone || this.#stream.write(octets)) return;
-    // What comes meanwhile waits in the gateway, which says what it has no room for.
+    // Meanwhile datagrams wait in the gateway, which reports those that it has no room for.
     await new Promise<void>((resolve) => {
       for (const event of ["drain", "close", "error"]) this.#stream.once(event, () => resolve());
     });

@@ -128,7 +128,7 @@ class Lines {
   }
 }
 
-/** What was said so far, and what it comes to. */
+/** Writes the decoded datagrams, and determines the exit code. */
 class Said {
   readonly #options: DecodeOptions;
   count = 0;
@@ -152,7 +152,7 @@ class Said {
     this.datagram(bytes, oneLine(bytes), false, true);
   }
 
-  /** What was cut when it was captured is not held against the device. */
+  /** A datagram that was cut when it was captured does not count as invalid. */
   datagram(bytes: Uint8Array, line: string, isCut: boolean, isAlone = false): void {
     this.count++;
     if (!isCut && !decode(bytes).ok) this.#areMessages = false;

@@ -1,9 +1,12 @@
-/** What a gateway said in a capture against what one says now, device by device: by type, code and topic, not by ids. */
+/**
+ * Compares the answers of a gateway in a capture with those of a present one, device by device: by type, code and
+ * topic, not by ids.
+ */
 import { shortNameFromId } from "../wire/topic.ts";
 import { decode } from "../wire/v12/codec.ts";
 
 export interface Difference {
-  /** As many as the capture has more. */
+  /** Messages that the capture has more of. */
   readonly missing: readonly string[];
   readonly extra: readonly string[];
   /** The same messages, in another order. */

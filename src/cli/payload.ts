@@ -67,7 +67,7 @@ async function decodedBy(
   });
 }
 
-/** With the process in which scripts run, as the gateway has it. */
+/** Runs `work` with a process for scripts, as the gateway has it. */
 async function withScripts<T>(
   config: GatewayConfig,
   told: (say: string) => void,
@@ -84,10 +84,10 @@ async function withScripts<T>(
   }
 }
 
-/** What became of each script when it was loaded as the gateway does it; empty: there are none. */
+/** Loads each script as the gateway does, and answers with the results; empty: there are no scripts. */
 export function loadedScripts(config: GatewayConfig): Promise<readonly Loaded[]> {
   if (config.payloads.every(({ script }) => script === undefined)) return Promise.resolve([]);
-  // What is wrong with them is in what comes back.
+  // Faults of scripts are in the result, so nothing is reported here.
   return withScripts(
     config,
     () => {},

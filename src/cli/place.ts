@@ -1,4 +1,7 @@
-/** Where a command asks: the socket beside the store, or the API of a gateway that has none, or is elsewhere. */
+/**
+ * Finds the place that a command asks: the socket in the store's folder, or the API of a gateway without such a socket
+ * or on another machine.
+ */
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
@@ -9,7 +12,7 @@ import type { GatewayConfig } from "../config/schema.ts";
 import { GatewayError } from "../errors.ts";
 import type { Place } from "./ask.ts";
 
-/** Not an option of the command line, which everybody on the machine can read. */
+/** The token is in a variable, and not an option of the command line, which every user of the machine can read. */
 export const tokenVariable = "MQTT_SN_GATEWAY_TOKEN";
 
 export interface PlaceOptions {

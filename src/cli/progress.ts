@@ -52,7 +52,7 @@ export class Progress {
     write(`\r${shown(`${this.#what} ${bar}${numbers}${percent}`)}\u001b[K`);
   }
 
-  /** It is over, well or not: the bar goes. */
+  /** Removes the bar, when the work has succeeded or failed. */
   end(): void {
     if (this.#isBar) this.#place.write("\r\u001b[K");
     this.#isBar = false;

@@ -18,7 +18,7 @@ import { ReplayedDevice } from "./replayed-device.ts";
 
 export interface ReplayOptions {
   readonly to: { readonly host: string; readonly port: number };
-  /** So many times as fast; "max": without pauses. What the capture has as answers is waited for in any case. */
+  /** The factor of speed; "max": without pauses. Answers that the capture has are waited for in any case. */
   readonly speed: number | "max";
   /** The gateway's port in the capture. */
   readonly port?: number;
@@ -100,7 +100,7 @@ async function play(
     const played = devices.get(device);
     if (!played) continue;
     if (direction === "out") {
-      // What is sent to a device before it sends anything belongs to an earlier session.
+      // Messages to a device before its first message belong to an earlier session.
       if (played.said > 0) played.device.expect(payload);
       continue;
     }

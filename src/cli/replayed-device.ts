@@ -19,11 +19,11 @@ export class ReplayedDevice {
   readonly #answers: Uint8Array[] = [];
   #givenUp = 0;
   #first: Message["type"] | undefined;
-  /** Ids in the capture, and of now, of what says the same in both: in its order. */
+  /** Ids of the same message in the capture and now, by what the message contains, in its order. */
   readonly #before = new Map<string, Ids[]>();
   readonly #now = new Map<string, Ids[]>();
   readonly #topicIds = new Map<number, number>();
-  /** Of what the gateway began. */
+  /** Message ids of exchanges that the gateway began: from the capture to now. */
   readonly #msgIds = new Map<number, number>();
 
   /** The gateway said this in the capture. */
@@ -47,7 +47,7 @@ export class ReplayedDevice {
     return this.#answers.length + this.#givenUp >= this.#expected.length;
   }
 
-  /** What is missing by now is not waited for any more. */
+  /** Stops waiting for the answers that are missing now. */
   giveUp(): void {
     this.#givenUp = Math.max(0, this.#expected.length - this.#answers.length);
   }
@@ -61,7 +61,7 @@ export class ReplayedDevice {
     return message === decoded.message ? bytes : encode(message, decoded.forwarded);
   }
 
-  /** It speaks as one whose session was there before the capture: a gateway that does not know it answers otherwise. */
+  /** True if the device's session began before the capture. A gateway without this session gives other answers. */
   get isWithinSession(): boolean {
     return this.#first !== undefined && !opening.includes(this.#first);
   }
@@ -109,7 +109,10 @@ export class ReplayedDevice {
   }
 }
 
-/** By this a message in the capture and one of now are known to be the same; undefined: nothing is learnt from it. */
+/**
+ * The key by which a message in the capture and a present one are recognized as the same; undefined: the message maps
+ * no ids.
+ */
 function keyOf(message: Message): string | undefined {
   switch (message.type) {
     case "REGACK":

@@ -52,8 +52,8 @@ export async function start(configFile: string): Promise<void> {
 }
 
 /**
- * One of a pair, until it is the active one. False: it cannot be.
- * For a service manager it is ready: it does what it is there for.
+ * Stands by as one gateway of a pair, until it becomes active. False: it cannot. For a service manager a gateway that
+ * stands by is ready, because it does its task.
  */
 async function standBy(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log): Promise<boolean> {
   const pair = gateway.pair();
@@ -63,7 +63,7 @@ async function standBy(gateway: Gateway | FleetGateway, manager: ServiceManager,
     await gateway.takenOver();
     return gateway.serves;
   } catch (error) {
-    // What it has claimed is given back first: the other one may be able to.
+    // What this gateway has claimed is released first, so that the other one may take it.
     await gateway.stop();
     sayProblems(error);
     process.exit(1);
@@ -81,13 +81,18 @@ function endAtOnce(log: Log, why: string): never {
   process.exit(notActive);
 }
 
-/** It has left the fleet in order. It ends as one that is to be started again, perhaps in the next version. */
+/**
+ * Ends after the gateway has left the fleet. The exit status tells the service manager to start it again, perhaps in
+ * the next version.
+ */
 function endLeft(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log, say: string): void {
   log.info(`fleet: ${say}. It ends (exit status ${notActive}), and takes its part again when it is started again`);
   endInOrder(gateway, manager, log);
 }
 
-/** It has handed over: what is left is to close what only this machine sees. It ends as one that is to be started again. */
+/**
+ * Ends after the gateway has handed over to the other one. The exit status tells the service manager to start it again.
+ */
 function endDrained(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log, say: string): void {
   log.info(`pair: ${say}. It ends (exit status ${notActive}), and stands by when it is started again`);
   endInOrder(gateway, manager, log);

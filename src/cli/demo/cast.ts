@@ -1,9 +1,9 @@
-/** Who plays in the demonstration: twenty devices, each with a character. */
+/** The twenty devices of the demonstration, each with its own behaviour. */
 import type { Actor } from "./actor.ts";
 
 export interface Role {
   readonly name: string;
-  /** For the terminal: what one sees of it. */
+  /** A sentence for the terminal: what the user sees of the device. */
   readonly character: string;
   play(actor: Actor): Promise<void>;
 }

@@ -51,7 +51,7 @@ export async function demo(options: DemoOptions): Promise<void> {
   out("The demonstration is over; nothing of it is left.\n");
 }
 
-/** With comments, so that Settings has some to keep. */
+/** The configuration of the demonstration. It has comments, to show that Settings keeps them. */
 async function configuration({ port, log = false }: DemoOptions): Promise<string> {
   const apiPort = port ?? ((await isFree(usualPort)) ? usualPort : 0);
   return `// The demonstration's configuration. Change it on the page, under Settings.

@@ -11,11 +11,11 @@ import { type UpstreamOptions, urlsOf } from "../../upstream/options.ts";
 import { waysOf } from "../../upstream/presets.ts";
 import { codeOf, doubtful, type Finding, messageOf, ok, wrong } from "./finding.ts";
 
-/** For what a broker does not answer: longer than one takes that is well. */
+/** Milliseconds until an answer counts as missing. A broker in order answers sooner. */
 const answerMs = 5_000;
 const dayMs = 86_400_000;
 
-/** `path`: upstream, upstreams.0. `tries`: also what it does not take. */
+/** `path`: upstream, upstreams.0. `tries`: also try packets that some brokers refuse. */
 export async function lookAtUpstream(path: string, options: UpstreamOptions, tries: boolean): Promise<Finding[]> {
   let credentials: Credentials;
   try {
@@ -261,7 +261,9 @@ async function lookAtLogIn(
   return found;
 }
 
-/** What it is asked that some brokers refuse; what the configuration says that it refuses is not asked. */
+/**
+ * The packets to try because some brokers refuse them. Packets that the configuration already excludes are not tried.
+ */
 function refusals(path: string, options: UpstreamOptions): Refusal[] {
   const { qosMax, retain, packetBytesMax } = waysOf(options);
   const bytes = Math.min(options.payloadBytesMax, packetBytesMax === undefined ? 65_535 : packetBytesMax - 1_000);
@@ -315,7 +317,7 @@ const subscribeWildcard: Try = (client, topic, done) => {
 interface Outcome {
   readonly connected: boolean;
   readonly taken: boolean;
-  /** What CONNACK said. */
+  /** The refusal of CONNACK, in words. */
   readonly refused?: string;
   readonly ended: string;
 }

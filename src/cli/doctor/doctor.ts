@@ -94,7 +94,7 @@ async function answerOf({ store }: GatewayConfig): Promise<OutputOf<"overview.sh
   }
 }
 
-/** Who of the pair is active, as the running one says. */
+/** Tells which gateway of the pair is active, as the running one reports it. */
 export function lookAtPair(pair: OutputOf<"overview.show">["pair"]): Finding {
   const about = "pair";
   if (!pair) return skipped(about, "who is active is known while a gateway runs here");
@@ -161,7 +161,7 @@ function inWords(findings: readonly Finding[]): string {
   return `${lines.join("")}${end}\n`;
 }
 
-/** For support: no secret, no message, no client id. */
+/** A file for support. It contains no secrets, no messages and no client ids. */
 export async function bundleOf(
   version: string,
   findings: readonly Finding[],

@@ -1,4 +1,4 @@
-/** What the gateway needs of this machine: ports, buffers, clock, disk, unit. */
+/** Checks the machine's resources for the gateway: ports, buffers, clock, disk, unit. */
 import { execFile } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";

@@ -21,7 +21,7 @@ export async function lookAtRedis({ redis }: GatewayConfig["store"]): Promise<Fi
   }
 }
 
-/** What it says of itself; undefined: this user may not ask. */
+/** Judges what the server reports of itself; undefined: this user may not ask. */
 export function factsInWords(facts: ServerFacts | undefined, url: string): Finding[] {
   if (!facts)
     return [

@@ -79,7 +79,7 @@ class Player {
     this.#flush();
   }
 
-  /** It may open another socket, as devices do that were started again. */
+  /** True if the datagram is from the device under test. After a restart, a device may send from another port. */
   #isDevice(bytes: Uint8Array, from: RemoteInfo): boolean {
     const decoded = decode(bytes);
     const isConnect = decoded.ok && decoded.message.type === "CONNECT";

@@ -9,7 +9,7 @@ import { situations as all } from "./situations.ts";
 
 export type Result = { readonly situation: Situation; readonly verdict: Verdict | undefined };
 
-/** Between two situations that begin by themselves, and behind a SUBACK. */
+/** Milliseconds between two situations that begin by themselves, and after a SUBACK. */
 const breathMs = 500;
 const gatewayId = 1;
 
@@ -45,7 +45,7 @@ export class Examiner implements Stage {
     return this.#verdicts.size === this.#situations.length;
   }
 
-  /** What the device should do next; undefined: an exchange is open, or everything is done. */
+  /** The action that the device should do next; undefined: an exchange is open, or everything is done. */
   get needs(): string | undefined {
     if (this.#playing) return undefined;
     return this.#situations.find((situation) => !this.#verdicts.has(situation))?.needs;

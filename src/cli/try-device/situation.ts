@@ -1,4 +1,7 @@
-/** What a situation is: something that happens to every device one day, played to one on purpose, and what it must do then. */
+/**
+ * The type of a situation: an event that happens to every device some day, is played to a device on purpose, and has an
+ * expected reaction.
+ */
 import type { Message, Publish, Writable } from "../../wire/v12/messages.ts";
 
 export type Verdict =
@@ -6,10 +9,13 @@ export type Verdict =
   /** `clause` of MQTT-SN 1.2, and what the device did, or did not do. */
   | { readonly is: "wrong"; readonly clause: string; readonly say: string };
 
-/** What the device is to be answered: as a gateway does, not at all, or the situation has answered itself. */
+/**
+ * The examiner's answer to the device: as a gateway answers, or none, because the situation has answered or wants no
+ * answer.
+ */
 export type Answer = "as usual" | "nothing";
 
-/** What is known of the device, and how it is spoken to. */
+/** The state of the device, and functions to send to it. */
 export interface Stage {
   readonly isAsleep: boolean;
   /** A topic id that was sent to the device, for its subscription; undefined: none yet. */
@@ -20,7 +26,7 @@ export interface Stage {
   tellTopicId(name: string): number;
   /** The session has ended: the device must send CONNECT. */
   forgetDevice(): void;
-  /** It is over. */
+  /** Ends the situation with this verdict. */
   ends(verdict: Verdict): void;
 }
 
@@ -36,13 +42,13 @@ export interface Play {
 
 export interface Situation {
   readonly name: string;
-  /** What is played, in a sentence. */
+  /** The event that is played, in a sentence. */
   readonly title: string;
-  /** What the device must do that it can be played. */
+  /** The action of the device that makes the situation possible. */
   readonly needs: string;
-  /** It begins with what the device says, or not with this. */
+  /** Begins the situation with a message of the device; undefined: this message does not begin it. */
   begin?(message: Message, stage: Stage): { readonly play: Play; readonly answer: Answer } | undefined;
-  /** It begins by itself, when the device is connected, awake and has subscribed to something. */
+  /** Begins the situation without a message, when the device is connected, awake and has subscribed to something. */
   beginAfterSubscribe?(stage: Stage): Play | undefined;
 }
 

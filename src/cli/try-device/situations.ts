@@ -314,7 +314,7 @@ interface Delivery {
   readonly data?: Uint8Array;
 }
 
-/** At QoS 1; answers its MsgId. */
+/** Sends PUBLISH at QoS 1; returns its MsgId. */
 function publishTo(stage: Stage, { topicId, msgId = stage.nextMsgId(), ...rest }: Delivery): number {
   const { dup = false, retain = false, data = text.encode("try-device") } = rest;
   stage.send({ type: "PUBLISH", dup, qos: 1, retain, topicIdType: "normal", topicId, msgId, data });
