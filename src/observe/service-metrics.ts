@@ -263,7 +263,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
   );
 }
 
-/** A histogram whose numbers are elsewhere: they are read only at a scrape. */
+/** A histogram whose numbers are stored elsewhere. They are read only at a scrape. */
 class Durational extends Histogram<string> {
   readonly #read: () => readonly (readonly [Labels, Durations])[];
   /** Gives the form of the result around the numbers. */
