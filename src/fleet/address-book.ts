@@ -7,14 +7,14 @@ import type { AddressBook, AddressFacts } from "./members.ts";
 
 /** After so long without being written again an entry is gone. */
 export const addressSeconds = 2 * 24 * 3_600;
-/** Writes that wait, or are on their way; what comes then is not kept. */
+/** Writes that wait or are not answered yet. Beyond this limit an address is not stored. */
 const writesMax = 10_000;
-/** What could not be written is tried again after this. */
+/** A failed write is repeated after this. */
 const pauseMs = 1_000;
 /** Questions that wait for the next command. */
 const questionsMax = 4_096;
 
-/** What is asked of the server; each fails when it is away. */
+/** Commands to the server. Each fails when the server cannot be reached. */
 export interface BookServer {
   /** Values in the order of the keys; null where there is none. */
   get(keys: readonly string[]): Promise<readonly (string | null)[]>;
@@ -45,7 +45,7 @@ export class RedisAddressBook implements AddressBook {
   readonly #later: (call: () => void) => void;
   readonly #pause: (call: () => void) => void;
   #questions: Question[] = [];
-  /** By key: of two the later one. */
+  /** The writes that wait, by key; a later write of a key replaces the earlier one. */
   #writes = new Map<string, string>();
   #onTheirWay = 0;
   #isAsked = false;

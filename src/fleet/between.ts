@@ -33,7 +33,7 @@ export interface BetweenSocket {
   readonly carrier: Transport;
   /** The secret that all gateways of the fleet share; undefined: the network between them is trusted. */
   readonly key: () => Uint8Array | undefined;
-  /** Of this process, as the others know it. */
+  /** The id of this run of the process, as the other gateways know it. */
   readonly run: string;
 }
 
@@ -53,12 +53,15 @@ export interface BetweenEvents {
   batch(work: () => void): void;
 }
 
-/** What waits for the end of the turn, for one gateway. */
+/** The records for one gateway that wait for the end of the turn. */
 interface Bundle {
   readonly frame: Uint8Array;
   used: number;
   records: number;
-  /** Of the shards whose answers are in it; asked again when it leaves: the process may have stood still meanwhile. */
+  /**
+   * Functions that tell whether the shards in the bundle may still send. They are called again before sending, because
+   * the process may have stood still meanwhile.
+   */
   readonly mayLeave: Set<() => boolean>;
 }
 
@@ -110,8 +113,8 @@ export class Between {
   }
 
   /**
-   * It leaves at the end of this turn, if `mayLeave` still says so then.
-   * @returns false: it cannot: that is counted, or the socket is closed.
+   * Sends the record at the end of this turn, if `mayLeave` is still true then. @returns false: it cannot be sent (this
+   * is counted), or the socket is closed.
    */
   send(
     to: string,

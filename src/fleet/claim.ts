@@ -1,4 +1,4 @@
-/** What a member and the server say to each other of shards, and what a shard is to the member that has claimed it. */
+/** The requests of a member to the server about shards, and the state of a shard that the member has claimed. */
 import type { Handover, LeaseState } from "../storage/lease.ts";
 import type { Member } from "./members.ts";
 import type { Heard } from "./membership.ts";
@@ -8,45 +8,48 @@ export interface Held {
   readonly epoch: number;
 }
 
-/** Where leases and beats lie. All of these may fail: the server is away, and what was asked may have been done or not. */
+/**
+ * The server of leases and beats. Each call may fail: the server cannot be reached, and the command may have been
+ * executed or not.
+ */
 export interface ShardServer {
-  /** As they are, in the order in which they were asked for. */
+  /** The leases of these shards, in the same order. */
   look(shards: readonly number[]): Promise<readonly LeaseState[]>;
-  /** Takes it if it is still as it was seen; undefined: it is not. */
+  /** Claims the shard if its lease is still as in `seen`; undefined: the lease has changed. */
   claim(
     shard: number,
     seen: LeaseState,
   ): Promise<{ readonly epoch: number; readonly handover: Handover | undefined } | undefined>;
-  /** Of each, in the order in which they were asked for: is it still ours? */
+  /** Renews these leases. Tells for each, in the same order, whether this member still holds it. */
   renew(held: readonly Held[]): Promise<readonly boolean[]>;
   release(held: Held, cause: "drained" | "ended"): Promise<void>;
-  /** Leaves a beat; answers all members that were heard of. */
+  /** Writes a beat; returns all members that have one. */
   beat(self: Member): Promise<readonly Heard[]>;
-  /** This member is gone, and says so. */
+  /** Removes this member's beat, so that the others know that it has left. */
   leave(): Promise<void>;
 }
 
-/** What a shard's gateway is told of its lease. */
+/** The lease of a shard, for the shard's gateway. */
 export interface Claim {
   readonly shard: number;
   readonly epoch: number;
-  /** Asked before anything leaves. Where it says no, the shard was dropped before it answers. */
+  /** Called before anything is sent. If it returns false, the shard was dropped before the return. */
   owns(): boolean;
-  /** The store found a later epoch. */
+  /** The store found a later epoch, so another member owns the shard. */
   lost(why: string): void;
 }
 
 /** Runs the gateways of the shards. */
 export interface ShardHost {
-  /** Done when the shard's gateway serves. Fails: it cannot; nothing of it is left then. */
+  /** Resolves when the shard's gateway serves. Rejects if it cannot; nothing of it is left then. */
   open(claim: Claim): Promise<void>;
-  /** Everything leaves that may, and is stored; nothing comes in any more. */
+  /** Sends and stores what is pending, and accepts no more input. */
   close(shard: number): Promise<void>;
-  /** At once, and without a word to anybody. Also while it opens or closes. */
+  /** Ends the shard's gateway immediately, without sending anything. May be called while it opens or closes. */
   drop(shard: number): void;
 }
 
-/** Highest epochs that this machine has seen: the server shall not come back with less. */
+/** The highest epochs that this machine has seen. If the server has a lower one, its data are older. */
 export interface EpochMemory {
   highest(shard: number): number;
   keep(shard: number, epoch: number): void;
@@ -63,10 +66,10 @@ interface OwnParts {
 export class Own implements Claim {
   readonly shard: number;
   readonly epoch: number;
-  /** Until then it is ours, by our own clock. */
+  /** The lease is valid until this time, by this machine's clock. */
   deadline: number;
   phase: "opening" | "serving" | "leaving" = "opening";
-  /** It is not handed over before that. */
+  /** The shard is not handed over before this time. */
   keptUntil = 0;
   readonly #parts: OwnParts;
 

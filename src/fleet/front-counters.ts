@@ -1,4 +1,4 @@
-/** What a front counts. */
+/** Counters of a front. */
 
 /** Why a front drops a datagram, for people. A device repeats what is not answered, so each of them costs time and nothing else. */
 export const frontDropReasons = {
@@ -40,7 +40,7 @@ export class FrontCounters {
   lookUps = 0;
   lookUpsFound = 0;
   addressesKept = 0;
-  /** Of what goes to everybody: the other shards of this gateway say the same. */
+  /** Messages to all devices that were left out, because another shard of this gateway sends the same. */
   broadcastsLeftOut = 0;
   readonly dropped: Record<FrontDropReason, number>;
 

@@ -37,7 +37,7 @@ export interface FrontParts {
   readonly later?: (call: () => void) => void;
   /** After this a device is sent a repetition: what waited longer, while this process stood still, is not sent any more. Milliseconds. */
   readonly retryMs: number;
-  /** Of datagrams that wait for the address book, in each direction; absent = the usual ones. */
+  /** The limits of datagrams that wait for the address book, in each direction; absent = the default ones. */
   readonly room?: RoomLimits;
   /** Peers that are remembered, in each of two generations; absent = as usual. */
   readonly peersMax?: number;
@@ -90,8 +90,8 @@ export class Front {
   }
 
   /**
-   * For the gateway of this shard: one for each real transport, of the same name. Datagrams reach them between their `start` and `close`. A shard
-   * that moves away and comes back gets new ones.
+   * The transports of this shard's gateway: a port for each real transport, with the same name. Datagrams reach a port
+   * between its `start` and `close`. A shard that moves away and comes back gets new ports.
    */
   transportsOf(shard: number): Transport[] {
     return this.#parts.transports.map((real, index) => new Port(shard, index, real, this.#forPorts));
@@ -125,7 +125,7 @@ export class Front {
     }
   }
 
-  /** What leaves in this turn leaves; nothing comes any more. Idempotent. */
+  /** Datagrams of this turn are sent; no more are received. Idempotent. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -140,19 +140,19 @@ export class Front {
     return this.#ports.served;
   }
 
-  /** What waits for the address book, now. */
+  /** The datagrams that wait for the address book now. */
   get waiting(): { readonly addresses: number; readonly octets: number } {
     const [a, b] = [this.#inbound.waiting, this.#outbound.waiting];
     return { addresses: a.addresses + b.addresses, octets: a.octets + b.octets };
   }
 
-  /** Of the real transports, and of the one between gateways, by name. */
+  /** The counters of the real transports and of the transport between gateways, by name. */
   stats(): ReadonlyMap<string, TransportStats> {
     const { transports, between } = this.#parts;
     return new Map([...transports, between.carrier].map((each) => [each.name, each.stats()]));
   }
 
-  /** What is passed on meanwhile leaves when it is over, together. */
+  /** Datagrams that are passed on during `work` are sent together after it. */
   #batch(work: () => void): void {
     const before = this.#now;
     this.#now = this.#parts.timers.now();

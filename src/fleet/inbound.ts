@@ -17,24 +17,27 @@ import type { Ports } from "./ports.ts";
 import { shardOf } from "./shard.ts";
 import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
 
-/** What is to be known of a datagram, without a session. */
+/** Reads from a datagram what can be known without a session. */
 export interface DatagramWords {
   /**
    * The commonest case: it is no SEARCHGW, names no client and is in no encapsulation. The next three questions need not be asked
    * then.
    */
   isPlain(bytes: Uint8Array): boolean;
-  /** Who says this, or is told it: the neighbour, or the node behind it, if the neighbour is a device forwarder. */
+  /**
+   * The sender or receiver of the message: the neighbour, or the node behind it, if the neighbour is a device
+   * forwarder.
+   */
   nodeOf(neighbour: PeerId, bytes: Uint8Array): PeerId;
   /** The client id that the datagram itself names (CONNECT, PINGREQ with an id); undefined: it names none. */
   clientIn(bytes: Uint8Array): string | undefined;
-  /** Which gateways are there (SEARCHGW)? */
+  /** True for SEARCHGW, which asks for the gateways. */
   isSearch(bytes: Uint8Array): boolean;
-  /** It needs no session, or is of no use to any. */
+  /** True if any shard can handle the message: it needs no session, or no session can use it. */
   isForAnybody(bytes: Uint8Array): boolean;
-  /** A gateway accepts a client by this, or asks for its will before it does. */
+  /** True for an answer with which a gateway accepts a client, or asks for its will before accepting it. */
   accepts(bytes: Uint8Array): boolean;
-  /** A gateway says this to nobody but a client that has a session. */
+  /** True for a message that a gateway sends only to a client that has a session. */
   confirms(bytes: Uint8Array): boolean;
 }
 
@@ -94,12 +97,12 @@ export class Inbound {
     this.#room = new WaitingRoom(parts.room);
   }
 
-  /** What waits until it is known whose it is. */
+  /** The datagrams that wait until the shard of their sender is known. */
   get waiting(): { readonly addresses: number; readonly octets: number } {
     return { addresses: this.#room.size, octets: this.#room.octets };
   }
 
-  /** A device says this, to this gateway. */
+  /** Handles a datagram that a device sent to this gateway. */
   heard(heard: Heard, now: Instant): void {
     const { words } = this.#parts;
     const { from, bytes } = heard;
@@ -118,7 +121,7 @@ export class Inbound {
     this.#known(heard, node, known, now);
   }
 
-  /** A device said this to another gateway, which passed it on to the owner of the shard. */
+  /** Handles a datagram that a device sent to another gateway, which passed it on to the owner of the shard. */
   takenUp(member: Member, shard: number, heard: Heard, now: Instant): void {
     const { words, peers, ownership, counters } = this.#parts;
     // Never passed on a second time: owners who think of each other as the owner would play ball with it.
@@ -135,7 +138,7 @@ export class Inbound {
     const known = peers.of(node, now);
     known.shard = shardOf(clientId, ownership.shards);
     known.learntAt = now;
-    // What it said before, and is still being asked about, is its own as well, and older.
+    // Earlier datagrams of this node, which wait for a look-up, are of the same client. They are handed over first.
     for (const earlier of this.#room.take(node)) this.#known(earlier, node, known, now);
     this.#known(heard, node, known, now);
   }
@@ -176,7 +179,7 @@ export class Inbound {
       return;
     }
     const waiting = this.#room.take(node);
-    // It has named itself meanwhile, and knows best.
+    // The node has sent its client id meanwhile, and its datagrams were handed over.
     if (waiting.length === 0) return;
     const now = timers.now();
     ports.batch(() => {

@@ -1,22 +1,25 @@
-/** What a front remembers of the peers that it heard of lately. Bounded: a peer that was forgotten is looked up again. */
+/** The recent peers of a front. Limited: a peer that was forgotten is looked up again. */
 import type { Instant, PeerId } from "../core/types.ts";
 import { RecentMap } from "../transports/recent-map.ts";
 
 /** Peers, in each of two generations; about 270 octets each. */
 const peersMax = 65_536;
-/** A longer one is not remembered: a node behind a forwarder may have a name of 500 letters, and whoever forges such has many. */
+/**
+ * Longer names are not remembered: a node behind a forwarder may have a name of 500 letters, and an attacker can invent
+ * many.
+ */
 const letters = 160;
 
 export interface KnownPeer {
-  /** Whose client it is; -1: not known (a device forwarder itself). */
+  /** The shard of the peer's client; -1: not known (a device forwarder itself). */
   shard: number;
-  /** By which gateway it came last: a name, or "" for this one; undefined: not known. */
+  /** The gateway that received the peer's last datagram: a name, or "" for this one; undefined: not known. */
   via: string | undefined;
   /** When the shard was learnt, or looked up again. */
   learntAt: Instant;
-  /** When it was written into the address book from here; undefined: it was not. */
+  /** The time when this gateway wrote the peer into the address book; undefined: it did not. */
   keptAt: Instant | undefined;
-  /** What was written: the shard, and `via`. */
+  /** The values that were written: the shard, and `via`. */
   keptShard: number;
   keptVia: string | undefined;
 }

@@ -6,23 +6,26 @@
 import type { Instant } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
 
-/** So often it is noted that the process runs. */
+/** Milliseconds between two notes that the process runs. */
 const tickMs = 100;
-/** What waited is read by then; without this, a socket that is never empty would stay late for ever. */
+/**
+ * Milliseconds in which the waiting datagrams are read. Without this limit, a socket that is never empty would stay
+ * late without end.
+ */
 const drainMsMax = 500;
 
 export interface LateWatchParts {
   readonly timers: Pick<Timers, "now" | "every">;
   /** Calls at the end of this turn of the event loop. */
   readonly later: (call: () => void) => void;
-  /** What has waited for less may still be sent. */
+  /** A datagram that has waited for less than this may still be sent. Milliseconds. */
   readonly limitMs: number;
 }
 
 export class LateWatch {
   readonly #parts: LateWatchParts;
   #ranAt: Instant;
-  /** Since when it is read what waited; undefined: that is done. */
+  /** The time since which datagrams that waited are read; undefined: all of them are read. */
   #drainsSince: Instant | undefined;
   #sawSome = false;
   #end: (() => void) | undefined;

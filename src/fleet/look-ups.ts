@@ -6,9 +6,9 @@ import type { Timers } from "../transports/timers.ts";
 import type { FrontCounters } from "./front-counters.ts";
 import type { AddressBook, AddressFacts } from "./members.ts";
 
-/** A device repeats within some seconds: what waits longer is of no use. */
+/** A device repeats a message within some seconds, so a datagram that waits longer is of no use. */
 const lookUpMsMax = 2_000;
-/** At one time, also those for which nothing waits. */
+/** Look-ups at one time, including those for which no datagram waits. */
 const lookUpsMax = 2_048;
 
 export type Answer = AddressFacts | undefined | "failed" | "late";
@@ -18,7 +18,7 @@ export class LookUps {
   readonly #timers: Timers;
   readonly #counters: FrontCounters;
   readonly #shards: number;
-  /** Who waits for each. */
+  /** The callbacks of each peer that is looked up. */
   readonly #asked = new Map<string, ((answer: Answer) => void)[]>();
   readonly #cancels = new Set<() => void>();
   #isClosed = false;
@@ -69,7 +69,7 @@ export class LookUps {
     } catch {
       return "failed";
     }
-    // What lies there may be of a fleet with more shards.
+    // The address book may contain a shard number of a larger fleet.
     if (!facts || !(facts.shard >= 0 && facts.shard < this.#shards)) return undefined;
     this.#counters.lookUpsFound++;
     return facts;

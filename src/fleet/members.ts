@@ -1,19 +1,19 @@
-/** What the parts of a fleet know about each other: who is there, and who owns what. */
+/** Types that the parts of a fleet share: the members, and the owners of shards. */
 
 /** A gateway of a fleet that was heard of lately. */
 export interface Member {
   /** Unique within the fleet. */
   readonly name: string;
-  /** Each start of its process is another one. */
+  /** Identifies one start of the member's process. */
   readonly run: string;
-  /** Where it takes datagrams from the other gateways: `host:port`. */
+  /** The address that receives datagrams from the other gateways: `host:port`. */
   readonly place: string;
   readonly version: string;
-  /** It hands its shards over, and is given none. */
+  /** The member hands its shards over, and gets none. */
   readonly isDraining: boolean;
 }
 
-/** Asked for each datagram: answers from memory. */
+/** The owners of shards, and the living members. Called for each datagram, so it answers from memory. */
 export interface Ownership {
   /** How many shards the fleet has. */
   readonly shards: number;
@@ -23,16 +23,16 @@ export interface Ownership {
   others(): readonly Member[];
 }
 
-/** What is known of the address of a client. */
+/** The stored facts about the address of a client. */
 export interface AddressFacts {
   readonly shard: number;
-  /** Name of the member by which the client came last; "" = not known. */
+  /** Name of the member that received the client's last datagram; "" = not known. */
   readonly front: string;
 }
 
-/** Where the address of a client is kept for all gateways, so that any of them knows its shard. */
+/** Stores the address of each client for all gateways, so that any of them knows its shard. */
 export interface AddressBook {
-  /** undefined: nothing is known of this peer. Fails when the server is away. */
+  /** Undefined: the peer is not in the book. Fails when the server cannot be reached. */
   find(peer: string): Promise<AddressFacts | undefined>;
   /** Best effort: a failure is counted, and the next datagram of a client that was forgotten is answered as that of a stranger. */
   keep(peer: string, facts: AddressFacts): void;

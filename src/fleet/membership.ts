@@ -1,25 +1,25 @@
 /**
- * Who is there. Each member leaves a beat at the server at a third of the lease; whoever has left none for a lease is not there any
- * more. How old a beat is when it is seen first is said by the server, by its own clock; from then on the reader counts by his own. So no
- * clock of a member is compared with another member's.
+ * The members of a fleet. Each member writes a beat to the server every third of a lease. A member without a beat for a
+ * lease is not there any more. The server tells how old a beat is when a reader first sees it; from then on the reader
+ * uses its own clock. So no clock of a member is compared with another member's.
  */
 import type { Member } from "./members.ts";
 import { weightOf } from "./shard.ts";
 
 /** A member as the server knows it. */
 export interface Heard extends Member {
-  /** Goes up with each beat. */
+  /** Increases with each beat. */
   readonly beats: number;
-  /** Since its last beat, by the clock of the server. */
+  /** Milliseconds since its last beat, by the clock of the server. */
   readonly silentMs: number;
 }
 
 interface Known {
   readonly is: Member;
   readonly beats: number;
-  /** Of its last beat, as far as that is known here. */
+  /** The time of its last beat, as far as it is known here. */
   readonly at: number;
-  /** When this run was heard of first. */
+  /** The time when this run of the member was first seen. */
   readonly since: number;
 }
 
@@ -41,19 +41,23 @@ export class Membership {
     return this.#isDraining ? { ...this.#self, isDraining: true } : this.#self;
   }
 
-  /** It hands over what it has, and is given nothing. */
+  /** The member hands over its shards, and gets no others. */
   drain(isDraining = true): void {
     this.#isDraining = isDraining;
   }
 
-  /** What the server said, and when that was asked for: the beats are not younger. Who is not among them has left. */
+  /**
+   * The beats that the server has, and when this was asked: the beats are not younger. A member without a beat has
+   * left.
+   */
   heard(all: readonly Heard[], asked: number): void {
     const known = new Map<string, Known>();
     for (const { beats, silentMs, ...is } of all) {
       if (is.name === this.#self.name) continue;
       const before = this.#known.get(is.name);
       const isSame = before?.is.run === is.run;
-      // Of one whose beats were seen, the clock of the server may have been set meanwhile: it is believed so far.
+      // The server's clock may have been set since this member was last seen, so the age that the server states is
+      // limited.
       const age = isSame ? Math.min(silentMs, this.#leaseMs / 2) : silentMs;
       const at = isSame && before.beats === beats ? before.at : asked - age;
       known.set(is.name, {
@@ -67,7 +71,7 @@ export class Membership {
     this.#heardAt = asked;
   }
 
-  /** What it knows is not older than a lease: nothing is decided on older. */
+  /** True if the last answer of the server is not older than a lease. Nothing is decided on older facts. */
   isFresh(now: number): boolean {
     return now - this.#heardAt < this.#leaseMs;
   }
@@ -95,13 +99,15 @@ export class Membership {
     return undefined;
   }
 
-  /** It has been there for a lease: a shard that is handed over to it will probably stay. */
+  /** True if the member has been there for a lease, so that a shard that is handed over to it will probably stay. */
   isSettled(name: string, now: number): boolean {
     const known = this.#known.get(name);
     return known !== undefined && now - known.since >= this.#leaseMs;
   }
 
-  /** Who shall own the shard, the best first, among the living that are not draining (rendezvous hashing). */
+  /**
+   * The members that may own the shard, the best first, among the living that are not draining (rendezvous hashing).
+   */
   candidates(shard: number, now: number): Member[] {
     const all = [this.self, ...this.others(now)].filter(({ isDraining }) => !isDraining);
     const weighed = all.map((is) => ({ is, weight: weightOf(is.name, shard) }));

@@ -15,9 +15,9 @@ import type { Port } from "./port.ts";
 import type { Ports } from "./ports.ts";
 import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
 
-/** What the book holds is written again when it is half as old as the book keeps it. */
+/** An entry is written again when half of the time for which the book keeps it has passed. */
 const keepAgainMs = 24 * 3_600_000;
-/** A device that comes by another gateway: so often at most that is written. */
+/** If a device comes by another gateway, its entry is written at most once in this time. */
 const keepViaMs = 60_000;
 /** Shards whose permission is asked for at once. */
 const askedMax = 512;
@@ -51,7 +51,7 @@ interface Leaving {
 class Exit {
   readonly transport: Transport;
   readonly #asked = new Set<() => boolean>();
-  /** The one that was added last. */
+  /** The function that was added last. */
   #last: (() => boolean) | undefined;
   #isAllowed = false;
 
@@ -96,7 +96,7 @@ export class Outbound {
     this.#room = new WaitingRoom(parts.room);
   }
 
-  /** What waits until it is known by which gateway it leaves. */
+  /** The datagrams that wait until it is known by which gateway they must be sent. */
   get waiting(): { readonly addresses: number; readonly octets: number } {
     return { addresses: this.#room.size, octets: this.#room.octets };
   }

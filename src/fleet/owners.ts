@@ -4,9 +4,9 @@
  * end; whoever waits counts from after it saw that renewal for the first time. So two never own a shard by their own judgement, as long as
  * clocks run at nearly the same pace; and each commit is checked against the epoch at the server, whatever clocks say.
  *
- * By rendezvous each shard has an order of members. The first one claims it as soon as nobody holds it; each further one a lease and a
- * second later than the one before, so that a member that cannot serve leaves nothing unserved. An owner that is not the first hands over,
- * one shard at a time.
+ * Rendezvous hashing gives each shard an order of members. The first one claims the shard as soon as nobody holds it.
+ * Each further one waits a lease and a second longer than the one before, so that a member that cannot serve leaves no
+ * shard unserved. An owner that is not the first hands over, one shard at a time.
  */
 import type { Handover, LeaseState, LeaseTimers } from "../storage/lease.ts";
 import { type EpochMemory, type Held, Own, type ShardHost, type ShardServer } from "./claim.ts";
@@ -38,31 +38,34 @@ export interface OwnersCounters {
 
 export interface ShardFacts {
   readonly shard: number;
-  /** "": nobody, as far as is known here. */
+  /** "": no owner is known here. */
   readonly owner: string;
   readonly epoch: number;
-  /** Of this member's own: what it does with it. */
+  /** For a shard of this member: what it does with the shard. */
   readonly here?: "opening" | "serving" | "leaving";
 }
 
 const pollMsMax = 150;
 const openingsMax = 8;
-/** Each further candidate waits for a lease and this. */
+/** Each further candidate waits for a lease and this time. */
 const chanceMs = 1_000;
-/** A member that could not open a shard does not try again before that. */
+/** A member that could not open a shard does not try again before this time. */
 const cannotMs = 30_000;
-/** Whoever has claimed in the place of a better one keeps the shard for so long: it may come back as it went. */
+/**
+ * A member that claimed a shard in place of a better one keeps it for this time, because the better one may fail again
+ * soon.
+ */
 const substituteMs = 60_000;
-/** A hand-over is over when somebody has it, or after a lease and this. */
+/** A hand-over ends when a member has the shard, or after a lease and this time. */
 const handOverMsMore = 2_000;
-/** Shards that leave at a time when the process ends. */
+/** Shards that are handed over at the same time when the process ends. */
 const leavingMax = 8;
 
-/** What was seen of a shard that is not here. */
+/** The last known state of a shard that is not here. */
 interface Seen {
   readonly state: LeaseState;
   readonly what: string;
-  /** When it was seen so for the first time. */
+  /** The time when this state was first seen. */
   readonly at: number;
 }
 
@@ -71,7 +74,7 @@ export class Owners implements Ownership {
   readonly #members: Membership;
   readonly #mine = new Map<number, Own>();
   readonly #seen = new Map<number, Seen>();
-  /** Since when nobody holds it. */
+  /** The time since which nobody holds the shard. */
   readonly #openSince = new Map<number, number>();
   readonly #cannotUntil = new Map<number, number>();
   readonly #claiming = new Set<number>();
@@ -79,7 +82,7 @@ export class Owners implements Ownership {
   #openings = 0;
   /** The hand-over that is under way. */
   #moving: { readonly shard: number; readonly epoch: number; readonly until: number } | undefined;
-  /** By what could not be done. */
+  /** The troubles, by the kind of request that failed. */
   readonly #troubles = new Map<Asked, string>();
   #isLooking = false;
   #isRenewing = false;
@@ -133,7 +136,7 @@ export class Owners implements Ownership {
     return [...this.#troubles.values()][0] ?? "";
   }
 
-  /** It has claimed what is to be its own, and all of that is served. */
+  /** True if this member has claimed the shards that it should own, and serves all of them. */
   get isSettled(): boolean {
     return this.#hasLooked && this.serving === this.#mine.size;
   }
@@ -300,7 +303,7 @@ export class Owners implements Ownership {
     if (this.#moving?.shard === shard && state.epoch > this.#moving.epoch) this.#moving = undefined;
   }
 
-  /** What is claimed and handed over, by what was just seen. */
+  /** Claims shards and hands them over, by the states that were just seen. */
   async #decide(looked: readonly number[]): Promise<void> {
     const { timers } = this.#parts;
     if (this.#isEnded || !this.#members.isFresh(timers.now())) return;
@@ -320,7 +323,7 @@ export class Owners implements Ownership {
     if (!seen || this.#mine.has(shard) || this.#claiming.has(shard)) return false;
     const { state, at } = seen;
     const isOver = now - at >= Math.max(leaseMs, state.leaseMs);
-    // What is our own was claimed, and the answer did not come.
+    // A shard in this run's name was claimed, but the answer was lost: it may be claimed again.
     if (!state.isFree && !isOver && state.run !== self.run) {
       this.#openSince.delete(shard);
       return false;
@@ -398,7 +401,7 @@ export class Owners implements Ownership {
     }
   }
 
-  /** By rendezvous another one is to have it, who has been there for a while. */
+  /** True if rendezvous gives the shard to another member, which has been there for at least a lease. */
   #isAnothers(own: Own, now: number): boolean {
     if (own.phase !== "serving" || now < own.keptUntil) return false;
     const first = this.#members.candidates(own.shard, now)[0];

@@ -1,7 +1,8 @@
 /**
- * What goes between the gateways of a fleet: frames, each with one datagram or several. A frame begins with who sends it to whom and
- * its number, and ends with a message authentication code. In it each datagram is in the forwarder encapsulation [MQTT-SN 1.2 §5.5];
- * the Wireless Node Id says which way it goes, the shard, and the device's address as its front calls it.
+ * The frames between the gateways of a fleet, each with one or more datagrams. A frame begins with its sender, receiver
+ * and number, and ends with a message authentication code. In it each datagram is in the forwarder encapsulation
+ * [MQTT-SN 1.2 §5.5]; the Wireless Node Id contains the direction, the shard, and the device's address as its front
+ * calls it.
  *
  *     frame   version(1) sender(8) receiver(8) number(6) record... code(16)
  *     record  length(2) Length(1) 0xFE Ctrl(1) [way(1) shard(1) peer(...)] message
@@ -20,16 +21,16 @@ const receiverAt = senderAt + tagBytes;
 const numberAt = receiverAt + tagBytes;
 /** The number of a frame is below this: at a million a second the numbers last for nine years. */
 export const numbersEnd = 2 ** 48;
-/** Of a record, beside the peer and the message. */
+/** Octets of a record, in addition to the peer and the message. */
 const recordHeadBytes = 2 + 3 + 2;
 const encapsulated = 0xfe;
 const ways: readonly Way[] = ["up", "down"];
-/** Of a peer, in octets: the name of a transport and an address, in ASCII. */
+/** The longest peer id in octets: the name of a transport and an address, in ASCII. */
 export const peerBytesMax = 120;
-/** A datagram of UDP over IPv4 takes so much. */
+/** The largest datagram of UDP over IPv4. */
 export const frameBytesMax = 65_507;
 
-/** Where records begin, and how much of a frame they are not. */
+/** The offset of the records, and the octets of a frame that are not records. */
 export const recordsAt = headBytes;
 export const frameBytesAround = headBytes + codeBytes;
 

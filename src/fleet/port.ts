@@ -7,26 +7,26 @@ import type { Transport, TransportEvents, TransportStats } from "../transports/t
 
 /** A datagram on its way to a gateway. */
 export interface Heard {
-  /** By which of the real transports. */
+  /** The index of the real transport that received the datagram. */
   readonly index: number;
   readonly from: PeerId;
   readonly bytes: Uint8Array;
 }
 
-/** What a port needs of its front. */
+/** The functions of the front that a port calls. */
 export interface PortFront {
-  /** Datagrams reach it from now on. */
+  /** The port accepts datagrams from now on. */
   opened(port: Port): void;
   closed(port: Port): void;
   send(port: Port, to: PeerId, bytes: Uint8Array): void;
   broadcast(port: Port, bytes: Uint8Array, radius: number): void;
-  /** A datagram was dropped that was on its way into it. */
+  /** A datagram for this port was dropped. */
   tooLate(): void;
 }
 
 export class Port implements Transport {
   readonly shard: number;
-  /** Of the real transports, which one. */
+  /** The index of the real transport. */
   readonly index: number;
   readonly warnings: readonly string[] = [];
   readonly #real: Transport;
@@ -106,7 +106,7 @@ export class Port implements Transport {
     this.#front.closed(this);
   }
 
-  /** For its gateway, at once. */
+  /** Gives the datagram to the gateway immediately. */
   deliver({ from, bytes }: Heard): void {
     if (!this.#events) return this.#front.tooLate();
     this.#stats.datagramsIn++;
@@ -114,7 +114,7 @@ export class Port implements Transport {
     this.#events.datagram(from, bytes);
   }
 
-  /** For its gateway, when this turn is over; answers whether it is the first one. */
+  /** Keeps the datagram for the gateway until the end of this turn. True: it is the first one. */
   collect(heard: Heard): boolean {
     return this.#came.push(heard) === 1;
   }

@@ -46,7 +46,10 @@ export class Ports {
     else if (port.collect(heard)) this.#collected.push(port);
   }
 
-  /** What `work` delivers is handed over when it is done: for each shard as one batch, in the order in which it came. */
+  /**
+   * Collects the datagrams that `work` delivers, and hands them over after it: for each shard as one batch, in their
+   * order.
+   */
   batch(work: () => void): void {
     if (this.#isCollecting) return work();
     this.#isCollecting = true;

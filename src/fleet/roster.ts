@@ -10,9 +10,9 @@ import { tagBytes } from "./passed-on.ts";
 /** Runs whose numbers are remembered, in each of two generations: one that is away for a while comes back with its window. */
 const runsMax = 1_000;
 
-/** With one run of another gateway, each way. */
+/** The numbers of frames to and from one run of another gateway. */
 export interface Frames {
-  /** Number of the last one that was sent to it. */
+  /** Number of the last frame that was sent to it. */
   sent: number;
   readonly came: ReplayWindow;
 }
@@ -21,10 +21,10 @@ export interface Gateway {
   readonly member: Member;
   /** Its address, as the transport between gateways calls it. */
   readonly peer: PeerId;
-  /** Of its run. */
+  /** The tag of its run. */
   readonly tag: Uint8Array;
   readonly frames: Frames;
-  /** What was said of it, so that it is said once. */
+  /** Notices about the gateway that were logged. Each is logged once. */
   readonly said: Set<string>;
 }
 
@@ -42,7 +42,7 @@ export class Roster {
     this.#transport = transport;
   }
 
-  /** Who sends from there; undefined: nobody who lives. */
+  /** The living gateway with this address; undefined: there is none. */
   at(peer: PeerId): Gateway | undefined {
     this.#look();
     return this.#byPeer.get(peer);
@@ -76,12 +76,12 @@ export class Roster {
   }
 }
 
-/** What stands for a run in each frame. */
+/** The tag of a run in each frame. */
 export function tagOf(run: string): Uint8Array {
   return createHash("sha256").update(run).digest().subarray(0, tagBytes);
 }
 
-/** As a UDP transport calls this address: one IPv6 address is written in many ways. */
+/** The peer id that a UDP transport gives to this address, because an IPv6 address can be written in many ways. */
 function peerAt(transport: string, place: string): PeerId {
   const colon = place.lastIndexOf(":");
   const host = place.slice(0, colon).replace(/^\[|\]$/g, "");

@@ -3,13 +3,13 @@
 export interface RoomLimits {
   readonly perAddressMax: number;
   readonly addressesMax: number;
-  /** Of all datagrams, with what each costs beside its octets. */
+  /** Octets of all waiting datagrams, including `itemBytes` for each. */
   readonly octetsMax: number;
 }
 
 export const usualRoom: RoomLimits = { perAddressMax: 16, addressesMax: 1_000, octetsMax: 1024 * 1024 };
 
-/** What one costs beside its octets. */
+/** The memory that a datagram costs in addition to its octets. */
 const itemBytes = 100;
 
 export class WaitingRoom<Item extends { readonly bytes: Uint8Array }> {
