@@ -19,7 +19,7 @@ export function openRing(upstreams: readonly UpstreamOptions[], turnEnd: TurnEnd
   return undefined;
 }
 
-/** What an upstream reports, as inputs of the core. */
+/** Passes the events of an upstream to the core as inputs. */
 export function upstreamInputs(
   handle: (input: Input) => void,
   notice: NonNullable<UpstreamEvents["notice"]>,

@@ -43,7 +43,7 @@ export interface LookoutParts {
   /** Monotonic milliseconds. */
   readonly now: () => number;
   readonly config: () => GatewayConfig;
-  /** What a script made of a payload recently. */
+  /** The result of a script for a recent payload. */
   readonly scriptValue: Shown;
   /** The list of admitted clients has changed: all connected clients are checked again. */
   readonly accessChanged: () => void;
@@ -82,7 +82,7 @@ export class Lookout {
   readonly #settings: SettingsFile;
   readonly #startedAt: number;
   #timer: NodeJS.Timeout | undefined;
-  /** Until then, clients that no rule admits are admitted, at most `joinsMax` of them. */
+  /** Until this time, clients that no rule admits are admitted, at most `joinsMax` of them. */
   #joinUntil = 0;
   #joinsLeft = 0;
   #joined: string[] = [];
@@ -361,7 +361,7 @@ function configuredTokens({ api }: GatewayConfig) {
   return api.tokens.map(({ name, role, sha256 }) => ({ name, role, hash: sha256 }));
 }
 
-/** By the declarations that count now; what scripts are for, by what they said. */
+/** Shows values by the current declarations; for declarations with a script, by the script's result. */
 function valuesBy(config: () => GatewayConfig, scriptValue: Shown): Shown {
   let [payloads, shown] = [config().payloads, shownBy(config().payloads)];
   return (way, clientId, topicName, payload) => {
@@ -370,7 +370,7 @@ function valuesBy(config: () => GatewayConfig, scriptValue: Shown): Shown {
   };
 }
 
-/** As an entry of `from` in the rules of `access`. */
+/** The origin of a peer, as an entry of `from` in the rules of `access`. */
 function placeOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): string {
   const { name, by, verified } = transportOf(peer, transports).identityOf(neighbourOf(peer));
   // A name with a star would be a pattern.
@@ -383,7 +383,7 @@ function transportFacts(transport: Transport): TransportFacts {
   return { name, place, stats: transport.stats(), links: transport.links?.() };
 }
 
-/** Where a device in the same network finds this machine. */
+/** The addresses of this machine for devices in the same network. */
 function ownAddresses(): string[] {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   return all.filter(({ internal, family }) => !internal && family === "IPv4").map(({ address }) => address);

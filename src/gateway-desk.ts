@@ -41,12 +41,15 @@ export class Desk {
     this.#parts = parts;
   }
 
-  /** Where health and metrics are served; "" if nowhere. */
+  /** The address that health and metrics are served at; "" = none. */
   get place(): string {
     return this.#api?.place ?? "";
   }
 
-  /** Opens what the configuration wants. A place that cannot be had is said in the log, and the gateway runs without. */
+  /**
+   * Opens the API and the control socket as configured. If an address cannot be opened, the log says so, and the
+   * gateway runs without it.
+   */
   async start({ api, store }: GatewayConfig): Promise<void> {
     await this.#startApi(api);
     await this.#startControl(store);

@@ -34,7 +34,7 @@ export interface FleetServiceParts {
   readonly version: string;
   readonly owners: Owners;
   readonly front: Front;
-  /** Of this process, by shard. */
+  /** The gateways of this process, by shard. */
   readonly gateways: () => ReadonlyMap<number, Gateway>;
   readonly serves: () => boolean;
   readonly drain: () => Promise<{ readonly shards: number } | string>;
@@ -129,7 +129,7 @@ export class FleetService {
     await this.#control?.close();
   }
 
-  /** What this gateway has counted stays in the sums. */
+  /** Keeps the counts of this gateway in the sums. */
   retire(gateway: Gateway): void {
     this.#totals.retire(gateway);
   }

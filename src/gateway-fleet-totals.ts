@@ -4,12 +4,12 @@ import type { MetricSources } from "./observe/metrics.ts";
 
 type Counts = Readonly<Record<string, number>>;
 
-/** These are not counted up: whoever is gone has none. */
+/** These values are gauges: a gateway that has ended adds nothing to them. */
 const isGauge: ReadonlySet<string> = new Set(["bufferedMessages", "bufferedBytes", "backlogMessages", "backlogBytes"]);
 
 export class FleetTotals {
   readonly #gateways: () => readonly Gateway[];
-  /** Of gateways that are gone: their counts, by name. */
+  /** The counts of gateways that have ended, by name of the counter. */
   readonly #numbers = new Map<string, number>();
   readonly #records = new Map<string, Record<string, number>>();
   readonly sources: MetricSources;
@@ -87,7 +87,7 @@ export class FleetTotals {
     return Math.max(0, ...this.#gateways().map((gateway) => gateway.vitals.commitWaitsSeconds));
   }
 
-  /** It ends, or its shard is another's: what it counted stays in the sums. */
+  /** The gateway ends, or its shard moves to another process. Its counts stay in the sums. */
   retire(gateway: Gateway): void {
     const { core } = gateway.vitals.metricSources();
     for (const [name, value] of Object.entries(core))
@@ -112,7 +112,7 @@ export class FleetTotals {
     return this.#all.map(({ core }) => core[name]).reduce(added, this.#records.get(name) ?? {});
   }
 
-  /** By the name of the network: each shard has a port of each. */
+  /** The sums by the name of the network, because each shard has a port for each network. */
   #transports(): ReturnType<MetricSources["transports"]> {
     const byName = new Map<
       string,

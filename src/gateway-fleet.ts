@@ -113,7 +113,7 @@ export class FleetGateway {
       transports: config.transports.map(createTransport),
       ownership: this.#owners,
       book: new RedisAddressBook({
-        // By a connection that the stores use, too.
+        // Uses a connection that the stores use, too.
         server: new RedisBook(() => this.#stores.open()),
         prefix: fleetPrefix(config),
       }),
@@ -153,12 +153,12 @@ export class FleetGateway {
     this.#hasStarted = true;
   }
 
-  /** It has taken over what it could, and takes datagrams. */
+  /** True if it has taken over the shards that it could, and receives datagrams. */
   get serves(): boolean {
     return this.#hasStarted && this.#stopping === undefined && (this.#owners.serving > 0 || this.#owners.isSettled);
   }
 
-  /** None of a fleet stands by. */
+  /** A gateway of a fleet never stands by. */
   async takenOver(): Promise<void> {}
 
   pair(): undefined {}
@@ -167,7 +167,7 @@ export class FleetGateway {
     return this.#service.consoleLink();
   }
 
-  /** As `Gateway.reload`, for each shard. */
+  /** Reloads the configuration of each shard; see `Gateway.reload`. */
   reload(config: GatewayConfig): readonly string[] {
     const restart = new Set<string>(this.#service.needRestart(config));
     for (const [shard, { gateway }] of this.#running)
@@ -249,7 +249,7 @@ export class FleetGateway {
     this.#service.retire(running.gateway);
   }
 
-  /** What the store of each shard says of the one server is said once. */
+  /** Each shard's store reports on the same server. An equal report is logged only once. */
   #notice(say: string): void {
     const { redis } = this.#config.store;
     const once = say.replaceAll(new RegExp(`${escaped(redis.prefix)}/s\\d+`, "g"), redis.prefix);

@@ -19,7 +19,7 @@ export interface HomeParts {
   readonly handle: (input: Input) => void;
   readonly told: Told;
   readonly random: () => number;
-  /** Of the general upstream, at whose broker it is. */
+  /** Counts the octets of the default upstream, because Home Assistant is at the same broker. */
   readonly wire: WireOctets;
 }
 

@@ -13,20 +13,20 @@ import { systemTimers } from "./transports/timers.ts";
 import { readSecret } from "./upstream/credentials.ts";
 
 export interface PairParts {
-  /** Of this program. */
+  /** The version of this program. */
   readonly version: string;
   readonly told: (level: "info" | "warn" | "error", say: string) => void;
-  /** Another one is active from now on, or may be: nothing may leave any more. Called before anything else is done. */
+  /** Another gateway is active, or may be, so nothing may be sent any more. Called before anything else is done. */
   readonly lost: (why: string) => void;
 }
 
-/** What became of handing over. */
+/** The result of a hand-over. */
 export interface Drained {
   readonly from: string;
   /** The gateway that holds the lease now. */
   readonly to: string;
   readonly epoch: number;
-  /** From when this gateway fell silent until the other one had the lease. */
+  /** Milliseconds from the last message of this gateway until the other one had the lease. */
   readonly milliseconds: number;
 }
 

@@ -20,7 +20,7 @@ export class RemoteControl {
     topic: string,
     parts: RemoteParts & { readonly random: () => number; readonly wire: WireOctets },
   ) {
-    // At QoS 2 a command is not carried out twice.
+    // At QoS 2 a command is executed only once.
     this.#remote = new Remote({ ...control, topic, qos: waysOf(upstream).qosMax }, parts);
     this.#connection = new OwnConnection(upstream, controlId(upstream), this.#remote, parts);
   }

@@ -16,13 +16,13 @@ import type { Store } from "./storage/store.ts";
 import type { LinkReport, SecureReport, Transport } from "./transports/transport.ts";
 import type { MqttUpstream } from "./upstream/mqtt-upstream.ts";
 
-/** Between two looks for the oldest publication on disk. */
+/** Milliseconds between two looks for the oldest publication on disk. */
 const lookAtBacklogEveryMs = 15_000;
 
 export interface VitalsParts {
   readonly core: GatewayCore;
   readonly transports: ReadonlyMap<string, Transport>;
-  /** By name; "" is the general one. */
+  /** The upstreams by name; "" is the default one. */
   readonly mqtt: ReadonlyMap<string, MqttUpstream>;
   readonly store: Store;
   readonly log: Log;
@@ -58,7 +58,7 @@ export type NamedSecureReport = SecureReport & { readonly transport: string };
 export class Vitals {
   readonly #parts: VitalsParts;
   readonly #startedAt: number;
-  /** What was found last, and when: a scrape does not wait for the disk. */
+  /** The last result with its time, because a scrape must not wait for the disk. */
   #oldestBacklog = { at: 0, lookedAt: Number.NEGATIVE_INFINITY };
 
   constructor(parts: VitalsParts) {
@@ -95,7 +95,7 @@ export class Vitals {
     });
   }
 
-  /** Of each transport that encrypts. */
+  /** A report for each transport that encrypts. */
   secureReports(): readonly NamedSecureReport[] {
     return [...this.#parts.transports.values()].flatMap((transport) => {
       const report = transport.secureReport?.();
@@ -103,7 +103,7 @@ export class Vitals {
     });
   }
 
-  /** What is served to probes and to Prometheus; the metrics are made here, once. */
+  /** The sources of the health probes and of Prometheus. The metrics are made here, once. */
   sources(): ApiSources {
     const { core, commits, wakings, steps, scripts, version, serves } = this.#parts;
     const metrics = createMetrics(this.metricSources());
@@ -128,12 +128,12 @@ export class Vitals {
     };
   }
 
-  /** For how long the oldest commit has not been answered, in seconds; 0: none waits. */
+  /** Seconds for which the oldest commit has not been answered; 0: none waits. */
   get commitWaitsSeconds(): number {
     return this.#parts.commits.waitingSeconds;
   }
 
-  /** Where the numbers about devices and brokers are. */
+  /** The sources of the metrics of devices and brokers. */
   metricSources(): MetricSources {
     const { core, transports } = this.#parts;
     return {

@@ -60,34 +60,34 @@ import type { WireOctets } from "./upstream/wire-octets.ts";
 
 /** Time for DISCONNECT and FIN of every connection at the end. */
 const shutdownMs = 3_000;
-/** For whoever asked to read the answer, before the process ends. */
+/** Milliseconds for the client of a command to read the answer, before the process ends. */
 const answerMs = 200;
-/** One of a pair that is alone serves by then, as a rule; else it stands by. */
+/** A gateway of a pair that starts alone usually serves within this time; otherwise it stands by. */
 const firstLookMs = 1_000;
 
-/** From 0 to just below 1. */
+/** A random number from 0 to just below 1. */
 const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
 
-/** What the gateway of a shard is given by its process, in place of what it would make itself. */
+/** The parts that a shard's gateway gets from its process, in place of its own. */
 export interface ShardParts {
   /** The ports of the fleet's front. */
   readonly transports: readonly Transport[];
   readonly managed: Managed;
   readonly member: PairMember;
-  /** Asked before anything leaves. */
+  /** Called before anything is sent. False: another gateway owns the shard. */
   readonly owns: () => boolean;
   readonly redis: RedisSource;
   /** The MQTT client ids of all shards' own connections. */
   readonly reservedIds: ReadonlySet<string>;
-  /** Hears what the operator should know of the store as it was found. */
+  /** Called with notices about the store, as it was found. */
   readonly noticed: (say: string) => void;
 }
 
-/** What is done before the gateway serves, and how far it is. */
+/** Called with each step before the gateway serves, and its progress. */
 export type StartProgress = (what: string, done: number) => void;
 
 export class Gateway {
-  /** As it was at the start, but for what was read again since. */
+  /** The configuration at the start, with the parts that were read again since. */
   #config: GatewayConfig;
   readonly #managed: Managed;
   readonly #lookout: Lookout;
@@ -95,7 +95,7 @@ export class Gateway {
   readonly #log: Log;
   readonly #reports: ReportLog;
   readonly #transports = new Map<string, Transport>();
-  /** By name; "" is the general one. */
+  /** The upstreams by name; "" is the default one. */
   readonly #mqtt: ReadonlyMap<string, MqttUpstream>;
   readonly #upstream: Upstream;
   readonly #accessPolicy: (options: GatewayConfig["access"]) => AccessPolicy;
@@ -391,7 +391,7 @@ export class Gateway {
     return this.#desk.operator().ask(who, name, query);
   }
 
-  /** What it would serve to probes and metrics, for who adds up several. */
+  /** The sources of probes and metrics, for a caller that adds several gateways. */
   get vitals(): Vitals {
     return this.#vitals;
   }
@@ -402,13 +402,13 @@ export class Gateway {
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) });
   }
 
-  /** What was given by hand lies over the configuration. */
+  /** Topic ids that were given by hand have priority over those of the configuration. */
   #predefinedChanged({ topics }: GatewayConfig): void {
     const predefined = predefinedTopics(withManagedTopics(topics, this.#managed.state));
     this.#handle({ kind: "predefinedChanged", predefined });
   }
 
-  /** Whoever has a key of this name is the only one who may bear it. */
+  /** If there is a key of this name, only a device with this key may use the name. */
   #hasKey(clientId: string): boolean {
     if (managedKeys(this.#managed).has(clientId)) return true;
     return [...this.#transports.values()].some((transport) => transport.reserves?.(clientId) === true);
@@ -507,22 +507,25 @@ export class Gateway {
     return this.#vitals.links();
   }
 
-  /** Where clients find each transport, e.g. after listening on port 0. */
+  /** The addresses of the transports, e.g. after listening on port 0. */
   places(): string[] {
     return [...this.#transports.values()].map(({ place }) => place);
   }
 
-  /** Where a browser finds the console, with a token that logs in once; a sentence where there is none. For a terminal. */
+  /**
+   * Addresses of the console for a browser, with a token for one login; a sentence: there is no console. For a terminal
+   * only.
+   */
   consoleLink(): readonly string[] | string {
     return this.#lookout.installation.link("operator");
   }
 
-  /** Browsers that look at the console just now. */
+  /** The number of browsers that show the console now. */
   get browsersLooking(): number {
     return this.#lookout.live.watched;
   }
 
-  /** Where health and metrics are served; "" if nowhere. */
+  /** The address that health and metrics are served at; "" = none. */
   get apiPlace(): string {
     return this.#desk.place;
   }
@@ -569,7 +572,7 @@ export class Gateway {
     });
   }
 
-  /** Of each transport that encrypts. */
+  /** A report for each transport that encrypts. */
   secureReports(): readonly NamedSecureReport[] {
     return this.#vitals.secureReports();
   }

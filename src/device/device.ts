@@ -1,9 +1,9 @@
 /**
  * The device's side of MQTT-SN 1.2, without I/O: time and bytes come in, bytes and events go out.
  *
- * It behaves as the standard's client: one request at a time, repeated T_retry apart N_retry times with DUP where it
- * exists; exactly once at QoS 2 both ways; every REGISTER answered; asleep it says nothing until it wakes.
- * The command line's `pub` and `sub`, the tests and the simulation use it.
+ * The device behaves as the standard's client: one request at a time, repeated T_retry apart N_retry times, with DUP
+ * where it exists; exactly once at QoS 2 in both directions; every REGISTER is answered; a sleeping device sends
+ * nothing until it wakes. The commands `pub` and `sub`, the tests and the simulation use it.
  */
 
 import type { QoS } from "../wire/fields.ts";
@@ -30,7 +30,7 @@ export type DeviceOutput =
   | { readonly kind: "send"; readonly bytes: Uint8Array }
   | { readonly kind: "event"; readonly event: DeviceEvent };
 
-/** What has a device's face: this one, or the library in C under the tests. */
+/** The interface of a device: this class, or the library in C in the tests. */
 export type AnyDevice = Pick<Device, keyof Device>;
 
 export class Device {

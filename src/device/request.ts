@@ -1,6 +1,6 @@
 /**
- * What a device may ask of a gateway. One request is open at a time and is repeated until it is answered, like in the standard's client.
- * [MQTT-SN 1.2 §6.13]
+ * The requests of a device to a gateway. One request is open at a time and is repeated until it is answered, like in
+ * the standard's client. [MQTT-SN 1.2 §6.13]
  */
 import type { QoS, TopicIdType } from "../wire/fields.ts";
 

@@ -37,13 +37,16 @@ import { ReplayWindow } from "../secure/window.ts";
 
 export interface SecureDeviceOptions {
   readonly identity: string;
-  /** Not used with certificates; nor is the identity, which is what the certificate says. */
+  /** The pre-shared key. With certificates it is not used, and the identity is taken from the certificate. */
   readonly key: Uint8Array;
-  /** What the suites with certificates need. */
+  /** The certificate for suites with certificates; undefined: there is none. */
   readonly certificate?: DeviceCertificate | undefined;
   /** The first is preferred. */
   readonly suites: readonly Suite[];
-  /** Asks for a connection id; in answers to us an id of so many octets is used, 0: none. undefined: does not ask. */
+  /**
+   * Asks for a connection id. The gateway then uses an id of so many octets in datagrams to the device, 0: none.
+   * Undefined: does not ask.
+   */
   readonly cidOctets: number | undefined;
 }
 
@@ -100,7 +103,7 @@ export class SecureDevice {
   #plainNext = 0;
   #sealedNext = 0;
   #server: { readonly random: Uint8Array; readonly suite: Suite; readonly isExtended: boolean } | undefined;
-  /** Of suites with certificates: what the gateway showed, and its point. */
+  /** For suites with certificates: the certificate of the gateway that was accepted, and its point. */
   #trusted: ReturnType<DeviceCertificate["trusts"]>;
   #point: Uint8Array | undefined;
   #peerCid: Uint8Array | undefined;
