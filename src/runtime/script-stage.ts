@@ -87,7 +87,7 @@ export class ScriptStage {
     return this.#count;
   }
 
-  /** Uses these scripts for messages from now on. Questions that were already asked are answered by the earlier scripts. */
+  /** Uses these declarations for messages from now on. Questions that were already asked use the earlier ones. */
   reload(entries: ScriptEntries | undefined): void {
     this.#entries = entries;
   }
