@@ -1,4 +1,4 @@
-/** What stays of a pairing: the keys with which device and gateway know each other again. */
+/** The result of a pairing that is kept: the keys with which device and gateway recognize each other. */
 import type { PairingCrypto } from "./crypto.ts";
 import { isSame } from "./octets.ts";
 import { ah } from "./toolbox.ts";
@@ -15,14 +15,17 @@ export interface BluetoothAddress {
 export interface Bond {
   /** Identifies the device at any address that it uses. */
   readonly identity: BluetoothAddress;
-  /** Resolves its private addresses; absent: it always has the same one. */
+  /** Resolves the device's private addresses; absent: the device always uses the same address. */
   readonly identityKey?: Uint8Array;
   readonly longTermKey: Uint8Array;
-  /** With these it finds its key again; all zero with Secure Connections. `random`: eight octets, as transmitted. */
+  /**
+   * With `random` and `diversifier` the device finds its key again; all zero with Secure Connections. `random`: eight
+   * octets, as transmitted.
+   */
   readonly random: Uint8Array;
   readonly diversifier: number;
   readonly secureConnections: boolean;
-  /** Made with a passkey, so no attacker was between the two sides. */
+  /** True: the pairing used a passkey, so no attacker was between the two sides. */
   readonly authenticated: boolean;
 }
 
@@ -32,7 +35,7 @@ export function addressOctets({ address, type }: BluetoothAddress): Uint8Array {
   return Uint8Array.from([type === "random" ? 1 : 0, ...octets]);
 }
 
-/** It always has this address: a public one, or a random one of the static kind. [6.B.1.3] */
+/** True if the device keeps this address: a public one, or a random one of the static kind. [6.B.1.3] */
 export function isLasting({ address, type }: BluetoothAddress): boolean {
   return type === "public" || kindOf(address) === staticKind;
 }

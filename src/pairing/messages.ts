@@ -1,4 +1,4 @@
-/** What is said on the channel of the Security Manager. [Bluetooth Core 5.4, 3.H.3] */
+/** The messages on the channel of the Security Manager. [Bluetooth Core 5.4, 3.H.3] */
 
 export const codes = {
   request: 0x01,
@@ -35,7 +35,7 @@ export const lengths: Readonly<Record<number, number>> = {
   [codes.keypress]: 2,
 };
 
-/** What a device can do with a passkey. */
+/** The abilities of a device to show a passkey or to enter one. */
 export const ioCapabilities = {
   displayOnly: 0,
   displayYesNo: 1,

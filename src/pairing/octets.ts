@@ -1,4 +1,7 @@
-/** What is done to octets in pairing. A packet has the low octet first; in the functions of the standard, the high one. */
+/**
+ * Functions on octets in pairing. A packet has the low octet first; the functions of the standard have the high octet
+ * first.
+ */
 
 export function joined(...parts: readonly (Uint8Array | readonly number[])[]): Uint8Array {
   return Uint8Array.from(parts.flatMap((part) => [...part]));

@@ -34,7 +34,7 @@ const passkeyBits = 20;
 /** The public key of the standard's debug pair: its private key is printed there. [3.H.2.3.5.6.1] */
 const debugX = "20b003d2f297be2c5e2c83a7e9f9a5b9eff49111acf4fddbcc0301480e359de6";
 
-/** What is expected next. */
+/** The message or event that is expected next. */
 type Stage = "response" | "confirm" | "random" | "publicKey" | "check" | "encryption" | "keys" | "over";
 
 export class Pairing {
@@ -269,7 +269,8 @@ export class Pairing {
       secureConnections: this.#isSecure,
       authenticated: method === "passkey",
     };
-    // Who always has one address has no other identity than that: else anybody could take anybody's name.
+    // A device that always uses one address has no other identity. Otherwise any device could take the identity of
+    // another.
     if (!isLasting(bond.identity) || !isOf(bond, device, this.#aes)) {
       return this.#fail(failures.invalid, "broken", "the identity that it gives is not its own");
     }
@@ -308,7 +309,7 @@ export class Pairing {
     return f4(this.#aes, u, v, random, bit);
   }
 
-  /** As a value of 128 bits; zero where there is none. */
+  /** The passkey as a value of 128 bits; zero if there is none. */
   #passkey(): Uint8Array {
     const value = new Uint8Array(keyOctets);
     if (this.#options.method === "passkey") new DataView(value.buffer).setUint32(12, this.#options.passkey);
@@ -342,7 +343,7 @@ export class Pairing {
   }
 }
 
-/** What a side said of itself, as f6 wants it: requirements, out-of-band data, abilities. */
+/** The features of one side in the form that f6 needs: requirements, out-of-band data, abilities. */
 function ioOf(said: Uint8Array): Uint8Array {
   return Uint8Array.of(said[3] ?? 0, said[2] ?? 0, said[1] ?? 0);
 }

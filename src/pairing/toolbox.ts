@@ -10,7 +10,7 @@ type Aes = PairingCrypto["aes"];
 const block = 16;
 const salt = hex("6c888391aaf5a53860370bdb5a6083be");
 const keyId = hex("62746c65");
-/** What is folded in where a shift carries over. [RFC 4493] */
+/** The value that is combined with XOR when a shift has a carry. [RFC 4493] */
 const carry = 0x87;
 
 /** AES-CMAC. [RFC 4493] */
