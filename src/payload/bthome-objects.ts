@@ -1,6 +1,6 @@
 /**
- * The objects of BTHome v2 as its public description lists them: id, what it is called in what we publish, how it is
- * written. Where one quantity has objects in several units, the unit is part of the name; else the unit is the one beside it.
+ * The objects of BTHome v2 as its public description lists them: id, the name in publications, and the encoding. If one
+ * quantity has objects in several units, the unit is part of the name; otherwise the unit is the one beside it.
  * docs/guide/bthome.md shows this table.
  */
 export type ObjectForm =
@@ -12,11 +12,11 @@ export type ObjectForm =
       readonly step: number;
       readonly decimals: number;
     }
-  /** Of one octet: 0 or 1. */
+  /** One octet: 0 or 1. */
   | { readonly form: "boolean" }
-  /** Of one octet, and two. */
+  /** One octet (button), or two (dimmer). */
   | { readonly form: "button" | "dimmer" }
-  /** One octet of length, and so many. */
+  /** One octet with the length, and as many octets. */
   | { readonly form: "text" | "raw" }
   /** Octets of a version number, the last part first. */
   | { readonly form: "version"; readonly bytes: 3 | 4 };

@@ -15,12 +15,12 @@ export type BthomeValue = number | boolean | string | { readonly steps: number }
 
 export interface BthomeReading {
   readonly id: number;
-  /** Of the object; the second of one name is `name_2`. */
+  /** The name of the object; the second object of the same name is `name_2`. */
   readonly name: string;
   readonly value: BthomeValue;
 }
 
-/** What is advertised, before it is deciphered. */
+/** The advertised data, before decryption. */
 export type BthomeFrame =
   | { readonly encrypted: false; readonly objects: Uint8Array }
   | { readonly encrypted: true; readonly counter: number };

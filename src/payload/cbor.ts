@@ -65,7 +65,10 @@ function nameOf(key: unknown): string {
   return key instanceof Uint8Array ? toHex(key) : String(JSON.stringify(plain(key)));
 }
 
-/** Where arrays and maps stand in one another more than `depthMax` deep: what reads them calls itself for each level. */
+/**
+ * The offset at which arrays and maps are nested more than `depthMax` levels; undefined: they are not. The decoder
+ * calls itself for each level.
+ */
 function tooDeep(payload: Uint8Array): number | undefined {
   /** Items that are still to come at each open level; Infinity until a break. */
   const open: number[] = [];

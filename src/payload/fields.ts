@@ -22,11 +22,11 @@ import {
 /** Properties of a value for people and Home Assistant. */
 interface Described {
   readonly name: string;
-  /** As it is written after the number: "°C". */
+  /** The unit that is written after the number: "°C". */
   readonly unit?: string | undefined;
-  /** What it is of, where the unit alone does not say: "battery", "opening". */
+  /** The quantity, if the unit alone does not name it: "battery", "opening". */
   readonly kind?: string | undefined;
-  /** It is about the device and not about its surroundings. */
+  /** The value is about the device itself and not about its surroundings. */
   readonly diagnostic?: boolean | undefined;
 }
 
@@ -39,7 +39,7 @@ export interface NumberField extends Described {
   readonly values?: Readonly<Record<string, string>> | undefined;
   /** The number is a set of bits: these are published, and not the number. */
   readonly bits?: readonly BitField[] | undefined;
-  /** Where a command does not say it. */
+  /** The value that is used if a command does not contain the field. */
   readonly default?: number | undefined;
   readonly optional?: boolean | undefined;
 }

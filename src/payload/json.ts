@@ -18,7 +18,7 @@ export function parseJson(payload: Uint8Array): Reading {
   try {
     return { ok: true, value: JSON.parse(strict.decode(payload)) as PayloadValue };
   } catch {
-    // What the parser says quotes the payload, which is not everybody's.
+    // The parser's error is not used, because it quotes the payload, which not every user may see.
     return misfit("it is no JSON in UTF-8");
   }
 }

@@ -10,7 +10,7 @@ export type NumberType = (typeof numberTypes)[number];
 export interface NumberFormat {
   readonly bytes: number;
   readonly isFloat: boolean;
-  /** Of whole numbers: what can be written exactly. Of 64 bits no more than 53 are exact. */
+  /** The range of whole numbers that can be written exactly. Of 64 bits no more than 53 are exact. */
   readonly min: number;
   readonly max: number;
   readonly get: (view: DataView, at: number) => number;
@@ -34,7 +34,7 @@ type Access = Pick<NumberFormat, "get" | "set">;
 function float(bits: number, isLittle: boolean): Access {
   if (bits === 32)
     return {
-      // What was written with seven digits is not given back with sixteen.
+      // A float of 32 bits has seven significant digits, so more are not published.
       get: (view, at) => Number(view.getFloat32(at, isLittle).toPrecision(7)),
       set: (view, at, value) => view.setFloat32(at, value, isLittle),
     };

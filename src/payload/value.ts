@@ -23,7 +23,7 @@ export type Writing = { readonly ok: true; readonly payload: Uint8Array } | Misf
 /** Octets to what they say. Never throws; the same octets always say the same. */
 export type Reader = (payload: Uint8Array) => Reading;
 
-/** What is said to octets. Never throws. */
+/** Converts a value to octets. Never throws. */
 export type Writer = (value: PayloadValue) => Writing;
 
 /** One way of putting things into octets. Without `write` it is for reading only. */
