@@ -18,5 +18,8 @@ export type TopicIdType = "normal" | "predefined" | "short" | "reserved";
 export type QoS = 0 | 1 | 2;
 export type QoSOrMinusOne = QoS | -1;
 
-/** What a SUBSCRIBE or UNSUBSCRIBE names: a filter (type normal), an id (predefined), two octets as a number (short). */
+/**
+ * The topic of a SUBSCRIBE or UNSUBSCRIBE: a filter (type normal), an id (predefined), or two octets as a number
+ * (short).
+ */
 export type TopicReference = Text | number;

@@ -14,7 +14,7 @@ export const malformedCodes = [
 ] as const;
 export type MalformedCode = (typeof malformedCodes)[number];
 
-/** Where a forwarded message comes from or goes to. [§5.5] */
+/** The source or destination of a forwarded message. [§5.5] */
 export interface Forwarded {
   /** Wireless Node Id, 0..252 octets, opaque. */
   readonly nodeId: Uint8Array;
@@ -241,7 +241,10 @@ export function encode(message: Writable, forwarded?: Forwarded): Uint8Array {
   return (forwarded ? undefined : encodeAnswer(message)) ?? encodeByLayout(message, forwarded);
 }
 
-/** What publications are answered with, as `encodeByLayout` would write it. Undefined: it is another message, or does not fit its fields. */
+/**
+ * Encodes the answers to publications, with the same result as `encodeByLayout`. Undefined: the message is another one,
+ * or does not fit its fields.
+ */
 function encodeAnswer(message: Writable): Uint8Array | undefined {
   switch (message.type) {
     case "PUBACK": {

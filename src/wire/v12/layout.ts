@@ -101,7 +101,7 @@ export const layouts: readonly Layout[] = [
   message("WILLMSGRESP", 0x1d, "5.4.25", returnCode),
 ];
 
-/** By MsgType; holes are reserved types. */
+/** The layouts by MsgType; undefined: the type is reserved. */
 export const layoutByCode: readonly (Layout | undefined)[] = Array.from({ length: 256 }, (_, code) =>
   layouts.find((layout) => layout.code === code),
 );

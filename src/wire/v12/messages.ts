@@ -187,7 +187,7 @@ export type Message =
 
 export type MessageType = Message["type"];
 
-/** What can be written: who sends a return code may say its name instead of its number. */
+/** A message that can be encoded. A return code may be given by its name instead of its number. */
 export type Writable = Message | Named<Extract<Message, { returnCode: ReturnCode }>>;
 
 type Named<M> = M extends { returnCode: ReturnCode }
