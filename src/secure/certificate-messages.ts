@@ -49,7 +49,7 @@ export function readServerKeyExchange(body: Uint8Array): ServerKeyExchange | und
   return { parameters, point, signature };
 }
 
-/** For a certificate with a key on P-256; of whom it has to be is not said. */
+/** Requests a certificate with a key on P-256. Authorities are not named. */
 export function encodeCertificateRequest(): Uint8Array {
   return joined(vector(number(ecdsaSign, 1), 1), vector(number(ecdsaSha256, 2), 2), vector(none, 2));
 }

@@ -1,6 +1,6 @@
 /**
- * What a client answers to the server's first flight, up to its Finished: only ClientKeyExchange with a pre-shared key; otherwise
- * Certificate, ClientKeyExchange and CertificateVerify. [RFC 4279 2, RFC 5246 7.4.6 to 7.4.8]
+ * The client's answer to the server's first flight, up to its Finished: only ClientKeyExchange with a pre-shared key;
+ * otherwise Certificate, ClientKeyExchange and CertificateVerify. [RFC 4279 2, RFC 5246 7.4.6 to 7.4.8]
  *
  * A client with an invalid certificate gets an alert with the reason, because this helps no attacker to guess anything. A client with a
  * wrong pre-shared key gets none.
@@ -22,7 +22,7 @@ const fatal = 2;
 
 type Procedure = (common: Common, setup: Setup, message: Message) => void;
 
-/** What is waited for, and who takes it. */
+/** The expected message of each stage, and the function that handles it. */
 const expected = {
   certificate: [messageTypes.certificate, onCertificate],
   keyExchange: [messageTypes.clientKeyExchange, onKeyExchange],
@@ -45,7 +45,7 @@ export function giveUp(common: Common, setup: Setup): void {
   common.contexts.removeSetup(setup);
 }
 
-/** What a key is known by where it must not be kept itself. */
+/** A mark that recognizes a key, where the key itself must not be kept. */
 export function keyMark({ crypto }: Pick<Common, "crypto">, key: Uint8Array): Uint8Array {
   return crypto.hmac(key)(octetsOf("the key of a context")).slice(0, keyMarkOctets);
 }
@@ -86,7 +86,7 @@ function onCertificate(common: Common, setup: Setup, message: Message): void {
 function onPoint(common: Common, setup: Setup, premaster: Uint8Array | undefined): void {
   const { accepted } = setup;
   if (!premaster || !accepted) return refuse(common, setup, "bad-exchange");
-  // Not used before the client has shown that the key of the certificate is its own.
+  // These keys are not used before the client has proved that it has the private key of its certificate.
   setup.unproved = secretsOf(common, setup, premaster, { trust: accepted.trust, isKnown: true });
   setup.stage = "verify";
 }

@@ -1,4 +1,4 @@
-/** What the parts of the server share: options, tables, and where effects go. */
+/** The parts of the server share these: options, tables, and the output for effects. */
 import type { Contexts } from "./contexts.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Crypto } from "./crypto.ts";
@@ -6,9 +6,11 @@ import type { SecureChange, SecureCounters, SecureEffect } from "./messages.ts";
 import type { Suite } from "./suites.ts";
 
 export interface SecureOptions {
-  /** Those that are spoken; the client's order decides. */
+  /** The supported suites; the client's order decides. */
   readonly suites: readonly Suite[];
-  /** What the suites with certificates need; undefined: these suites are not offered. Asked again at each handshake. */
+  /**
+   * The credentials for suites with certificates; undefined: these suites are not offered. Called at each handshake.
+   */
   readonly credentials?: (() => Credentials | undefined) | undefined;
   /** Length of the connection ids that devices get; 0: none are given. */
   readonly cidOctets: number;

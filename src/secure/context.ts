@@ -81,9 +81,9 @@ export class SecureContext {
   lastFlight: LastFlight | undefined;
   /** Top of the window that is stored, or that is being stored. */
   storedTop: number;
-  /** Number of its handshake in this run; 0: it is from an earlier run. */
+  /** Number of its handshake in this run; 0: the context is from an earlier run. */
   begun = 0;
-  /** It was closed, or replaced by another one. Late answers of the store are then ignored. */
+  /** The context was closed, or replaced by another one. Late answers of the store are then ignored. */
   isGone = false;
   #sendNext: number;
   /** The highest ceiling that is stored. */

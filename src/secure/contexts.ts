@@ -7,7 +7,7 @@ import type { Setup } from "./setup-state.ts";
 const touchEveryMs = 1_000;
 
 export class Contexts {
-  /** The one that was silent for longest first. */
+  /** The contexts by identity. The one that was silent for longest is first. */
   readonly #byIdentity = new Map<string, SecureContext>();
   readonly #byCid = new Map<string, SecureContext | Setup>();
   readonly #byAddress = new Map<string, SecureContext>();

@@ -23,17 +23,17 @@ export type CertificateRefusal = keyof typeof certificateRefusals;
 /** A certificate that is good, but for the proof that its key is the device's. */
 export interface Accepted {
   readonly identity: string;
-  /** What makes it good: the context ends when this is not configured any more. */
+  /** The public key that proves the certificate: the context ends when this key is not configured any more. */
   readonly trust: Uint8Array;
   /** ECDSA with SHA-256, in DER. */
   verify(signed: Uint8Array, signature: Uint8Array): boolean;
 }
 
 export interface Credentials {
-  /** What we show: our own certificate first, in DER. */
+  /** The gateway's certificates, its own first, in DER. */
   readonly chain: readonly Uint8Array[];
-  /** With the gateway's own key: ECDSA on P-256 with SHA-256, in DER. */
+  /** Signs with the gateway's own key: ECDSA on P-256 with SHA-256, in DER. */
   sign(bytes: Uint8Array): Uint8Array;
-  /** What a client shows, its own first, in DER. */
+  /** Judges the certificates of a client, its own first, in DER. */
   judge(chain: readonly Uint8Array[]): Accepted | CertificateRefusal;
 }

@@ -11,9 +11,9 @@ export interface Aead {
 }
 
 export interface KeyAgreement {
-  /** Ours, uncompressed: 65 octets. */
+  /** Our public point, uncompressed: 65 octets. */
   readonly point: Uint8Array;
-  /** What both sides get of it; undefined: theirs is no point of the curve. */
+  /** The shared secret; undefined: the other side's point is not on the curve. */
   secret(theirs: Uint8Array): Uint8Array | undefined;
 }
 

@@ -21,7 +21,7 @@ export interface Fragment {
   readonly type: number;
   /** Counted by the sender from 0. */
   readonly seq: number;
-  /** Of the whole message. */
+  /** The length of the whole message. */
   readonly total: number;
   readonly offset: number;
   readonly body: Uint8Array;

@@ -6,7 +6,7 @@
  */
 import type { Instant } from "./messages.ts";
 
-/** At once: what so many ms allow. */
+/** So many milliseconds' share of the limit may arrive at the same moment. */
 const burstMs = 100;
 
 export class HelloBudget {

@@ -18,14 +18,14 @@ export const renegotiationScsv = 0x00ff;
 type Extensions = ReadonlyMap<number, Uint8Array>;
 
 export interface ClientHello {
-  /** It speaks DTLS 1.2, perhaps among others. */
+  /** The client supports DTLS 1.2, perhaps besides other versions. */
   readonly isDtls12: boolean;
   readonly random: Uint8Array;
   readonly cookie: Uint8Array;
-  /** All of it but the cookie: what a cookie is made for. */
+  /** The whole message without the cookie: a cookie is made from these octets. */
   readonly withoutCookie: readonly Uint8Array[];
   readonly suites: readonly number[];
-  /** It takes records that are not compressed, as every client must. */
+  /** The client accepts records that are not compressed, as every client must. */
   readonly takesPlain: boolean;
   readonly extensions: Extensions;
 }

@@ -9,12 +9,12 @@ const verifyOctets = 12;
 /** The part of each nonce that the handshake gives. [RFC 5288 3, RFC 6655 3] */
 export const ivOctets = 4;
 
-/** What goes into a master secret. */
+/** The inputs of a master secret. */
 export interface Exchange {
   readonly premaster: Uint8Array;
   readonly clientRandom: Uint8Array;
   readonly serverRandom: Uint8Array;
-  /** Of all messages up to ClientKeyExchange, where both sides have the extended master secret. */
+  /** The hash of all messages up to ClientKeyExchange, if both sides have the extended master secret. */
   readonly sessionHash: Uint8Array | undefined;
 }
 
@@ -39,7 +39,10 @@ export function prf(crypto: Crypto, secret: Uint8Array, label: string, seed: Uin
   return joined(...parts).subarray(0, octets);
 }
 
-/** As many zero octets as the key has, in the place of the other secret that plain PSK does not have. [RFC 4279 2] */
+/**
+ * The premaster secret: plain PSK has no other secret, so as many zero octets as the key has stand in its place. [RFC
+ * 4279 2]
+ */
 export function premasterOfPsk(psk: Uint8Array): Uint8Array {
   const length = number(psk.length, 2);
   return joined(length, new Uint8Array(psk.length), length, psk);
@@ -68,7 +71,7 @@ export function trafficKeys(
   };
 }
 
-/** What Finished holds. [RFC 5246 7.4.9] */
+/** The contents of Finished. [RFC 5246 7.4.9] */
 export function verifyData(
   crypto: Crypto,
   master: Uint8Array,

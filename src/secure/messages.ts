@@ -1,4 +1,4 @@
-/** What goes into the server and comes out of it. */
+/** The inputs and effects of the server. */
 import { type CertificateRefusal, certificateRefusals } from "./credentials.ts";
 import type { ProofKind, SuiteName } from "./suites.ts";
 
@@ -12,12 +12,12 @@ export type SecureInput =
   /** The answer to `askKey`; undefined: no device has this identity. */
   | { readonly kind: "key"; readonly token: number; readonly key: Uint8Array | undefined }
   | { readonly kind: "persisted"; readonly token: number; readonly ok: boolean }
-  /** What an earlier run stored. Before any datagram. */
+  /** The records that an earlier run stored. Given before any datagram. */
   | { readonly kind: "restored"; readonly records: readonly Uint8Array[] }
   /** The key of this identity is not valid any more. */
   | { readonly kind: "forget"; readonly identity: string }
   | { readonly kind: "timeout" }
-  /** The end: what is only in memory is stored. */
+  /** The end: state that is only in memory is stored. */
   | { readonly kind: "stop" };
 
 /** `record` undefined: what is stored of this identity is deleted. */
@@ -43,7 +43,7 @@ export type SecureEffect =
       readonly address: string;
       readonly suite: SuiteName;
       readonly by: ProofKind;
-      /** It keeps its context at another address. */
+      /** The device keeps its context when its address changes. */
       readonly hasCid: boolean;
     }
   | { readonly kind: "closed"; readonly identity: string; readonly reason: ClosedReason }
@@ -54,21 +54,21 @@ export type SecureEffect =
   /** A device used this identity and does not have its key. `isKnown`: the identity exists. */
   | { readonly kind: "badKey"; readonly identity: string; readonly address: string; readonly isKnown: boolean };
 
-/** Since the start. */
+/** Counters since the start. */
 export interface SecureCounters {
   handshakesDone: number;
-  /** Given up: the other side did not continue. */
+  /** Handshakes that were given up because the other side did not continue. */
   handshakesExpired: number;
-  /** Nothing in common, or no DTLS 1.2. */
+  /** Handshakes without a common suite, or without DTLS 1.2. */
   handshakesUnsuitable: number;
-  /** For want of room. */
+  /** Handshakes that were refused because there was no room. */
   handshakesRefused: number;
-  /** What came could not be stored. */
+  /** Handshakes whose context could not be stored. */
   handshakesNotStored: number;
   badKeys: number;
   certificatesRefused: Record<CertificateRefusal, number>;
   cookies: number;
-  /** ClientHellos that came too fast. */
+  /** ClientHellos beyond the limit. */
   hellosBeyond: number;
   /** Addresses that contexts moved to. */
   moved: number;

@@ -57,7 +57,7 @@ export function writeNumber(bytes: Uint8Array, at: number, value: number, octets
   }
 }
 
-/** For few octets a loop is quicker than `set`, which makes an object of each part that it is given. */
+/** Copies by a loop. For few octets it is faster than `set`, which creates an object for each part. */
 export function copy(to: Uint8Array, at: number, from: Uint8Array, begin = 0, end = from.length): void {
   for (let i = begin; i < end; i++) to[at + i - begin] = from[i] ?? 0;
 }

@@ -22,12 +22,12 @@ export interface RecordIn {
   readonly type: number;
   readonly epoch: number;
   readonly seq: number;
-  /** Of a record of type `cid`. */
+  /** The connection id of a record of type `cid`. */
   readonly cid: Uint8Array | undefined;
-  /** Epoch and number as they came. */
+  /** Epoch and sequence number as they were received. */
   readonly seqBytes: Uint8Array;
   readonly body: Uint8Array;
-  /** Where the next one begins in the datagram. */
+  /** The offset of the next record in the datagram. */
   readonly end: number;
 }
 
@@ -142,7 +142,7 @@ function withType(content: Uint8Array, type: number): Uint8Array {
   return inner;
 }
 
-/** What is authenticated besides. [RFC 5246 6.2.3.3] */
+/** The additional data that are authenticated with the record. [RFC 5246 6.2.3.3] */
 function aboutBare(seqBytes: Uint8Array, type: number, length: number): Uint8Array {
   const about = new Uint8Array(headOctets);
   copy(about, 0, seqBytes);

@@ -248,7 +248,7 @@ export class SecureServer {
     else onSealed(this.#common, setup, record, now);
   }
 
-  /** What came before the key did. */
+  /** Decrypts records that arrived before the key was known. */
   #openEarly(now: Instant): void {
     for (const setup of this.#contexts.setups.values()) {
       if (!setup.secrets) continue;
@@ -306,7 +306,7 @@ export class SecureServer {
     for (const record of records) {
       const state = stateOf(record);
       const fits = state && (state.cid === undefined || state.cid.length === this.#common.options.cidOctets);
-      // It was made with other lengths of ids than are read now: its device shakes hands again.
+      // The context was made with another length of connection ids than is used now. Its device makes a new handshake.
       const context = fits ? SecureContext.takenOver(this.#common.crypto, state, now) : undefined;
       if (context) this.#contexts.add(context);
     }

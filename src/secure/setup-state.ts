@@ -13,12 +13,12 @@ const messageOctetsMax = { psk: 4_096, certificate: 16_384 } as const;
 /** [RFC 6347 4.2.4.1] */
 const firstPeriodMs = 1_000;
 const repeats = 5;
-/** Until all repetitions have had their time: 1 + 2 + 4 + 8 + 16 + 32 s. */
+/** The time for all repetitions: 1 + 2 + 4 + 8 + 16 + 32 s. */
 const lifeMs = 63_000;
 /** Sealed records that came before the key was known. */
 const earlyMax = 4;
 
-/** What both sides agreed on in their hellos. */
+/** The result of the hellos of both sides. */
 export interface Agreement {
   readonly address: string;
   /** The address without what differs between programs of one host. */
@@ -28,9 +28,9 @@ export interface Agreement {
   readonly serverRandom: Uint8Array;
   /** The extended master secret is used. [RFC 7627] */
   readonly isExtended: boolean;
-  /** Of suites with certificates. */
+  /** The credentials for suites with certificates. */
   readonly credentials: Credentials | undefined;
-  /** Ours, by which the client will name this connection. */
+  /** The connection id that the gateway gave, by which the client names this connection. */
   readonly cid: Uint8Array | undefined;
   readonly peerCid: Uint8Array | undefined;
 }
@@ -44,14 +44,14 @@ export interface Secrets {
   readonly isKnown: boolean;
 }
 
-/** What comes next: a message of the client, the key, Finished, or the answer of the store. */
+/** The expected event: a message of the client, the key, Finished, or the answer of the store. */
 export type Stage = "certificate" | "keyExchange" | "verify" | "key" | "finished" | "stored";
 
 export class Setup {
   readonly address: string;
   readonly host: string;
   readonly agreed: Agreement;
-  /** Its number: of two handshakes of one device the later one counts. */
+  /** The number of the handshake. Of two handshakes of one device, the later one counts. */
   readonly begun: number;
   readonly cid: Uint8Array | undefined;
   readonly transcript: Uint8Array[] = [];
@@ -61,13 +61,16 @@ export class Setup {
   readonly flight: Uint8Array[] = [];
   readonly endsAt: Instant;
   stage: Stage;
-  /** Of suites with certificates: our part of the exchange, what the client showed, and what waits for its proof. */
+  /**
+   * For suites with certificates: the gateway's part of the key exchange, the client's certificate, and the keys that
+   * wait for its proof.
+   */
   agreement: KeyAgreement | undefined;
   accepted: Accepted | undefined;
   unproved: Secrets | undefined;
   identity = "";
   secrets: Secrets | undefined;
-  /** Of the next message that we say, and of the next plain record. */
+  /** Numbers of the next message that the gateway sends, and of the next plain record. */
   messageNext: number;
   plainNext: number;
   isBadKeyTold = false;

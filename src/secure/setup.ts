@@ -6,11 +6,11 @@
  *     ClientKeyExchange, CCS, Finished     ->
  *                                          <-  CCS, Finished        (when the context is stored)
  *
- * With certificates the second flight has Certificate, ServerKeyExchange and CertificateRequest besides, the third
+ * With certificates the second flight also has Certificate, ServerKeyExchange and CertificateRequest, and the third
  * Certificate and CertificateVerify: see client-flight.ts.
  *
- * A wrong key, and an identity that there is not, show in the same way: what the client seals cannot be opened, and it
- * hears nothing more. [RFC 4279 2: a server may hide which]
+ * A wrong key and an unknown identity have the same effect: the records of the client cannot be decrypted, and it gets
+ * no more answers. [RFC 4279 2: a server may hide which]
  */
 import {
   ecdsaSha256,
@@ -98,7 +98,7 @@ export function onSealed(common: Common, setup: Setup, record: RecordIn, now: In
   return true;
 }
 
-/** What is sealed cannot be opened: the key is another. Said once for each handshake. */
+/** A record cannot be decrypted, because the client has another key. Reported once for each handshake. */
 export function noteBadKey(common: Common, setup: Setup): void {
   if (setup.isBadKeyTold || setup.stage !== "finished") return;
   setup.isBadKeyTold = true;
@@ -114,7 +114,7 @@ function agreementOn(common: Common, hello: ClientHello, address: string): Agree
   const credentials = options.credentials?.();
   const suite = firstCommon(hello, options.suites, credentials !== undefined);
   const renegotiation = hello.extensions.get(extensionTypes.renegotiationInfo);
-  // Of a first handshake it is an empty vector. [RFC 5746 3.6]
+  // In a first handshake the extension is an empty vector. [RFC 5746 3.6]
   if (!suite || (renegotiation && !isEqual(renegotiation, emptyVector))) return alerts.handshakeFailure;
   const cidExtension = hello.extensions.get(extensionTypes.connectionId);
   const peerCid = cidExtension && cidIn(cidExtension);
@@ -208,7 +208,7 @@ function onFinished(common: Common, setup: Setup, content: Uint8Array, now: Inst
   const [head, body] = [content.subarray(0, 12), content.subarray(12)];
   const seq = ((head[4] ?? 0) << 8) | (head[5] ?? 0);
   const message = { type: messageTypes.finished, seq, body };
-  // It is sent whole: in one fragment, and it is the last of its flight.
+  // Finished is sent in one fragment, and is the last message of its flight.
   if (!secrets || seq !== setup.assembly.next || !isEqual(content, encodeMessage(message))) return;
   const { crypto } = common;
   if (!isEqual(body, verifyData(crypto, secrets.master, "client", setup.transcript))) return giveUp(common, setup);

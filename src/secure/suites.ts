@@ -3,7 +3,7 @@ import type { AeadName } from "./crypto.ts";
 
 export type SuiteName = "ccm8" | "ccm" | "gcm";
 
-/** What a device proves itself with. */
+/** The kind of proof that a device uses. */
 export type ProofKind = "psk" | "certificate";
 
 export interface Suite {
@@ -22,7 +22,7 @@ const ciphers = {
   gcm: { name: "gcm", aead: "aes-128-gcm", keyOctets: 16, tagOctets: 16 },
 } as const;
 
-/** With a pre-shared key. */
+/** Suites with a pre-shared key. */
 export const suites: Readonly<Record<SuiteName, Suite>> = {
   /** TLS_PSK_WITH_AES_128_CCM_8 [RFC 6655 4], what RFC 7252 asks of constrained devices. */
   ccm8: { ...ciphers.ccm8, by: "psk", id: 0xc0a8 },
@@ -32,7 +32,7 @@ export const suites: Readonly<Record<SuiteName, Suite>> = {
   gcm: { ...ciphers.gcm, by: "psk", id: 0x00a8 },
 };
 
-/** With certificates on both sides, and keys of one handshake alone on P-256. */
+/** Suites with certificates on both sides, and ephemeral keys on P-256. */
 export const certificateSuites: Readonly<Record<SuiteName, Suite>> = {
   /** TLS_ECDHE_ECDSA_WITH_AES_128_CCM_8 [RFC 7251 2], what RFC 7252 asks of constrained devices. */
   ccm8: { ...ciphers.ccm8, by: "certificate", id: 0xc0ae },
