@@ -1,4 +1,7 @@
-/** What gateway and process say to each other. What the process says is looked at: other people's code runs in it. */
+/**
+ * The messages between the gateway and the process of scripts. Messages of the process are validated, because other
+ * people's code runs in it.
+ */
 import { z } from "zod";
 import type { Question, ScriptSource } from "./question.ts";
 import type { Loaded, Ran } from "./sandbox.ts";

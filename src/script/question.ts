@@ -15,11 +15,11 @@ export interface ScriptSource {
 
 export type Direction = "up" | "down";
 
-/** What a script is asked about one message. */
+/** The question to a script about one message. */
 export interface Question {
   readonly file: string;
   readonly is: Direction;
-  /** `up`: what the device said. `down`: JSON in UTF-8, what it is to be told. */
+  /** `up`: the device's payload. `down`: JSON in UTF-8, the command for the device. */
   readonly payload: Uint8Array;
   readonly fPort: number;
   /** Milliseconds since 1970. */
@@ -39,18 +39,18 @@ export type Answer =
 export interface ScriptEntry {
   readonly file: string;
   readonly fPort: number;
-  /** What a publication becomes of which the script has made this JSON. */
+  /** The publication that results from the script's JSON; or why it does not fit. */
   made(clientId: string | undefined, topicName: string, json: Uint8Array, origin?: () => Origin): Decoded | Unfit;
 }
 
-/** What declarations say of messages that scripts are for; and the policy for all others. */
+/** The declarations with scripts, and the policy for all other messages. */
 export interface ScriptEntries {
-  /** The entry that decides, where it is one with a script. */
+  /** The first entry that fits, if it has a script. */
   up(clientId: string | undefined, topicName: string): ScriptEntry | undefined;
   down(clientId: string, topicName: string): ScriptEntry | undefined;
-  /** Those that decide for at least one client. */
+  /** The entries that apply to at least one client. */
   downFor(topicName: string): readonly ScriptEntry[];
-  /** Is it meant to be made into octets? */
+  /** True if the payload is a command that must be converted to octets. */
   isCommand(payload: Uint8Array): boolean;
   /** Without scripts: a payload for which no script was asked is unfit. */
   readonly policy: PayloadPolicy;

@@ -20,9 +20,12 @@ export type Told = (level: "info" | "warn" | "error", say: string) => void;
 export interface RunnerCounters {
   /** Questions that the process was asked. */
   asked: number;
-  /** Of these: not answered in time. */
+  /** Questions that were not answered in time. */
   overTime: number;
-  /** Not asked: too much waited, there was no process, or the sender's payloads had used up their time. */
+  /**
+   * Questions that were not asked: too many waited, there was no process, or the sender's payloads had used up their
+   * time.
+   */
   turnedAway: number;
   /** Processes that ended by themselves, or were killed. */
   readonly restarts: number;
@@ -31,11 +34,11 @@ export interface RunnerCounters {
 /** Questions that wait for their turn, and the octets in them. */
 export const waitingMax = 1_000;
 const waitingBytesMax = 2 * 2 ** 20;
-/** So long a question waits for its turn; then there is no answer to it. */
+/** Milliseconds that a question waits for its turn. After that it is not asked. */
 const waitMsMax = 500;
-/** A process that exceeds its time by so much does not return. */
+/** A process that exceeds its time by so much counts as hung. */
 const hungMs = 500;
-/** Loading the interpreter and the scripts, on a slow machine. */
+/** Milliseconds for loading the interpreter and the scripts, on a slow machine. */
 const startMs = 30_000;
 const firstPauseMs = 1_000;
 const pauseMsMax = 60_000;
@@ -46,12 +49,12 @@ const patience = 2;
 
 interface Call {
   readonly question: Question;
-  /** Whose payload it is. */
+  /** The sender of the payload. */
   readonly sender: string;
   readonly since: number;
-  /** Undefined: it was answered, or is not wanted any more. */
+  /** Undefined: the question was answered, or its answer is not needed any more. */
   done: ((answer: Answer) => void) | undefined;
-  /** It used up its time, which is in the account of its sender. */
+  /** The question used up its time, which is charged to its sender. */
   isLate: boolean;
 }
 
@@ -99,7 +102,7 @@ export class ScriptRunner {
     return { ...this.#counts, restarts: this.#child.restarts };
   }
 
-  /** Of each script, what became of it; empty until the process has read them. */
+  /** The state of each script; empty until the process has loaded them. */
   get scripts(): readonly Loaded[] {
     return [...this.#loaded.values()];
   }
@@ -114,7 +117,7 @@ export class ScriptRunner {
     return working;
   }
 
-  /** These from now on, in their present text. Questions that wait are answered by them. */
+  /** Uses these scripts, in their present text, from now on. They also answer the questions that wait. */
   load(scripts: readonly ScriptSource[]): void {
     this.#scripts = scripts;
     this.#troubles.clear();
@@ -314,12 +317,12 @@ function unfit({ question }: Call, why: string): Answer {
   return { is: "unfit", why: `${question.file} ${why}` };
 }
 
-/** Of the heap outside the interpreter, in megabytes. */
+/** Megabytes of the heap outside the interpreter. */
 const heapMegabytes = 64;
 
 function spawnChild(limits: Limits): Spawned {
   return fork(childFile("script/child.js"), [JSON.stringify(limits)], {
-    // Nothing of ours: what the gateway knows by its environment is no business of scripts.
+    // The environment is empty, because the gateway's variables must not reach scripts.
     env: {},
     serialization: "advanced",
     stdio: ["ignore", "ignore", "pipe", "ipc"],

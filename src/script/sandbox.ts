@@ -21,15 +21,15 @@ import {
 import type { Answer, Direction, Question, ScriptSource } from "./question.ts";
 
 export interface Limits {
-  /** Of one call. */
+  /** Milliseconds for one call. */
   readonly runMs: number;
-  /** Of one script, with its interpreter; not below `leastMemoryBytes`. */
+  /** Octets of one script with its interpreter; not below `leastMemoryBytes`. */
   readonly memoryBytes: number;
 }
 
 export interface Loaded {
   readonly file: string;
-  /** Why it cannot be used, with file and line where that is known. */
+  /** Why the script cannot be used, with file and line if they are known. */
   readonly problem?: string;
   readonly can: readonly Direction[];
 }
@@ -37,12 +37,12 @@ export interface Loaded {
 /** An answer, and whether the script used up its time. */
 export type Ran = Answer & { readonly isOverTime?: boolean };
 
-/** With this the interpreter begins. */
+/** The interpreter's memory at the start. */
 const leastMemoryBytes = 16 * 2 ** 20;
 const stackBytesMax = 256 * 1_024;
-/** For the file itself: functions and tables are made once. */
+/** Milliseconds for loading the file itself: functions and tables are made once. */
 const loadMs = 1_000;
-/** Of what it makes: no message has more. */
+/** The longest payload that a script may return: no message has more octets. */
 const octetsMax = 65_535;
 const sayCharsMax = 200;
 
@@ -96,7 +96,7 @@ const { WebAssembly: wasm } = globalThis as unknown as {
   };
 };
 
-/** What instances are made of. */
+/** The compiled interpreter, from which instances are made. */
 interface Interpreter {
   readonly variant: QuickJSSyncVariant;
   readonly module: object;
@@ -122,7 +122,7 @@ export class Sandbox {
     return new Sandbox({ variant, module: new wasm.Module(readFileSync(file)) }, limits);
   }
 
-  /** These and no others from now on. One that cannot be used leaves what was there under its name. */
+  /** Replaces the scripts by these. If one cannot be used, the earlier script of the same name stays. */
   async load(sources: readonly ScriptSource[]): Promise<Loaded[]> {
     const names = new Set(sources.map(({ file }) => file));
     for (const [file, script] of this.#scripts) {
@@ -161,7 +161,7 @@ export class Sandbox {
     return ran;
   }
 
-  /** What ran out of time or memory may be half done with anything. */
+  /** Replaces an instance that ran out of time or memory, because its state may be inconsistent. */
   #renew(script: Script): void {
     script.close();
     const { file } = script.source;
@@ -174,7 +174,7 @@ export class Sandbox {
 class Script {
   readonly source: ScriptSource;
   readonly quickJs: QuickJSWASMModule;
-  /** It was interrupted, or had no memory left: not to be asked again. */
+  /** The script was interrupted, or ran out of memory, so this instance must not be used again. */
   isSpent = false;
   readonly #runtime: QuickJSRuntime;
   readonly #context: QuickJSContext;
@@ -277,7 +277,7 @@ class Script {
     }
     const made = context.typeof(result.value) === "string" ? context.getString(result.value) : "{}";
     result.value.dispose();
-    // What it keeps may be why.
+    // An InternalError may come from state that the script keeps, so the instance is replaced.
     if (made.startsWith('{"threw":"InternalError')) this.isSpent = true;
     return answerFrom(question, made);
   }
@@ -288,7 +288,7 @@ function inputOf({ is, payload, fPort, recvTime, variables }: Question): Record<
   return { data: JSON.parse(Buffer.from(payload).toString("utf8")) as unknown, fPort, variables };
 }
 
-/** What the script answered, as far as it makes sense. */
+/** The script's answer, if it is valid. */
 function answerFrom({ file, is }: Question, json: string): Answer {
   const unfit = (why: string): Answer => ({ is: "unfit", why: `${file} ${why}` });
   const made = JSON.parse(json) as Readonly<Record<string, unknown>>;

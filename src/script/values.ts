@@ -1,6 +1,6 @@
 /**
- * What scripts have made of payloads recently, for who looks on: a script is not asked again for that. Bounded; the oldest is
- * forgotten.
+ * The recent results of scripts, for users who look at payloads, so that the script is not asked again. Limited; the
+ * oldest result is forgotten.
  */
 
 const keptMax = 1_000;
