@@ -27,11 +27,11 @@ export interface DeviceNames {
   readonly clientId: string;
   /** The client id as one level of the status topic. */
   readonly statusLevel: string;
-  /** What it says, decoded. */
+  /** The topics of its decoded publications. */
   readonly says: readonly DeclaredTopic[];
-  /** What it takes, by filters without wildcard that it subscribes to. */
+  /** The topics of its commands: filters without wildcard that it subscribes to. */
   readonly takes: readonly DeclaredTopic[];
-  /** After so long without news a value counts as unknown; 0 = never. */
+  /** Seconds without news after which a value counts as unknown; 0 = never. */
   readonly expireSeconds: number;
 }
 
@@ -45,7 +45,7 @@ export interface DevicePayload {
   readonly components: Readonly<Record<string, Component>>;
 }
 
-/** Where the message about it goes. */
+/** The topic of the discovery message for the gateway or a client. */
 export function discoveryTopic(prefix: string, gateway: string, clientId: string | undefined): string {
   const own = idPrefixOf(gateway);
   return `${prefix}/device/${clientId === undefined ? own : `${own}_${idOf(clientId)}`}/config`;
@@ -221,7 +221,7 @@ interface Command {
   readonly component: Component;
 }
 
-/** What can be said alone: a field beside which nothing else has to be said. */
+/** The fields that can be sent alone: no other field must be sent with them. */
 function commands(fields: readonly Field[]): Command[] {
   return fields.flatMap((field) => {
     if (!isNumberField(field)) return [];

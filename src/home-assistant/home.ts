@@ -16,17 +16,17 @@ import {
 } from "./discovery.ts";
 import { idPrefixOf } from "./ids.ts";
 
-/** What a client is, as far as it matters here. */
+/** The facts about a client that this file uses. */
 export interface ClientFacts {
   readonly keepAliveSeconds: number;
   readonly sleepSeconds: number;
   readonly filters: readonly string[];
 }
 
-/** What a declaration says of a topic: its fields, and where what is decoded goes. */
+/** The declaration of a topic: its fields, and the topic of the decoded values. */
 export interface Declared {
   readonly fields: readonly Field[];
-  /** As devices name it, without the prefix at the broker. */
+  /** The topic name that devices use, without the prefix at the broker. */
   readonly topicName: string;
 }
 
@@ -61,30 +61,30 @@ export interface Timers {
 }
 
 export interface HomeOptions extends GatewayNames {
-  /** Of discovery topics: homeassistant. */
+  /** The prefix of discovery topics: homeassistant. */
   readonly prefix: string;
-  /** Before every topic at the broker. */
+  /** The prefix of every topic at the broker. */
   readonly topicPrefix: string;
 }
 
 /** Devices that are published. Further ones are not. */
 const devicesMax = 10_000;
 const topicsPerDeviceMax = 50;
-/** After the last retained message: then all of them are here. */
+/** Milliseconds after the last retained message, after which all retained messages have arrived. */
 const settleMs = 1_000;
-/** Changes that come together are looked at together. */
+/** Changes within this time are handled together. */
 const togetherMs = 200;
-/** Home Assistant has started: everything is said again within this time, and not in one burst. */
+/** After a start of Home Assistant everything is published again within this time, and not in one burst. */
 const spreadMs = 30_000;
 const infoEveryMs = 60_000;
 const scannedAtOnce = 50;
 const scanEveryMs = 500;
-/** So many times its longest silence, and a value counts as unknown. */
+/** A value counts as unknown after so many times the longest silence of its device. */
 const patience = 2.5;
 const expireBaseSeconds = 60;
 
 interface Device {
-  /** By the topic that it uses. */
+  /** The declarations of the device's publications, by topic. */
   readonly says: Map<string, Declared>;
   expireSeconds: number;
 }
@@ -94,9 +94,9 @@ export class Home {
   readonly #knowledge: Knowledge;
   readonly #timers: Timers;
   readonly #devices = new Map<string, Device>();
-  /** What the broker keeps, by topic: of this gateway only. */
+  /** The discovery messages of this gateway that the broker retains, by topic. */
   readonly #kept = new Map<string, string>();
-  /** To be said, the oldest first. */
+  /** The messages to publish, the oldest first. */
   readonly #due = new Map<string, string>();
   readonly #own: string;
   #broker: Broker | undefined;
@@ -118,7 +118,7 @@ export class Home {
     this.#own = `${options.prefix}/device/${idPrefixOf(options.gateway)}`;
   }
 
-  /** What is to be subscribed to. */
+  /** The topic filters to subscribe to. */
   get filters(): readonly string[] {
     return [`${this.#options.prefix}/device/+/config`, this.#birthTopic];
   }
@@ -177,7 +177,7 @@ export class Home {
     this.#lookSoon(clientId);
   }
 
-  /** What the core reports. */
+  /** Handles an event of the core. */
   happened(event: GatewayEvent): void {
     if (event.event !== "session_ended") return;
     this.#devices.delete(event.clientId);
@@ -207,7 +207,8 @@ export class Home {
         discoveryTopic(this.#options.prefix, this.#options.gateway, undefined),
         gatewayPayload(this.#options),
       );
-      // What is kept of an earlier run, and what was learnt while the broker was away.
+      // Compares the retained messages of an earlier run, and the devices that were learnt while the broker could not
+      // be reached.
       for (const text of this.#kept.values()) this.#changed.add(clientIn(text) ?? "");
       for (const clientId of this.#devices.keys()) this.#changed.add(clientId);
       this.#lookAtChanged();
@@ -230,7 +231,9 @@ export class Home {
     this.#changed.clear();
   }
 
-  /** What clients take, and how long they are silent, changes without a word: they are looked at in turn, a few at a time. */
+  /**
+   * Subscriptions and keep-alive times change without an event, so the clients are checked in turn, a few at a time.
+   */
   #scan(rest: Iterator<string>): void {
     let clients = rest;
     for (let i = 0; i < scannedAtOnce; i++) {
@@ -262,12 +265,13 @@ export class Home {
       this.#say(topicName, JSON.stringify(withRemoved(kept, wanted)));
   }
 
-  /** Undefined: it is not to be told of. */
+  /** Undefined: the client is not published. */
   #wantedOf(clientId: string): DevicePayload | "as it is" | undefined {
     const facts = this.#knowledge.client(clientId);
     if (!facts) return undefined;
     const device = this.#devices.get(clientId);
-    // What an earlier run published about its readings stays until some readings have arrived, or no declaration is left for them.
+    // The discovery message of an earlier run stays until some readings have arrived, or no declaration is left for
+    // them.
     if (!device && this.#knowledge.isDeclaring && this.#kept.has(this.#topicOf(clientId))) return "as it is";
     const says = [...(device?.says.values() ?? [])].map((each) => this.#atBroker(each));
     const takes = this.#takes(clientId, facts);

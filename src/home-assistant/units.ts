@@ -39,7 +39,7 @@ const byUnit: Readonly<Record<string, string>> = {
   "km/h": "speed",
 };
 
-/** What a declaration's `kind` may be, with the class that Home Assistant has for it. */
+/** The allowed values of a declaration's `kind`, with the device class of Home Assistant. */
 const sensorKinds: ReadonlySet<string> = new Set([
   ...Object.values(byUnit),
   "apparent_power",
@@ -119,7 +119,7 @@ export function sensorClass(unit: string | undefined, kind: string | undefined):
   return unit === undefined ? undefined : byUnit[unit];
 }
 
-/** What only ever grows is counted otherwise than what goes up and down. */
+/** Home Assistant treats values that only increase differently from values that go up and down. */
 export function stateClass(deviceClass: string | undefined): "measurement" | "total_increasing" {
   return deviceClass !== undefined && ["energy", "gas", "water"].includes(deviceClass)
     ? "total_increasing"
