@@ -29,11 +29,13 @@ export interface DeviceLimits {
   readonly octetsPerDay: number;
   /** After so many refusals in a row the gateway ignores the device. */
   readonly refusalsMax: number;
-  /** For so long; 0 = never. */
+  /** Seconds for which the device is ignored; 0 = never. */
   readonly quarantineSeconds: number;
 }
 
-/** What a right is about. `receive` is what comes of a subscription, and stands under `subscribe` in the configuration. */
+/**
+ * The kind of a right. `receive` concerns messages for a subscription; in the configuration it is under `subscribe`.
+ */
 export type Way = "publish" | "subscribe" | "receive";
 
 /** The holder of the rights. Without a client id: a sender at QoS -1 without a connection. Without a peer: the address is not known. */

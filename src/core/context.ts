@@ -56,7 +56,7 @@ const answersPerAddressMax = 6;
 export class Context {
   readonly options: CoreOptions;
   readonly environment: CoreEnvironment;
-  /** What is spoken here. */
+  /** The dialects of this gateway. */
   readonly dialects: readonly [Speech, ...Speech[]];
   now: Instant = 0;
   /** Size of the datagram that this turn is about. */
@@ -80,26 +80,35 @@ export class Context {
   readonly answers: RatePerSecond;
   readonly newSessions: RatePerSecond;
   predefined: PredefinedTopics;
-  /** What is made of payloads; see `payloads`. */
+  /** The policy of the declarations; see `payloads`. */
   declaredPayloads: PayloadPolicy | undefined;
-  /** The same for what this input brought: scripts were asked for it. */
+  /** The policy for the present input, if scripts have already answered for it. */
   askedPayloads: PayloadPolicy | undefined = undefined;
   /** The access rules in use. */
   access: AccessPolicy;
-  /** Of clients without a session. */
+  /** The limits of clients without a session. */
   readonly allowances = new Map<string, Allowance>();
   /** Publications at QoS -1, by host. */
   readonly withoutConnection = new RatePerSecond({ totalMax: 0, perKeyMax: 1 });
-  /** What of missing rights has been told, by way, client and topic: the oldest is forgotten, and told again. */
+  /**
+   * Missing rights that were reported, by direction, client and topic. The oldest entry is forgotten, and is then
+   * reported again.
+   */
   readonly toldRights = new Set<string>();
-  /** What this turn could not send for want of a right: it is over when the turn ends (inputs/not-allowed.ts). */
+  /**
+   * Exchanges that this turn could not send because a right is missing. They are ended when the turn ends
+   * (inputs/not-allowed.ts).
+   */
   readonly notAllowed: { readonly broker: BrokerSession<Session>; readonly exchange: Exchange<Session> }[] = [];
   stopping = false;
   readonly store = new StoreWatch();
   readonly acceptedByBroker: KnownClients;
   readonly drain = new DrainQueue();
   readonly letters = new Letters();
-  /** What was learnt of packets of clients whose session ended, while it may be of use: the oldest is forgotten. */
+  /**
+   * What is known about packets of clients whose session ended, as long as it may be useful. The oldest entry is
+   * forgotten.
+   */
   readonly experience = new Map<string, Experience<Session>>();
   readonly quarrels = new Quarrels();
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
@@ -137,7 +146,7 @@ export class Context {
     while (this.touched.length > 0) this.touched.pop();
   }
 
-  /** What is made of payloads, now. */
+  /** The policy for payloads in this turn. */
   get payloads(): PayloadPolicy | undefined {
     return this.askedPayloads ?? this.declaredPayloads;
   }
@@ -178,7 +187,7 @@ export class Context {
     this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });
   }
 
-  /** What a session of an earlier run speaks. */
+  /** The dialect of a session of an earlier run. */
   dialectNamed(name: string = assumedDialect): Speech {
     return this.dialects.find((dialect) => dialect.name === name) ?? this.dialects[0];
   }
@@ -247,7 +256,10 @@ export class Context {
     return this.environment.identityOf(neighbourOf(peer));
   }
 
-  /** What this peer has proved to be, in one word: `psk:dev1`. A node behind a forwarder has proved nothing itself. */
+  /**
+   * The proved identity of this peer in one word: `psk:dev1`. Undefined: nothing is proved; a node behind a forwarder
+   * never proves its identity itself.
+   */
   proofAt(peer: PeerId): string | undefined {
     if (forwardedNodeOf(peer)) return undefined;
     const { name, by, verified } = this.environment.identityOf(peer);

@@ -51,7 +51,7 @@ function bind(effect: Effect, behind: CommitToken): void {
     case "publish":
     case "release":
     case "ackBroker":
-      // Not by a copy with one property more: V8 would make a hidden class for each.
+      // The property is set on the effect itself. A copy with one more property would need its own hidden class in V8.
       if (effect.after === undefined) effect.behind = behind;
   }
 }

@@ -1,4 +1,4 @@
-/** What the core reports about itself, for log, metrics and the live view: names and values, no sentences. */
+/** The events that the core reports for log, metrics and the live view: names and values, no sentences. */
 import type { Way } from "./access.ts";
 import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
 import type { Reason } from "./words.ts";
@@ -87,7 +87,7 @@ export type GatewayEvent =
       readonly what: "client" | "qosMinusOne" | "forwarder";
       readonly hint: string;
     }
-  /** It has asked beyond its limits, again and again, and is not listened to for so long. */
+  /** The client has exceeded its limits again and again, and is ignored for so many seconds. */
   | {
       readonly event: "client_quarantined";
       readonly clientId: string;
@@ -139,7 +139,7 @@ export type GatewayEvent =
   | {
       readonly event: "other_qos_answered";
       readonly clientId: string | undefined;
-      /** Of the publication. */
+      /** The QoS of the publication. */
       readonly qos: QoS;
       readonly answer: "puback" | "pubrec" | "pubcomp";
     }
@@ -151,7 +151,7 @@ export type GatewayEvent =
       /** Topic or filter, as the broker knows it. */
       readonly topic: string;
       readonly qos: QoS;
-      /** Of the payload. */
+      /** The size of the payload. */
       readonly bytes: number;
       /** How many packets had been sent on the connection of its last death, including it. */
       readonly ordinal: number;
@@ -163,13 +163,13 @@ export type GatewayEvent =
       readonly topic: string;
       readonly qos: QoS;
       readonly bytes: number;
-      /** It is connected without its will; else its CONNECT is refused. */
+      /** True: the client is connected without its will; false: its CONNECT is refused. */
       readonly isConnected: boolean;
     }
   | { readonly event: "persist_failed"; readonly why: string }
-  /** The store takes what it is given again. */
+  /** The store accepts changes again. */
   | { readonly event: "persist_recovered" }
-  /** The process did not run for so long. */
+  /** The process did not run for so many milliseconds. */
   | { readonly event: "stood_still"; readonly ms: number }
   /** `count` messages of this client wait on disk for the broker: the first does, or none does any more. */
   | { readonly event: "backlog"; readonly clientId: string; readonly count: number };

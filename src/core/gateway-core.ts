@@ -174,7 +174,7 @@ export class GatewayCore implements Core {
     readonly pendingConnects: number;
     readonly links: number;
     readonly deadlines: number;
-    /** Of clients without a session: what is left of their limits. */
+    /** Clients without a session whose use of their limits is remembered. */
     readonly allowances: number;
   } {
     const { sessions, pendingConnects, links, deadlines, allowances } = this.#context;
@@ -446,7 +446,7 @@ function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: U
   dialect.onMessage(context, peer, message);
 }
 
-/** What a device says, before anything is decided about it. */
+/** The publication in a datagram, before anything is decided about it. */
 export interface PublicationHeard {
   /** Undefined: the sender has no session. */
   readonly clientId: string | undefined;

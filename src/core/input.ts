@@ -7,8 +7,9 @@ import type { BrokerLimits, CommitToken, Copies, LinkId, PeerId, Publication } f
 
 export type Input =
   /**
-   * What a store kept of an earlier run: slice by slice, before any datagram. Brokers may answer for sessions that are
-   * back already, but no deadline may come up between: a shared connection opens when all its clients are there.
+   * The sessions that a store kept of an earlier run, in parts, before any datagram. Brokers may already answer for
+   * restored sessions, but no deadline may be served in between: a shared connection opens when all its clients are
+   * restored.
    */
   | {
       readonly kind: "restored";
@@ -23,7 +24,7 @@ export type Input =
       readonly kind: "datagram";
       readonly from: PeerId;
       readonly bytes: Uint8Array;
-      /** For the publication in it, instead of the policy that is set: a script was asked before. */
+      /** Replaces the current policy for the publication in this datagram, because a script has answered before. */
       readonly payloads?: PayloadPolicy;
     }
   /** A transport lost its link to a peer (Bluetooth). Not a DISCONNECT: the session stays. */
@@ -65,7 +66,7 @@ export type Input =
       readonly expirySeconds?: number;
       /** MQTT 5: which subscriptions of ours this is for. */
       readonly subscriptionIds?: readonly number[];
-      /** For this publication, instead of the policy that is set: a script was asked before. */
+      /** Replaces the current policy for this publication, because a script has answered before. */
       readonly payloads?: PayloadPolicy;
     }
   /** PUBREL from the broker: it will not send this packet id again for the same publication. */
@@ -88,14 +89,14 @@ export type Input =
       readonly kind: "fetched";
       readonly clientId: string;
       readonly entries: readonly (readonly [id: number, record: BacklogRecord])[];
-      /** They could not be read. */
+      /** Why the entries could not be read; absent: they were read. */
       readonly failed?: string;
     }
   /** The operator changed the predefined topics (SIGHUP). Ids in use keep their meaning until the client reconnects. */
   | { readonly kind: "predefinedChanged"; readonly predefined: PredefinedTopics }
   /** The operator changed the access rules (SIGHUP). Clients that are not admitted any more are disconnected at once. */
   | { readonly kind: "accessChanged"; readonly access: AccessPolicy }
-  /** For what is accepted from now on; what was made stays. */
+  /** The policy for messages that are accepted from now on; stored messages are not changed. */
   | { readonly kind: "payloadsChanged"; readonly payloads: PayloadPolicy | undefined }
   /** The retained state of a client without a session must be removed at the broker. If the client has a session, it is kept. */
   | { readonly kind: "stateUnwanted"; readonly clientId: string }
@@ -129,7 +130,7 @@ export type Input =
   | { readonly kind: "shutdown" };
 
 /**
- * Who ended a connection.
+ * The side or cause that ended a connection.
  *
  * `peer`: the broker closed it: FIN, DISCONNECT, or RST once CONNECT had been sent (a broker that closes while it has octets of
  * ours unread sends that). Whether it had accepted CONNECT, `linkUp` has said.
@@ -139,13 +140,13 @@ export type Input =
  */
 export type LinkEndCause = "peer" | "silent" | "network" | "ours";
 
-/** What is known of the end of a connection. */
+/** The facts about the end of a connection. */
 export interface LinkEnd {
   readonly reason: string;
   /** Another connection with our client id replaced this one; coming back would only start a quarrel. */
   readonly takenOver: boolean;
   readonly cause: LinkEndCause;
-  /** Of the broker's DISCONNECT (MQTT 5), or of ours where we had to say why. */
+  /** The reason code of the broker's DISCONNECT (MQTT 5), or of the gateway's own if it had to give a reason. */
   readonly reasonCode?: number;
   /** After its CONNACK something came from the broker, be it an answer to PINGREQ; its DISCONNECT does not count. */
   readonly showedLife: boolean;

@@ -68,7 +68,7 @@ export interface CoreOptions {
     /** Per client, waiting for it. Beyond: the oldest QoS 0 goes; QoS 1/2 stay unacknowledged at the broker. */
     readonly messagesMax: number;
     readonly bytesMax: number;
-    /** For all clients together. */
+    /** The limit for all clients together. */
     readonly totalBytesMax: number;
     /** Handed over per wake-up on top of what waited at PINGREQ; then PINGRESP, the rest next time. */
     readonly extraPerWakeMax: number;
@@ -104,13 +104,13 @@ export interface CoreOptions {
   /** Unasked answers (DISCONNECT) to unknown senders: per second, in total. One per second and sender anyway. */
   readonly strangerAnswersPerSecondMax: number;
   readonly shutdown: { readonly wills: "keep" | "publish" };
-  /** What is made of payloads at the start; absent: nothing. `payloadsChanged` brings another. */
+  /** The policy for payloads at the start; absent: none. `payloadsChanged` replaces it. */
   readonly payloads?: PayloadPolicy | undefined;
   /** Whether this peer may put a topic name in front of the payload of PUBLISH at QoS -1. [interpretation 20] */
   readonly longNameQoSMinusOne: (peer: PeerId | undefined) => boolean;
   /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */
   readonly durable: boolean;
-  /** At the start; `accessChanged` brings another. */
+  /** The access rules at the start; `accessChanged` replaces them. */
   readonly access: AccessPolicy;
 }
 
@@ -118,7 +118,7 @@ export interface CoreOptions {
 export interface UpstreamPolicy {
   /** An MQTT connection per client, or one (or `connections`) that all clients share. [§4.1, §4.2] */
   readonly mode: "transparent" | "aggregating";
-  /** Of an aggregating upstream; a client keeps to one of them. */
+  /** The number of connections of an aggregating upstream; a client always uses the same one. */
   readonly connections: number;
   readonly protocol: "3.1.1" | "5";
   /**
@@ -126,7 +126,10 @@ export interface UpstreamPolicy {
    * found out. With MQTT 5 each copy says which filters it is for.
    */
   readonly copies?: Copies | undefined;
-  /** Where its brokers are, in a form that can be compared: upstreams with a place in common may meet. Absent: anywhere. */
+  /**
+   * The places of the upstream's brokers, in a form that can be compared: two upstreams with a common place may use the
+   * same broker. Absent: any place.
+   */
   readonly places?: readonly string[];
   readonly clientIdPrefix: string;
   readonly topicPrefix: string;
@@ -148,41 +151,47 @@ export interface UpstreamPolicy {
 export interface UpstreamsPolicy {
   /** Names are unique and not empty. */
   readonly named: readonly { readonly name: string; readonly policy: UpstreamPolicy }[];
-  /** By the first rule that fits; undefined = the default. `clientId` is undefined for QoS -1 without a session. */
+  /**
+   * The upstream by the first rule that fits; undefined = the default one. `clientId` is undefined for QoS -1 without a
+   * session.
+   */
   nameOf(clientId: string | undefined, peer: PeerId | undefined): string | undefined;
 }
 
-/** What becomes of publications at QoS 1 and 2 while the broker is away. */
+/** The handling of publications at QoS 1 and 2 while the broker cannot be reached. */
 export interface UplinkPolicy {
   /** `store`: onto disk, then acknowledged (needs `durable`). `refuse`: PUBACK congestion. */
   readonly whenAway: "store" | "refuse";
-  /** QoS 0 too. */
+  /** Store QoS 0 too. */
   readonly qos0: boolean;
-  /** Per client. */
+  /** Messages for each client. */
   readonly messagesMax: number;
   readonly bytesMax: number;
-  /** Older ones are dropped when their turn comes; 0 = none are. Only while the clock can be trusted. */
+  /** Older messages are dropped when it is their turn; 0 = none are. Only while the clock can be trusted. */
   readonly ageSecondsMax: number;
-  /** At a limit: the client gets "congestion", or its oldest message is dropped, or the new one is dropped. */
+  /**
+   * The behaviour at a limit: the client gets "congestion", or its oldest message is dropped, or the new one is
+   * dropped.
+   */
   readonly atLimit: "refuse" | "oldest" | "newest";
 }
 
-/** How what is sent to a client is repeated. */
+/** How messages to a client are repeated. */
 export interface RetryPolicy {
   readonly intervalMs: number;
   readonly limit: number;
 }
 
-/** What becomes of messages that wait for a client. */
+/** The handling of messages that wait for a client. */
 export interface BufferPolicy {
-  /** Older ones are dropped, but one that the client may have seen; 0 = none are. */
+  /** Messages older than this are dropped, except one that the client may have received; 0 = none are. */
   readonly timeToLiveSeconds: number;
   /** Messages of this rule that wait for one client, and their size; Infinity = the client's limits alone. */
   readonly messagesMax: number;
   readonly bytesMax: number;
   /**
-   * At a limit. `leave`: messages at QoS 1 and 2 stay unacknowledged at the broker, and the oldest one at QoS 0 is dropped. `oldest`: the
-   * oldest message of this rule is dropped. `newest`: the new message is dropped.
+   * The behaviour at a limit. `leave`: messages at QoS 1 and 2 stay unacknowledged at the broker, and the oldest one at
+   * QoS 0 is dropped. `oldest`: the oldest message of this rule is dropped. `newest`: the new message is dropped.
    */
   readonly atLimit: "leave" | "oldest" | "newest";
   /** `latest`: a new message replaces those that wait under the same topic name. */
@@ -193,13 +202,13 @@ export interface BufferPolicy {
   readonly payloadBytesMax?: number | undefined;
 }
 
-/** What the core may look up at any time, synchronously. */
+/** Facts that the core may read at any time, synchronously. */
 export interface CoreEnvironment {
   /** Largest message that this peer's network takes now, in bytes. */
   maxMessageBytes(peer: PeerId): number;
-  /** What all peers of one host share (an IP address), for limits per host. */
+  /** The address that all peers of one host share (an IP address), for limits per host. */
   hostOf(peer: PeerId): string;
-  /** Who this peer is, as its network knows it. */
+  /** The identity of this peer, as its network knows it. */
   identityOf(peer: PeerId): PeerIdentity;
   /** Signal strength of the last message of this peer, in dBm; undefined if its network does not report it. */
   rssiOf?(peer: PeerId): number | undefined;

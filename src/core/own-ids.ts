@@ -6,12 +6,15 @@ type OwnIds = Pick<UpstreamPolicy, "mode" | "connections" | "clientIdPrefix" | "
 /** Connections of one shared connection: its own, and those for filters that overlap with others on it. */
 export const lanesMax = 16;
 
-/** Of the service's connection, or of one that clients share, counted from 0; or of one of its further lanes, from 1. */
+/**
+ * The MQTT client id of the service's connection, or of one that clients share (`index` from 0), or of one of its
+ * further lanes (`lane` from 1).
+ */
 export function ownId({ clientIdPrefix, serviceClientId }: OwnIds, index: number, lane = 0): string {
   return clientIdPrefix + serviceClientId + (index === 0 ? "" : `-${index}`) + (lane === 0 ? "" : `-lane-${lane}`);
 }
 
-/** All of them at this broker: the service's, or those that clients share. */
+/** The MQTT client ids of all own connections at this broker. */
 export function ownIdsOf(policy: OwnIds): string[] {
   if (policy.mode !== "aggregating") return [ownId(policy, 0), homeId(policy), controlId(policy)];
   const ids = [probeId(policy), homeId(policy), controlId(policy)];
@@ -28,7 +31,7 @@ export function homeId({
   return `${clientIdPrefix}${serviceClientId}-ha`;
 }
 
-/** Of the connection by which commands are taken over MQTT. */
+/** The MQTT client id of the connection that receives commands over MQTT. */
 export function controlId({
   clientIdPrefix,
   serviceClientId,
@@ -36,7 +39,7 @@ export function controlId({
   return `${clientIdPrefix}${serviceClientId}-control`;
 }
 
-/** Of a short connection by which something is found out about the broker. */
+/** The MQTT client id of a short connection that tests the broker. */
 export function probeId({ clientIdPrefix, serviceClientId }: OwnIds): string {
   return `${clientIdPrefix}${serviceClientId}-probe`;
 }

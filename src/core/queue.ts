@@ -4,7 +4,7 @@
  */
 export class Queue<Value extends object> {
   #values: (Value | undefined)[] = [];
-  /** Where the first stands. */
+  /** The index of the first value. */
   #head = 0;
 
   get length(): number {

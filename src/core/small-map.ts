@@ -5,7 +5,7 @@
  * Entries are iterated in the order in which they were set. An entry that is set during an iteration may be left out.
  */
 export class SmallMap<Key, Value> {
-  /** The one entry, while there is one. */
+  /** The entry, while there is only one. */
   #only: readonly [Key, Value] | undefined = undefined;
   /** All entries, from the second on. */
   #many: Map<Key, Value> | undefined = undefined;

@@ -21,7 +21,7 @@ export interface Speech {
   encodedLength(message: ToClient): number;
 }
 
-/** What a stored session speaks where its record names nothing: the only version that there was. */
+/** The dialect of a stored session whose record names none, because there was only this one then. */
 export const assumedDialect = "mqtt-sn-1.2";
 
 /** A sender at an address, and the dialect that it uses. */

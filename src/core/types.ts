@@ -9,7 +9,7 @@ export type Instant = number;
  */
 export type PeerId = `${string}/${string}`;
 
-/** Who a peer is, as far as its network can tell. */
+/** The identity of a peer, as far as its network can tell. */
 export interface PeerIdentity {
   /** An address, or what else names the peer. */
   readonly name: string;
@@ -36,15 +36,16 @@ export type CommitToken = number;
 export type QoS = 0 | 1 | 2;
 
 /**
- * What the core knows better of the pause before the next attempt. `first`: from the beginning, the connection was of use. `least`: the
- * shortest, and not counted. `bounded`: twice the last one, but short enough that others do not wait long: suspects are looked for.
+ * A rule for the pause before the next attempt. `first`: begin with the shortest, because the connection was of use.
+ * `least`: the shortest, and the attempt is not counted. `bounded`: doubled as usual, but limited, because the core
+ * searches for a suspected packet and others wait.
  */
 export type KnownPause = "first" | "least" | "bounded";
 
-/** How a client named what it subscribed to; that is how messages come back. [MQTT-SN 1.2 §6.10] */
+/** The kind of topic in the client's SUBSCRIBE; messages to the client use the same kind. [MQTT-SN 1.2 §6.10] */
 export type SubscribedBy = "name" | "predefined" | "short";
 
-/** The application message that travels through us. */
+/** The application message that passes through the gateway. */
 export interface Publication {
   readonly topicName: string;
   readonly payload: Uint8Array;
@@ -55,13 +56,13 @@ export interface Publication {
 }
 
 /**
- * What a publication says of itself beside topic and payload; devices never see it, brokers of MQTT 5 do. At most 4096
- * octets as `metaBytes` counts: who makes one keeps to that. [MQTT 5 3.3.2.3]
+ * The properties of a publication besides topic and payload. Devices never see them; brokers of MQTT 5 do. At most 4096
+ * octets as `metaBytes` counts: the creator must keep this limit. [MQTT 5 3.3.2.3]
  */
 export interface PublicationMeta {
-  /** Wall clock when it was accepted, ms since 1970: at a broker the user property `accepted`. */
+  /** Time when the message was accepted, in milliseconds since 1970: at a broker the user property `accepted`. */
   readonly originAt?: number;
-  /** In their order; names may come more than once. */
+  /** The user properties in their order; names may occur more than once. */
   readonly userProperties?: readonly (readonly [name: string, value: string])[];
   readonly contentType?: string;
   readonly responseTopic?: string;
@@ -70,12 +71,12 @@ export interface PublicationMeta {
   readonly expirySeconds?: number;
 }
 
-/** What is published when a client is lost. [MQTT-SN 1.2 §6.3] */
+/** The message that is published when a client is lost. [MQTT-SN 1.2 §6.3] */
 export interface Will extends Publication {}
 
 /**
- * What a broker takes: the least of what it said in CONNACK and what the configuration says; the core keeps to it. MQTT
- * 3.1.1 says nothing.
+ * The limits of a broker: the lower of its CONNACK and the configuration. The core keeps these limits. A broker of MQTT
+ * 3.1.1 announces none.
  */
 export interface BrokerLimits {
   /** QoS 1 and 2 publications unacknowledged at a time. Default 65535. */
@@ -84,7 +85,7 @@ export interface BrokerLimits {
   readonly exactlyOnceMaximum?: number;
   readonly maximumQoS: QoS;
   readonly retainAvailable: boolean;
-  /** Bytes of a whole MQTT packet; undefined = no limit said. */
+  /** Octets of a whole MQTT packet; undefined = the broker has announced no limit. */
   readonly maximumPacketBytes: number | undefined;
   readonly wildcardAvailable: boolean;
   /** `$share/`. */

@@ -61,13 +61,13 @@ export interface Publish {
   readonly topicIdType: TopicKind;
   /** 0 where the kind is `name`. Of a short name the two octets as one number, first octet high. */
   readonly topicId: number;
-  /** Where the kind is `name`. */
+  /** The topic name, if the kind is `name`. */
   readonly topicName?: Text;
   readonly msgId: number;
   readonly data: Uint8Array;
 }
 
-/** What a client's answer to something of ours is about. */
+/** The ids in a client's answer to a PUBLISH of the gateway. */
 export interface AnsweredPublish {
   readonly topicId: number;
   readonly msgId: number;

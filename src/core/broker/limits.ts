@@ -8,9 +8,9 @@ import { isShared } from "../state/filter-tree.ts";
 import type { BrokerLimits, Publication, PublicationMeta } from "../types.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
-/** Octets of an MQTT PUBLISH besides topic and payload, at most. */
+/** The most octets of an MQTT PUBLISH without topic and payload. */
 const publishBytes = 16;
-/** Of SUBSCRIBE (MQTT 5 with a subscription identifier), and of UNSUBSCRIBE, besides the filter. */
+/** The most octets of SUBSCRIBE (MQTT 5 with a subscription identifier) and of UNSUBSCRIBE, without the filter. */
 const subscribeBytes = 16;
 
 /** QoS, retained, size of the packet. `topicName` is that at the broker. */

@@ -82,7 +82,7 @@ export function openShared(
   context.out.add({ kind: "openLink", link: request });
 }
 
-/** Where clients share a connection, the first of those serves for it. */
+/** Opens the gateway's own connection. If clients share connections, the first of those is used instead. */
 export function openServiceLink(
   context: Context,
   upstream: Upstream<Session>,
@@ -123,7 +123,7 @@ export function reopen(context: Context, link: Link, { isProbe }: { isProbe: boo
   if (broker.link) broker.link.answersFrom = answersFrom;
 }
 
-/** Those who wait for this connection are answered without it when the time for that has come. */
+/** Sets the time after which exchanges that wait for this connection are answered without it. */
 export function awaitCustody({ deadlines }: Context, link: Link): void {
   link.custody ??= new Deadline(link, "custody");
   deadlines.set(link.custody, link.answersFrom);

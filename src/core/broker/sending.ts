@@ -1,5 +1,5 @@
 /**
- * What is sent after a connection was made (again), and in which order. [MQTT-3.1.1 4.4]
+ * The packets that are sent after a connection was opened (again), and their order. [MQTT-3.1.1 4.4]
  *
  * Everything is sent again with its packet id, in the old order, within the broker's window. The broker recognizes a
  * repetition by the packet id. If the broker has lost the session, exactly-once delivery cannot be guaranteed any more.
@@ -247,7 +247,7 @@ export function sendUnanswered(
   const exchange = newPublishExchange<Session>(0, publication, owner);
   const { key } = identityOf(exchange, broker.key);
   const suspicion = broker.search.find(key);
-  // Of a suspected kind one is tried at its time; it is not sent again, so more of them would only wait.
+  // Of a suspected kind, one packet is tried at its time. A packet at QoS 0 is not sent again, so it would only wait.
   if (suspicion?.isSuspect && (suspicion.packets.length > 0 || suspicion.nextTry > context.now)) return false;
   if (broker.waitingBefore(exchange) >= unansweredWaitingMax) return false;
   broker.search.attach(exchange, key);

@@ -7,7 +7,7 @@
  * have got its own QoS.
  *
  * For each SUBSCRIBE of a client the gateway sends one to the broker, so that the client gets the broker's answer and
- * the retained messages. Those that arrive while one is unanswered share the next one. UNSUBSCRIBE is sent when the
+ * the retained messages. Requests that arrive while one is unanswered share the next one. UNSUBSCRIBE is sent when the
  * last client leaves.
  */
 import type { Context } from "../context.ts";
@@ -114,12 +114,15 @@ function begin(
   return exchange;
 }
 
-/** The broker has forgotten the session: everything is subscribed to again. It is sent with all else. */
+/**
+ * The broker has lost the session, so every filter is subscribed to again. The requests are sent with all other
+ * packets.
+ */
 export function askAll(context: Context, shared: SharedConnection<Session>): void {
   for (const entry of shared.filters.all()) begin(context, shared, entry);
 }
 
-/** What a request had made of the membership before the broker could answer is undone. */
+/** Restores the membership to the state before a request that the broker has not answered. */
 export function settleMembership(
   context: Context,
   shared: SharedConnection<Session>,
@@ -132,7 +135,7 @@ export function settleMembership(
   else leaveFilter(context, shared, session, filter, undefined);
 }
 
-/** The client is no member any more. True when the broker was asked to end the subscription. */
+/** Ends the client's membership of the filter. True if the broker was asked to end the subscription. */
 export function leaveFilter(
   context: Context,
   shared: SharedConnection<Session>,

@@ -29,7 +29,10 @@ export function sayIfNotAllowed(context: Context, { clientId, peer, will }: Sess
   context.sayNotAllowed(rights, { clientId, peer, way: "publish", topic: will.topicName });
 }
 
-/** What the broker is to hold for this client, unless it is known to close for it. */
+/**
+ * The will that the broker must hold for this client; undefined: the broker holds none, or is known to close the
+ * connection for it.
+ */
 export function willToTell(context: Context, session: Session): Will | undefined {
   if (session.upstream.options.will.held !== "broker" || isWillRefused(context, session)) return undefined;
   return brokerWill(context, session);

@@ -1,6 +1,7 @@
 /**
- * What a gateway of a fleet has to know of a datagram before it knows whose it is: asked for each one, so the commonest questions
- * are answered from the header. Behind a forwarder it is the message inside that counts. [MQTT-SN 1.2 §5.2, §5.5]
+ * Facts that a gateway of a fleet reads from a datagram before the session is known. They are read for each datagram,
+ * so the most frequent questions are answered from the header. Behind a forwarder the inner message counts. [MQTT-SN
+ * 1.2 §5.2, §5.5]
  */
 import { decode } from "../../wire/v12/codec.ts";
 import { layoutByType } from "../../wire/v12/layout.ts";
@@ -16,7 +17,7 @@ const pingResp = layoutByType.PINGRESP.code;
 const willTopicReq = layoutByType.WILLTOPICREQ.code;
 const searchGw = layoutByType.SEARCHGW.code;
 
-/** What a client says to the gateway that has its session. A CONNECT that names nobody is refused by any. */
+/** Messages for the gateway that has the client's session. A CONNECT without a client id is refused by any gateway. */
 const ofSessions: ReadonlySet<MessageType> = new Set<MessageType>([
   "PUBLISH",
   "PUBACK",
@@ -45,7 +46,7 @@ export const datagramWords = {
     return code !== pingReq || bytes.length === 2;
   },
 
-  /** Who says this, or is told it: behind a forwarder the node. */
+  /** The sender or receiver of the message; behind a forwarder, the node. */
   nodeOf(neighbour: PeerId, bytes: Uint8Array): PeerId {
     if (startOf(bytes) === 0) return neighbour;
     const { forwarded } = decode(bytes);
@@ -66,7 +67,7 @@ export const datagramWords = {
     return codeOf(bytes) === searchGw;
   },
 
-  /** It needs no session, or is of no use to any. */
+  /** True if any shard can handle the message: it needs no session, or no session can use it. */
   isForAnybody(bytes: Uint8Array): boolean {
     const heard = decode(bytes);
     if (!heard.ok || !ofSessions.has(heard.message.type)) return true;
@@ -87,7 +88,7 @@ export const datagramWords = {
   },
 } as const;
 
-/** Where the message begins: behind the header of an encapsulation. */
+/** The offset of the message after the header of an encapsulation. */
 function startOf(bytes: Uint8Array): number {
   return bytes[1] === encapsulated && bytes[0] !== 1 ? (bytes[0] ?? 0) : 0;
 }

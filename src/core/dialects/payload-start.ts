@@ -1,7 +1,7 @@
-/** Where the payload of a message begins. Captures without payloads use it. */
+/** Finds the beginning of a message's payload. Captures without payloads use it. */
 import { layoutByCode } from "../../wire/v12/layout.ts";
 
-/** Of what is no message of a known type so many octets are kept: enough to see what it might be. */
+/** If the type of the message is not known, so many octets are kept: enough to guess what it is. */
 const unknownBytesKept = 7;
 const contents: ReadonlySet<string> = new Set(["data", "willMsg"]);
 
