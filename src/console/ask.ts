@@ -32,7 +32,7 @@ export async function tell(path: string, body: Readonly<Record<string, string>>)
 
 const recordedMax = 64 * 1_048_576;
 
-/** What the gateway captures until `ending`, or until it is more than a page should hold. @throws {Refused} */
+/** The capture until `ending`, or until it is larger than a page should hold. @throws {Refused} */
 export async function recorded(
   query: Query,
   ending: AbortSignal,
@@ -64,7 +64,7 @@ export async function recorded(
 export interface Me {
   readonly role?: "viewer" | "operator";
   readonly name?: string;
-  /** Who logged in by an ingress logs out there. */
+  /** The way of logging in. A user who logged in by an ingress must log out there. */
   readonly by?: "console" | "token" | "ingress";
   readonly hasPassword: boolean;
 }

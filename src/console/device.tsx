@@ -11,7 +11,7 @@ import { Do, Loaded, Name, octets } from "./parts.tsx";
 
 const messagesMax = 100;
 
-/** What it would be sent, as if the broker had it. */
+/** A form for a message to the device, which the gateway treats as if the broker had sent it. */
 function TestMessage({ client, done }: { readonly client: string; readonly done: () => void }) {
   const [topic, setTopic] = useState("");
   const [payload, setPayload] = useState("");

@@ -283,7 +283,7 @@ function Cells({ row, elapsed }: { readonly row: Row; readonly elapsed: number }
   );
 }
 
-/** As the gateway says it, with the time that has passed since. */
+/** The state in words as the gateway writes it, with the time that has passed since. */
 export function wordsOf(row: Row, elapsed: number) {
   const stateSeconds = row.stateSeconds === undefined ? undefined : row.stateSeconds + elapsed;
   return stateInWords({ ...row, stateSeconds, secondsSilent: row.secondsSilent + elapsed });

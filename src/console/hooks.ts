@@ -1,4 +1,4 @@
-/** What views have in common: asking again when something changed, the time, and where in the page we are. */
+/** Functions that views share: repeating a request after changes, the time, and the present view of the page. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { News } from "../observe/live.ts";
 import { Refused } from "./ask.ts";
@@ -12,7 +12,7 @@ export interface Asked<T> {
   readonly again: () => void;
 }
 
-/** Not more often, even if there are many changes. */
+/** The least time between two requests, even if there are many changes. */
 const usualApartMs = 1_000;
 const everyMs = 5_000;
 

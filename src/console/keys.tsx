@@ -14,7 +14,7 @@ const removeSure = "It is put out, and does not get in with this key any more. S
 
 const make = async (path: string, name: string) => (await tell(path, { name })) as Made;
 
-/** It is shown only here. It disappears with the view, or with a click. */
+/** Shows the key once. It disappears with the view, or with a click. */
 function Once({ made, done }: { readonly made: Made; readonly done: () => void }) {
   return (
     <section class="card key" aria-label={`The key of ${made.name}`}>

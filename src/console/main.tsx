@@ -21,7 +21,7 @@ const views = [
   ["settings", "Settings"],
 ] as const;
 
-/** It looks at every session. */
+/** The overview is requested less often, because the gateway reads every session for it. */
 const overviewApartMs = 2_000;
 
 function App() {
@@ -197,7 +197,7 @@ function useGone(left: () => void): number | undefined {
         return setGone(undefined);
       }
       setGone(heardAt);
-      // It may be there, and not know us any more.
+      // The gateway may be reachable, but the log-in may not be valid any more.
       whoAmI().then(
         (me) => me.role === undefined && left(),
         () => {},

@@ -7,7 +7,7 @@ import type { Asked } from "./hooks.ts";
 /** Marks that turn text round, and what cannot be seen, shown as what they are. */
 const hidden = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;
 
-/** What others chose: a client id, a topic, an address. */
+/** Shows a text that others chose: a client id, a topic, an address. */
 export function Name({ text }: { readonly text: string }) {
   const shown = text.replace(hidden, (c) => `\\u${(c.codePointAt(0) ?? 0).toString(16).padStart(4, "0")}`);
   return (

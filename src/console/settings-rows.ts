@@ -15,9 +15,9 @@ export interface Setting {
   readonly key: string;
   readonly path: readonly string[];
   readonly node: Node;
-  /** As it counts. */
+  /** The effective value. */
   readonly shown: string;
-  /** As it stands in the file, or else as it counts. */
+  /** The value in the file; if there is none, the effective value. */
   readonly written: unknown;
   readonly isWritten: boolean;
   readonly meaning: string;

@@ -65,7 +65,7 @@ function Configuration({ shown, again }: { readonly shown: Shown; readonly again
   const [changes, setChanges] = useState<ReadonlyMap<string, Change>>(new Map());
   const [said, setSaid] = useState("");
   const tried = useTried(changes);
-  /** Of the file that we saved ourselves, until it was read again. */
+  /** The version of the file that this page saved, until the file was read again. */
   const [ownVersion, setOwnVersion] = useState("");
   useEffect(() => setOwnVersion(""), [written.version]);
   const rows = rowsOf([], configuration, written.values, schema as Node);
@@ -316,7 +316,7 @@ function Secret({ row, kept }: { readonly row: Setting; readonly kept: (file: st
   );
 }
 
-/** What `check` says of them, a moment after the last was typed. */
+/** The result of `check` for the changes, a moment after the last input. */
 function useTried(changes: ReadonlyMap<string, Change>): Tried | undefined {
   const [tried, setTried] = useState<Tried | undefined>();
   useEffect(() => {

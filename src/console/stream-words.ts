@@ -1,4 +1,4 @@
-/** What passes between a tab and the worker that holds the one stream of this browser. */
+/** The messages between a tab and the worker that holds the one stream of this browser. */
 import type { DatagramEntry, News } from "../observe/live.ts";
 
 /** Datagrams that a tab wants: of one client, of all, or none. */
@@ -31,7 +31,7 @@ export function isServed(wish: Wish, by: Wish): boolean {
   return by.datagrams === "all" || JSON.stringify(wish) === JSON.stringify(by);
 }
 
-/** Of what came for all, what this wish is about. */
+/** The news without datagrams that this wish does not include. */
 export function forWish(wish: Wish, news: News): News {
   return wish.datagrams === "all" ? news : { ...news, datagrams: news.datagrams.filter((entry) => fits(wish, entry)) };
 }

@@ -10,19 +10,19 @@ const listeners = new Set<Listener>();
 let wish: Wish = { datagrams: "none" };
 let passOn: ((word: ToWorker) => void) | undefined;
 
-/** Until the answer is called. */
+/** Calls the listener until the returned function is called. */
 export function listen(listener: Listener): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
 }
 
-/** What this tab wants to see of the datagrams, instead of what it wanted. */
+/** Sets the datagrams that this tab wants to see, in place of the earlier wish. */
 export function want(next: Wish): void {
   wish = next;
   passOn?.({ say: "want", wish });
 }
 
-/** Once, when somebody is logged in. */
+/** Opens the stream. Called once, after the log-in. */
 export function openStream(): void {
   if (passOn) return;
   const tell: Listener = (word) => {
