@@ -4,14 +4,14 @@
  *
  * Why not `Map`: when many of its entries were deleted, it moves the others into a new table, and the old table refers to the new one. Once
  * an old table has survived long enough to be left to the major garbage collection, it keeps each later one alive, with everything in it.
- * With 1,000 messages in flight, every sixth allocated octet was kept and copied. Here the place of an entry is used again, and nothing
- * refers to a deleted entry.
+ * With 1,000 messages in flight, every sixth allocated octet was kept and copied. This map reuses the place of a
+ * deleted entry, and nothing refers to a deleted entry.
  *
  * Iteration is in the order in which the entries were set. An entry that is deleted during an iteration does not appear; an entry that is
  * set during it does.
  */
 export class IdMap<Value> {
-  /** The one entry, while there is one; `undefined` is no value. */
+  /** The entry, while there is only one; the value `undefined` is not allowed. */
   #onlyId = 0;
   #only: Value | undefined = undefined;
   /** All entries, from the second on. */
@@ -84,7 +84,7 @@ export class IdMap<Value> {
 /** In place of a slot: there is none. */
 const none = -1;
 
-/** What stands in the links of a slot. */
+/** Offsets in the links of a slot. The id is at this one. */
 const idAt = 0;
 /** The next slot of the same bucket. */
 const besideAt = 1;
@@ -202,7 +202,7 @@ class IdTable<Value> {
     for (const [at, [id, value]] of entries.entries()) this.#append(id, value, orders[at] ?? none);
   }
 
-  /** So many slots, all of them free. */
+  /** Makes so many slots, all of them free. */
   #layOut(capacity: number): void {
     this.#capacity = capacity;
     this.#links = new Array<number>(capacity * linksPerSlot).fill(none);

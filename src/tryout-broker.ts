@@ -48,7 +48,7 @@ async function closeBoth(server: Server, closeBroker: () => Promise<void>): Prom
 /** MQTT 3.1.1 CONNECT, clean, no client id. */
 const connectPacket = Buffer.from("100c00044d5154540402003c0000", "hex");
 
-/** What answers there? */
+/** Tells what listens at this address: a broker, something else, or nothing. */
 function probe(at: { host: string; port: number }): Promise<"broker" | "something" | "nothing"> {
   return new Promise((resolve) => {
     const socket = connectTcp(at);

@@ -18,28 +18,28 @@ export interface WatchedChildOptions {
 }
 
 export interface Gone {
-  /** For a sentence: "it got SIGKILL", with the last line that the process wrote. */
+  /** The cause as a part of a sentence: "it got SIGKILL", with the last line that the process wrote. */
   readonly why: string;
-  /** It did not answer. */
+  /** The process did not answer. */
   readonly isHung: boolean;
-  /** The next one begins after so long. */
+  /** Milliseconds until the next process begins. */
   readonly pauseMs: number;
 }
 
 export interface ChildEvents {
-  /** A process was begun. */
+  /** A process was started. */
   began(): void;
-  /** What the process of now said; nothing of an earlier one. */
+  /** A message of the present process; messages of earlier processes are ignored. */
   said(message: unknown): void;
-  /** It ended, or was ended. Not called after `close`. */
+  /** The process ended, or was ended. Not called after `close`. */
   gone(gone: Gone): void;
 }
 
-/** A process that worked for so long is followed by the next without a longer pause. */
+/** After a process that worked for this time, the pause before the next one is the shortest again. */
 const worksMs = 60_000;
-/** Between SIGTERM and SIGKILL. */
+/** Milliseconds between SIGTERM and SIGKILL. */
 const closeMs = 2_000;
-/** Of what it writes to standard output and standard error, the last octets. */
+/** The number of octets that are kept, at the end of its standard output and standard error. */
 const wordsMax = 2_000;
 const reasonMax = 200;
 
@@ -124,7 +124,7 @@ export class WatchedChild {
     this.#gone(why, isHung);
   }
 
-  /** As `end`, for a process that worked but would not for much longer: the pause before the next one is short. */
+  /** Like `end`, for a process that works but would not for much longer: the pause before the next one is short. */
   renew(why: string): void {
     this.#pauseMs = this.#options.firstPauseMs;
     this.end(why);

@@ -22,11 +22,11 @@ export interface Datagram {
   /** `<transport>/<address>`, behind a forwarder the forwarder's; "" for a datagram to all. */
   readonly peer: string;
   readonly bytes: Uint8Array;
-  /** More than there are in `bytes` where the payload was left out. */
+  /** The length of the whole datagram. `bytes` is shorter if the payload was left out. */
   readonly wholeBytes: number;
-  /** What a person may want to know of it; "" = nothing. */
+  /** A comment for people; "" = none. */
   readonly comment: string;
-  /** What its payload says, as JSON; absent: it is not known. */
+  /** The decoded payload as JSON; absent: it is not known. */
   readonly value?: string;
 }
 
@@ -44,7 +44,7 @@ export class CaptureWriter {
     this.#transports = transports;
   }
 
-  /** What the file begins with. */
+  /** The beginning of the file. */
   head(): Uint8Array {
     const interfaces = this.#transports.map((name) => interfaceBlock({ name, linkType: linkTypeRaw }));
     return joined([sectionHeader("mqtt-sn-gateway"), ...interfaces]);
@@ -85,7 +85,7 @@ export interface ReadDatagram {
   /** More than `payload` has where contents were left out. */
   readonly wholeBytes: number;
   readonly comment: string;
-  /** What its payload says, if the gateway said it. */
+  /** The decoded payload, if the gateway wrote it. */
   readonly value?: string;
 }
 
@@ -110,7 +110,7 @@ export function datagramIn(packet: CapturePacket, port = gatewayPort): ReadDatag
   };
 }
 
-/** Where a peer is: its own address by UDP, else one of 100.64.0.0/10 that is made of its name. */
+/** The address of a peer: with UDP its own, otherwise one of 100.64.0.0/10 that is made from its name. */
 function endpointOf(peer: string): Endpoint {
   const [, v4 = "", v4Port] = /^[^/]+\/(\d+\.\d+\.\d+\.\d+):(\d+)$/.exec(peer) ?? [];
   if (v4Port !== undefined) return { address: Uint8Array.from(v4.split("."), Number), port: Number(v4Port) };

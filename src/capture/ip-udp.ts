@@ -10,7 +10,7 @@ export interface UdpDatagram {
   readonly from: Endpoint;
   readonly to: Endpoint;
   readonly payload: Uint8Array;
-  /** Of the whole payload; more than `payload` has where it was cut. */
+  /** The length of the whole payload. `payload` is shorter if it was cut. */
   readonly payloadBytes: number;
 }
 
@@ -18,7 +18,10 @@ const udp = 17;
 const v4HeaderBytes = 20;
 const v6HeaderBytes = 40;
 const udpHeaderBytes = 8;
-/** What the Length fields of IPv4 leave; serial lines and Bluetooth may carry a little more, which is cut. */
+/**
+ * The most that the Length fields of IPv4 allow. Datagrams of serial lines and Bluetooth may be a little longer, and
+ * are cut.
+ */
 export const payloadBytesMax = 65_535 - v4HeaderBytes - udpHeaderBytes;
 
 /**

@@ -2,8 +2,8 @@
  * The blocks of a pcapng file that a capture needs, written and read: section, interface, packet, interface statistics.
  * [draft-ietf-opsawg-pcapng]
  *
- * What is written has little-endian numbers and microseconds. What is read may be of others: either order of octets, any
- * resolution of time, blocks and options that are not known here, which are passed over.
+ * Files are written with little-endian numbers and microseconds. Files that are read may have either order of octets
+ * and any resolution of time; unknown blocks and options are skipped.
  */
 
 export type Direction = "in" | "out";
@@ -48,7 +48,7 @@ const interfacesMax = 1_000;
 const utf8 = new TextEncoder();
 const readUtf8 = new TextDecoder("utf-8");
 
-/** What a file begins with. */
+/** The first block of a file. */
 export function sectionHeader(application: string): Uint8Array {
   const body = new Uint8Array(16);
   const view = new DataView(body.buffer);
