@@ -1,6 +1,6 @@
 /**
- * The console's side of the HTTP server: the page, log-in, and the operator's commands under /api/v1/. Which commands there
- * are, and who may, is the desk's business; here they get an address, and what HTTP needs around them.
+ * The console's side of the HTTP server: the page, the log-in, and the operator's commands under /api/v1/. The desk
+ * decides which commands exist and who may use them; this file gives them addresses and the rules of HTTP.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Wanted } from "../observe/live.ts";
@@ -29,7 +29,7 @@ export interface ConsoleOptions extends GuardOptions {
   readonly live: StreamSource;
   /** The folder of the page's files. */
   readonly folder: URL;
-  /** Whether a user with this role sees the payloads of devices. */
+  /** True if a user with this role sees the payloads of devices. */
   showsPayloads(role: Role): boolean;
   /** True if there is a password; the page then asks for it. */
   hasPassword(): boolean;
@@ -61,7 +61,7 @@ export class ConsoleServer {
     return this.#streams.size;
   }
 
-  /** `stays`: called if the answer lasts as long as the page is open. */
+  /** `stays` is called if the answer lasts as long as the page is open. */
   async answer(request: IncomingMessage, response: ServerResponse, url: URL, stays: () => void): Promise<void> {
     for (const [name, value] of Object.entries(safetyHeaders)) response.setHeader(name, value);
     const turned = turnedAway(request, this.#options);
@@ -125,7 +125,7 @@ export class ConsoleServer {
     refuse(request, response, 401, "this token is not known: `mqtt-sn-gateway console token add` makes one");
   }
 
-  /** Counts a try; true: it was one too many, and was answered. */
+  /** Counts an attempt. True: there were too many, and the request was answered. */
   #isTooOften(request: IncomingMessage, response: ServerResponse, address: string): boolean {
     const seconds = this.#attempts.tryFrom(address);
     if (seconds === undefined) return false;
@@ -139,7 +139,10 @@ export class ConsoleServer {
     return askedFrom(request, this.#options.proxies).address ?? "";
   }
 
-  /** Browsers do not tell the ports of a host apart: two gateways on one machine must not log each other out. */
+  /**
+   * Browsers send a cookie to all ports of a host. Without different names, two gateways on one machine would log each
+   * other's users out.
+   */
   #cookieName(request: IncomingMessage): string {
     const { isHttps } = askedFrom(request, this.#options.proxies);
     return `${isHttps ? hostPrefix : ""}mqttsn_console_${request.socket.localPort}`;
@@ -272,7 +275,7 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers["transfer-encoding"] !== undefined || Number(headers["content-length"] ?? 0) > 0;
 }
 
-/** An object in JSON; undefined: it is too long, or none. */
+/** The body as a JSON object; undefined: it is too long, or is not a JSON object. */
 async function bodyOf(
   request: IncomingMessage,
   bytesMax = bodyBytesMax,

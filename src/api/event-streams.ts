@@ -11,7 +11,7 @@ export const streamsMax = 32;
 const everyMs = 500;
 /** A browser that receives nothing for longer knows that the gateway is not there. */
 const tickMs = 10_000;
-/** A browser that polls asks again at once. One that has not asked for so long has been closed. */
+/** A browser that polls sends its next request immediately. One without a request for this time counts as closed. */
 const pollGoneMs = 15_000;
 
 export interface Watched {
@@ -27,7 +27,7 @@ export interface Looks {
   readonly wanted: Wanted;
   /** False: its user is logged out. */
   readonly isAllowed: () => boolean;
-  /** The browser polls; all requests with this name are one watch. */
+  /** Set if the browser polls: all requests with this name belong to one watch. */
   readonly poll?: string;
 }
 
@@ -36,7 +36,7 @@ interface Stream {
   readonly watch: Watched;
   /** Undefined: between two polls. */
   response: ServerResponse | undefined;
-  /** When it was written to, or the last poll came. */
+  /** The time of the last write, or of the last poll. */
   saidAt: number;
 }
 
@@ -94,7 +94,7 @@ export class EventStreams {
     return undefined;
   }
 
-  /** A request that still waits is one whose browser has given it up. */
+  /** If an earlier request of this browser still waits, the browser has given it up. */
   #pollAgain(stream: Stream, response: ServerResponse, looks: Looks): void {
     this.#answerPoll(stream, {});
     stream.looks = looks;

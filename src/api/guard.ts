@@ -35,7 +35,7 @@ export function bearerOf({ headers }: IncomingMessage): string | undefined {
   return /^bearer +(\S.*)$/i.exec(headers.authorization ?? "")?.[1]?.trim();
 }
 
-/** Why this request is not looked at; undefined: it is. */
+/** The reason for refusing this request; undefined: it is accepted. */
 export function turnedAway(request: IncomingMessage, options: GuardOptions): Turned | undefined {
   const { address, isByProxy } = askedFrom(request, options.proxies);
   if (address === undefined) return { status: 400, error: "the proxy's X-Forwarded-For is no list of addresses" };
@@ -46,7 +46,8 @@ export function turnedAway(request: IncomingMessage, options: GuardOptions): Tur
     };
   const { host, origin } = request.headers;
   const name = nameIn(host);
-  // No browser can be led to the address that the ingress asks: it has the name of the page that it is in.
+  // The ingress uses the name of the page around it. An attacker cannot direct a browser to this address under another
+  // name.
   const isIngress = ingressUser(request, options.ingress) !== undefined;
   if (name === undefined || !(isIngress || isKnown(name, options.hosts)))
     return { status: 421, error: "this name is not one of the gateway's: use its address, or add it to api.hosts" };
@@ -66,7 +67,10 @@ export function turnedAway(request: IncomingMessage, options: GuardOptions): Tur
   return undefined;
 }
 
-/** On every answer. Nothing inline, nothing from elsewhere, no page around ours but our own (a proxy's frame). */
+/**
+ * Headers of every answer: nothing inline, nothing from other hosts, and only the gateway's own page (a proxy's frame)
+ * may embed the page.
+ */
 export const safetyHeaders: Readonly<Record<string, string>> = {
   "content-security-policy":
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; object-src 'none'; " +
@@ -85,7 +89,7 @@ function isNear(address: string, isForLan: boolean): boolean {
   return isThisMachine(address) || (isForLan && holds(lan, address));
 }
 
-/** `gateway:9464` to `gateway`; undefined: there is none, or it is no name. */
+/** `gateway:9464` becomes `gateway`; undefined: there is no host, or it is not a name. */
 function nameIn(host: string | undefined): string | undefined {
   if (host === undefined || !/^[\w.:[\]-]+$/.test(host)) return undefined;
   return (/^\[(.*)\](:\d+)?$/.exec(host)?.[1] ?? host.replace(/:\d+$/, "")).toLowerCase();

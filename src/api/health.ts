@@ -5,7 +5,7 @@
  */
 import { performance } from "node:perf_hooks";
 
-/** If the event loop is late by so much, devices are not answered in time. */
+/** If the event loop is late by more than this, devices are not answered in time. */
 const lateMsMax = 5_000;
 /** If a commit takes longer than this, the disk hangs, and no device that needs it is served. */
 const commitSecondsMax = 60;
@@ -23,7 +23,7 @@ interface Verdict {
   readonly [fact: string]: unknown;
 }
 
-/** undefined: it is no question of this kind. */
+/** Undefined: the path is not a health probe. */
 export async function probeHealth(
   path: string,
   sources: HealthSources,
@@ -43,7 +43,7 @@ export async function probeHealth(
   };
 }
 
-/** How late a timer comes, that is due at once. */
+/** Milliseconds by which an immediate timer is late. */
 function eventLoopLateMs(): Promise<number> {
   const from = performance.now();
   return new Promise((resolve) => setTimeout(() => resolve(performance.now() - from), 0));

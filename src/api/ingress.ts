@@ -23,18 +23,21 @@ export interface IngressUser extends LoggedIn {
 const idPattern = /^[A-Za-z0-9_-]{1,64}$/;
 const nameCharsMax = 64;
 
-/** Whom the ingress has logged in; undefined: it is off, or did not ask, or does not say who. */
+/**
+ * The user whom the ingress has logged in; undefined: the ingress is off, did not send the request, or does not name a
+ * user.
+ */
 export function ingressUser(request: IncomingMessage, ingress: IngressOptions | undefined): IngressUser | undefined {
   if (!ingress || peerOf(request) !== ingress.from) return undefined;
   const id = request.headers["x-remote-user-id"];
-  // A header that came twice is one with a comma in it.
+  // Node joins a header that occurs twice with a comma, which the pattern refuses.
   if (typeof id !== "string" || !idPattern.test(id)) return undefined;
   const { "x-remote-user-name": userName, "x-remote-user-display-name": displayName } = request.headers;
   const name = [userName, displayName, id].map(shown).find((each) => each !== "") ?? id;
   return { id, role: ingress.role, name, by: "ingress" };
 }
 
-/** Hosts under which the page is there: the browser's, which a proxy passes on as one or the other. */
+/** The hosts under which the page is reachable: the browser's host, which a proxy passes on in one of two headers. */
 export function hostsOfIngress({ headers }: IncomingMessage): readonly string[] {
   return [headers.host, headers["x-forwarded-host"]].flatMap((host) =>
     typeof host === "string" ? host.toLowerCase() : [],

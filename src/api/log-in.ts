@@ -68,7 +68,7 @@ export class LogIn {
     return token;
   }
 
-  /** A cookie; undefined: it was used, is too old, or was never given. */
+  /** Returns a cookie; undefined: the token was used, is too old, or was never made. */
   async byToken(token: string): Promise<string | undefined> {
     const hash = hashOf(token);
     const found = this.#tokens.get(hash);
@@ -77,7 +77,7 @@ export class LogIn {
     return this.#begin(found.role);
   }
 
-  /** A cookie; undefined: it is not the password, or there is none. */
+  /** Returns a cookie; undefined: the password is wrong, or there is none. */
   async byPassword(password: string): Promise<string | undefined> {
     return (await this.#store.isPassword(password)) ? this.#begin("operator") : undefined;
   }
@@ -90,7 +90,7 @@ export class LogIn {
     return { role: login.role, name: hash.slice(0, 6), by: "console" };
   }
 
-  /** Whose token this is. */
+  /** The program that has this token; undefined: the token is not known. */
   byBearer(token: string): LoggedIn | undefined {
     const hash = hashOf(token);
     const found = this.#store.tokens().find((each) => each.hash === hash);
@@ -111,7 +111,7 @@ export class LogIn {
   }
 }
 
-/** How long a browser keeps its cookie. */
+/** Seconds for which a browser keeps its cookie. */
 export const loginSeconds = loginMs / 1_000;
 
 const attemptsMs = 60_000;
@@ -129,7 +129,7 @@ export class Attempts {
     this.#now = now;
   }
 
-  /** Counts one; seconds to wait where it is one too many. */
+  /** Counts an attempt. Returns the seconds to wait if there were too many. */
   tryFrom(address: string): number | undefined {
     const now = this.#now();
     if (this.#all === 0 || now - this.#since >= attemptsMs) {
@@ -146,7 +146,7 @@ export class Attempts {
   }
 }
 
-/** Random values of 192 bits and more: a plain hash is as good as a slow one. */
+/** The secrets are random values of 192 bits or more, so a fast hash is as secure as a slow one. */
 export function hashOf(secret: string): string {
   return createHash("sha256").update(secret).digest("hex");
 }

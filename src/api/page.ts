@@ -1,4 +1,4 @@
-/** The page's files, as esbuild left them: a handful, read once, sent compressed, asked for again by their hash. */
+/** The page's files, as esbuild made them. They are read once, sent compressed, and identified by their hash. */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { IncomingMessage, ServerResponse } from "node:http";

@@ -28,12 +28,12 @@ export function askedFrom(request: IncomingMessage, proxies: BlockList): Asked {
   return { address, isByProxy: true, isHttps };
 }
 
-/** The address of the connection itself; "": it has none. */
+/** The address of the connection itself; "" = it has none. */
 export function peerOf({ socket }: IncomingMessage): string {
   return plainAddress(socket.remoteAddress ?? "") ?? "";
 }
 
-/** @param networks as `192.0.2.1` and `192.0.2.0/24`; the schema has looked at them */
+/** @param networks as `192.0.2.1` and `192.0.2.0/24`, already checked by the schema */
 export function listOf(networks: readonly string[]): BlockList {
   const list = new BlockList();
   for (const network of networks) {
@@ -50,14 +50,14 @@ export function holds(list: BlockList, address: string): boolean {
   return family !== 0 && list.check(address, family === 6 ? "ipv6" : "ipv4");
 }
 
-/** An IPv4 address in one form, for both families of sockets; without port and zone. */
+/** The IPv4 address in one form, for both families of sockets; without port and zone. */
 function plainAddress(text: string): string | undefined {
   const bare = /^\[(.*)\](?::\d+)?$/.exec(text)?.[1] ?? text.replace(/^([\d.]+):\d+$/, "$1");
   const address = bare.replace(/^::ffff:(?=\d+\.)/i, "").replace(/%.*$/, "");
   return isIP(address) === 0 ? undefined : address.toLowerCase();
 }
 
-/** The entries of a header that may come several times; the last one is of the nearest proxy. */
+/** The entries of a header that may occur several times; the last one is from the nearest proxy. */
 function entriesOf({ headers }: IncomingMessage, name: string): string[] {
   const all = [headers[name] ?? []].flat().join(",");
   return all.split(",").flatMap((entry) => entry.trim() || []);

@@ -1,6 +1,6 @@
 /**
- * /livez, /readyz, /healthz and /metrics, on loopback unless configured otherwise: they are read only and know nothing worth a password. And
- * beside them the console, where there is one (console.ts), which asks who comes.
+ * /livez, /readyz, /healthz and /metrics, on loopback unless configured otherwise: they can only be read, and contain
+ * nothing that needs a password. The console, if there is one (console.ts), is beside them, and requires a log-in.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { Socket } from "node:net";
