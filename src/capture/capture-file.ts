@@ -19,7 +19,7 @@ export interface Datagram {
   readonly atUs: number;
   /** in: from a device. */
   readonly direction: Direction;
-  /** `<transport>/<address>`, behind a forwarder the forwarder's; "" for a datagram to all. */
+  /** `<transport>/<address>`; behind a forwarder, the forwarder's address; "" for a datagram to all. */
   readonly peer: string;
   readonly bytes: Uint8Array;
   /** The length of the whole datagram. `bytes` is shorter if the payload was left out. */
@@ -79,7 +79,7 @@ export interface ReadDatagram {
   readonly direction: Direction;
   /** Address and port of the device, as text. */
   readonly device: string;
-  /** The name of the interface, in our files the transport; "" where there is none. */
+  /** The name of the interface: in the gateway's files the transport; "" = there is none. */
   readonly transport: string;
   readonly payload: Uint8Array;
   /** More than `payload` has where contents were left out. */
@@ -89,13 +89,17 @@ export interface ReadDatagram {
   readonly value?: string;
 }
 
-/** undefined: not a datagram between a device and a gateway. `port` is the gateway's port, for files without the direction of a packet. */
+/**
+ * Undefined: the packet is not a datagram between a device and a gateway. `port` is the gateway's port, for files
+ * without the direction of a packet.
+ */
 export function datagramIn(packet: CapturePacket, port = gatewayPort): ReadDatagram | undefined {
   const { atUs, comment, value } = packet;
   const datagram = unwrapped(packet.bytes, packet.interface.linkType);
   if (!datagram) return undefined;
   const { from, to, payload, payloadBytes } = datagram;
-  // A direction counts where it fits: of a capture at the device, or on the way, the ports know better.
+  // The stored direction is used only if it agrees with the ports. In a capture that was made at the device or on the
+  // way, the ports are more reliable.
   const direction = to.port === port && !(from.port === port && packet.direction === "out") ? "in" : "out";
   if (direction === "out" && from.port !== port) return undefined;
   return {

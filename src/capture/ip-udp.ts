@@ -1,4 +1,4 @@
-/** IP and UDP around a datagram, so that programs that read captures know what to make of it; and taken off again. */
+/** Adds IP and UDP headers to a datagram, so that programs that read captures understand it, and removes them again. */
 
 export interface Endpoint {
   /** IPv4 in four octets, or IPv6 in sixteen. */
@@ -84,10 +84,10 @@ function onesComplement(sum: number): number {
   return ~folded & 0xffff;
 }
 
-/** Octets before the IP header, by link type: raw IP, loopback, Ethernet, and what Linux says for "any". */
+/** Octets before the IP header, by link type: raw IP, loopback, Ethernet, and Linux's "any". */
 const linkHeaders: Readonly<Record<number, number>> = { 0: 4, 1: 14, 101: 0, 113: 16, 276: 20 };
 
-/** The datagram in a packet; undefined: it is no UDP in one piece, or of a link type that is not known here. */
+/** The datagram in a packet; undefined: the packet is not an unfragmented UDP datagram, or has an unknown link type. */
 export function unwrapped(packet: Uint8Array, linkType: number): UdpDatagram | undefined {
   const linkBytes = linkHeaders[linkType];
   if (linkBytes === undefined) return undefined;
@@ -118,7 +118,7 @@ function udpIn(ip: Uint8Array, at: number, from: Uint8Array, to: Uint8Array): Ud
   return {
     from: { address: from, port: u16(at) },
     to: { address: to, port: u16(at + 2) },
-    // Ethernet fills short frames up: what is behind the length is not of the datagram.
+    // Ethernet pads short frames: octets after the length are not part of the datagram.
     payload: ip.subarray(start, start + payloadBytes),
     payloadBytes,
   };

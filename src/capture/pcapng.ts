@@ -9,7 +9,7 @@
 export type Direction = "in" | "out";
 
 export interface CaptureInterface {
-  /** "" where the file has none. */
+  /** "" = the file has no name for it. */
   readonly name: string;
   readonly linkType: number;
 }
@@ -18,7 +18,7 @@ export interface CapturePacket {
   readonly interface: CaptureInterface;
   /** Microseconds since 1970. */
   readonly atUs: number;
-  /** undefined: the file does not say. */
+  /** Undefined: the file contains no direction. */
   readonly direction: Direction | undefined;
   /** "" where there is none. */
   readonly comment: string;
@@ -66,7 +66,7 @@ export function interfaceBlock({ name, linkType }: CaptureInterface): Uint8Array
   return block(blocks.interface, [body, option(options.interfaceName, utf8.encode(name)), resolution, endOfOptions]);
 }
 
-/** A comment that begins so says what the contents mean. */
+/** A comment with this beginning contains the decoded payload. */
 const valueMark = "value: ";
 
 export interface PacketToWrite extends Omit<CapturePacket, "interface"> {
@@ -89,7 +89,7 @@ export function packetBlock(packet: PacketToWrite): Uint8Array {
   return block(blocks.packet, [body, padded(bytes), ...said, option(options.flags, flags), endOfOptions]);
 }
 
-/** How many packets of this interface were lost so far. Also a sign of life of a capture in which nothing comes. */
+/** The number of packets that this interface has lost so far. Also a sign of life of a capture without datagrams. */
 export function statisticsBlock(interfaceIndex: number, atUs: number, dropped: number): Uint8Array {
   const body = new Uint8Array(12);
   const view = new DataView(body.buffer);
@@ -144,13 +144,13 @@ function upToFour(length: number): number {
 }
 
 /**
- * Reads a file that comes in pieces. What is wrong with it is a value, `fault`, and never an exception: what was read
- * before stays good, and nothing behind it is read.
+ * Reads a file in pieces. An error in the file is a value, `fault`, and never an exception: packets that were read
+ * before stay valid, and nothing after the error is read.
  */
 export class PcapngReader {
-  /** Why nothing more is read, in a plain sentence. */
+  /** Why reading has stopped, in a plain sentence; undefined: no error was found. */
   fault: string | undefined;
-  /** Packets that the writer of the file says it lost. */
+  /** Packets that the writer of the file reports as lost. */
   dropped = 0;
   #rest: Uint8Array = new Uint8Array(0);
   #littleEndian = true;
@@ -176,7 +176,7 @@ export class PcapngReader {
     return packets;
   }
 
-  /** Nothing more comes. */
+  /** The file has ended. */
   end(): void {
     if (this.fault !== undefined) return;
     if (!this.#inSection) this.fault = "this is not a pcapng file";
