@@ -24,10 +24,10 @@ export interface ApiPlace {
 /** A string: the path of the control socket. */
 export type Place = string | ApiPlace;
 
-/** Nothing comes from the gateway: it stands still, or its disk does. */
+/** Milliseconds without data from the gateway. Then the gateway or its disk does not work. */
 const silenceMs = 70_000;
 
-/** @throws {GatewayError} ERR_CONTROL when no gateway answers, or it says no. */
+/** @throws {GatewayError} ERR_CONTROL when no gateway answers, or it refuses the command. */
 export async function ask<Name extends JsonCommandName>(
   place: Place,
   name: Name,
@@ -67,7 +67,7 @@ async function* octetsOf<Name extends CommandName>(
   throw new GatewayError("ERR_CONTROL", { ...whereOf(place), status: response.statusCode }, { say });
 }
 
-/** The answer to its end; where the gateway ends before it does, that is said. */
+/** The whole answer. An error is thrown if the gateway ends before the answer is complete. */
 async function* whole(
   place: Place,
   response: AsyncIterable<Uint8Array>,

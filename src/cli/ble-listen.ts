@@ -1,13 +1,13 @@
-/** The adapter, used for a while by a command: until the time is over, or it is known why it cannot be used. */
+/** Uses the adapter for a command, until the time is over, or until the cause is known why it cannot be used. */
 import type { Advertisement } from "../transports/ble/advertisement.ts";
 import type { Central } from "../transports/ble/central.ts";
 import type { Timers } from "../transports/timers.ts";
 
 export interface Listening {
-  /** How long after it answers; 0: only whether it does. */
+  /** Seconds to listen after the adapter answers; 0: only wait for its answer. */
   readonly seconds: number;
   readonly onSeen: (seen: Advertisement) => void;
-  /** Called when it takes longer than one would wait without a word. */
+  /** Called when the adapter needs longer than a user expects. */
   readonly onWaiting: () => void;
 }
 
@@ -15,7 +15,7 @@ export type Heard = { readonly adapter: string } | { readonly why: string };
 
 const patienceMs = 5_000;
 
-/** The supervisor's own deadlines end it; nothing here gives up earlier than the gateway would. */
+/** The supervisor's own deadlines end the attempt, so this command does not give up earlier than the gateway would. */
 export async function listen(central: Central, timers: Timers, listening: Listening): Promise<Heard> {
   const { seconds, onSeen, onWaiting } = listening;
   const stopWaiting = timers.after(patienceMs, onWaiting);

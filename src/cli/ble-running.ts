@@ -1,4 +1,6 @@
-/** `ble links`, `ble bonds`, `ble unbond`, `ble forget`: what concerns a gateway that runs, or the files that it keeps. */
+/**
+ * `ble links`, `ble bonds`, `ble unbond`, `ble forget`: commands about a running gateway, or the files that it keeps.
+ */
 import { join } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import { GatewayError } from "../errors.ts";
@@ -103,7 +105,7 @@ function socketIn(configFile: string): string {
   return join(loadConfig(configFile).store.folder, "control.sock");
 }
 
-/** undefined: no gateway listens there. */
+/** Undefined: no gateway listens there. */
 async function unlessNoneRuns<Answer>(asking: () => Promise<Answer>): Promise<Answer | undefined> {
   try {
     return await asking();

@@ -118,7 +118,7 @@ async function scan({
   }
 }
 
-/** Whether the device speaks MQTT-SN, as far as can be known without connecting to it. */
+/** Tells if the device supports MQTT-SN, as far as its advertisement shows. */
 function speaks(seen: Advertisement, options: BleOptions): string {
   if (broadcastPayload(seen, options.broadcast)) return "broadcasts MQTT-SN";
   const refusal = createAdmission(options)(seen);
@@ -175,7 +175,7 @@ async function check({ config }: { config?: string }): Promise<void> {
   }
 }
 
-/** A running gateway uses the adapter: it is asked, and the command does not use the adapter itself. */
+/** A running gateway uses the adapter, so the command asks the gateway. */
 function runningFinding({ up, condition }: { readonly up: boolean; readonly condition: string }): Finding {
   if (up) return { ok: true, what: `the running gateway uses ${condition}` };
   return { ok: false, what: "the running gateway cannot use the adapter", hint: condition };

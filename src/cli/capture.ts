@@ -1,4 +1,7 @@
-/** `capture`: what goes between a running gateway and its devices, into a file, into Wireshark, or onto the terminal. */
+/**
+ * `capture`: records the datagrams between a running gateway and its devices in a file, for Wireshark, or on the
+ * terminal.
+ */
 import { createWriteStream, type WriteStream } from "node:fs";
 import { finished } from "node:stream/promises";
 import { datagramIn, gatewayPort } from "../capture/capture-file.ts";
@@ -10,11 +13,11 @@ import { datagramLine } from "./datagram-line.ts";
 import { err, out } from "./output.ts";
 
 export interface CaptureCommandOptions {
-  /** "-": standard output; undefined: in words. */
+  /** The file; "-": standard output; undefined: datagrams are written in words. */
   readonly write?: string;
   readonly client?: string;
   readonly transport?: string;
-  /** false with --no-payload. */
+  /** False with --no-payload. */
   readonly payload: boolean;
 }
 
@@ -57,7 +60,7 @@ export async function capture(socketPath: string, options: CaptureCommandOptions
   }
 }
 
-/** A gateway that ends closes what is open; one that dies does so, too. */
+/** A gateway that ends or crashes closes its connections. */
 function isCutOff(error: unknown): boolean {
   const cause = error instanceof GatewayError ? error.cause : error;
   return cause instanceof Error && "code" in cause && cause.code === "ECONNRESET";
@@ -66,7 +69,7 @@ function isCutOff(error: unknown): boolean {
 const intoWireshark = `-w - | wireshark -k -i - -o mqttsn.udp.port:${gatewayPort}`;
 
 interface Target {
-  /** true once, at the first octets. */
+  /** True once, at the first octets. */
   begins(): boolean;
   take(octets: Uint8Array): Promise<void>;
   end(): Promise<void>;

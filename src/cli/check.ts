@@ -1,4 +1,7 @@
-/** `check`: the configuration and what it names, with every problem at once, or what it would run. */
+/**
+ * `check`: finds every problem of the configuration and of the files that it names, or prints the effective
+ * configuration.
+ */
 import { verdictOn } from "../config/checked.ts";
 import { readConfig } from "../config/load.ts";
 import { Managed, managedInWords } from "../config/managed.ts";
@@ -12,7 +15,7 @@ import { loadedScripts, payloadsInWords } from "./payload.ts";
 import { sayProblems } from "./problems.ts";
 
 export interface CheckOptions {
-  /** The configuration as it counts, as JSON, instead of words. */
+  /** Prints the effective configuration as JSON, and no words. */
   readonly export?: boolean;
 }
 

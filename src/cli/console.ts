@@ -1,4 +1,7 @@
-/** `console`: a link that logs a browser in, and tokens for programs, asked of the running gateway by the socket beside its store. */
+/**
+ * `console`: a link that logs a browser in, and tokens for programs. The command asks the running gateway over the
+ * socket in the store's folder.
+ */
 import { createHash, randomBytes } from "node:crypto";
 import { join } from "node:path";
 import process from "node:process";
@@ -127,7 +130,7 @@ async function newPassword(): Promise<string> {
   const isTyped = process.stdin.isTTY === true;
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: process.stdin, output: nowhere, terminal: isTyped });
-  // A stream that ends answers no question, and the program would end in the middle of it, without a word.
+  // When the input ends, readline never answers the question, and the program would end without a message.
   const end = new Promise<never>((_, reject) =>
     lines.once("close", () =>
       reject(refusal("\nno password came: type it at a terminal, or give it as a line of standard input")),

@@ -15,11 +15,11 @@ import { err, out } from "./output.ts";
 import { isPcapng, nothingFor, otherKind } from "./read-capture.ts";
 
 export interface DecodeOptions {
-  /** A pcapng file, or one of lines; "-" and undefined: standard input, where no octets are given. */
+  /** A pcapng file, or a file of lines; "-": standard input. Undefined: standard input too, if no octets are given. */
   readonly read?: string;
   /** One line for each datagram. */
   readonly oneLine?: boolean;
-  /** The gateway's port, in captures that do not say it. */
+  /** The gateway's port, for captures without directions. */
   readonly port?: number;
 }
 
@@ -102,7 +102,7 @@ class Lines {
   readonly #decoder = new StringDecoder("utf8");
   #rest = "";
 
-  /** `why`: these are no lines, but something that is known. */
+  /** `why`: the input is not lines of octets, but a known other format. */
   constructor(said: Said, why: string | undefined) {
     this.#said = said;
     if (why !== undefined) said.fail(why);
@@ -121,7 +121,7 @@ class Lines {
       this.#said.fail("nothing came; give the octets of a datagram in hexadecimal, e.g. 0216");
   }
 
-  /** Empty lines, and what stands behind a #, are for people. */
+  /** Empty lines, and text after a #, are comments. */
   #take(line: string): void {
     const text = line.split("#")[0]?.trim() ?? "";
     if (text !== "" && !this.#said.isFailed) this.#said.line(text);

@@ -1,4 +1,4 @@
-/** The certificate of a device of the command line, and which gateway it believes. */
+/** The certificate of a device on the command line, and the check of the gateway's certificate. */
 import { createSign, createVerify, type X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
 import type { DeviceCertificate } from "../device/secure.ts";
@@ -17,7 +17,9 @@ export interface DeviceCertificateFiles {
 /** TLS server authentication. [RFC 5280 4.2.1.12] */
 const serverUse = "1.3.6.1.5.5.7.3.1";
 
-/** `name`: what the gateway will call the device. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file. */
+/**
+ * `name`: the name that the gateway gives to the device. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file.
+ */
 export function readDeviceCertificate(
   files: DeviceCertificateFiles,
   now: () => number = Date.now,
@@ -41,8 +43,8 @@ export function readDeviceCertificate(
 }
 
 /**
- * Another device has a certificate of the same authority: so the name counts, and the use where one is said. Whose own
- * certificate is given needs no name.
+ * Other devices have certificates of the same authority. So the name is checked, and the use if the certificate states
+ * one. If the gateway's own certificate is configured, no name is needed.
  */
 function isGateway(
   shown: X509Certificate,
@@ -54,7 +56,7 @@ function isGateway(
   if (believed.some(({ raw }) => raw.equals(shown.raw))) return true;
   const issuer = believed.find((each) => each.ca && shown.checkIssued(each) && shown.verify(each.publicKey));
   if (!issuer || !isValid(issuer, now) || shown.ca) return false;
-  // The list of uses, where there is one; some versions of Node have undefined in its place.
+  // The list of uses, if there is one; some versions of Node return undefined.
   const uses: readonly string[] | undefined = shown.keyUsage;
   if (uses && !uses.includes(serverUse)) return false;
   const found = isIP(gatewayName) === 0 ? shown.checkHost(gatewayName) : shown.checkIP(gatewayName);

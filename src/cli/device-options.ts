@@ -119,7 +119,7 @@ function withCertificate(certificate: DeviceCertificate): SecureDeviceOptions {
   return { identity: "", key: new Uint8Array(), certificate, suites: Object.values(certificateSuites), cidOctets: 0 };
 }
 
-/** The key itself is nowhere on the command line: everybody on a machine can read those. */
+/** The key itself is never an option, because every user of a machine can read command lines. */
 function secureOf(options: DeviceCommandOptions, clientId: string): SecureDeviceOptions | undefined {
   if (!hasKey(options)) return undefined;
   const { pskFile: file, pskVariable: env } = options;
@@ -140,7 +140,7 @@ export function willOf(options: DeviceCommandOptions): DeviceWill | undefined {
   };
 }
 
-/** How the command line names a topic: predefined, short (asked for, or of two octets), else by name. */
+/** The kind of topic in messages: predefined, short (by option, or for a name of two octets), otherwise by name. */
 export function namingOf(topic: { topic?: string; predefined?: number; short?: string }): TopicNaming | undefined {
   if (topic.predefined !== undefined) return { by: "predefined", topicId: topic.predefined };
   if (topic.short !== undefined) return { by: "short", topicName: topic.short };
@@ -155,7 +155,7 @@ const returnCodeWords: Readonly<Record<number, string>> = {
   3: "not supported: the gateway or the broker does not accept this (see the gateway's log)",
 };
 
-/** A failure in words; what to check if no gateway answered. */
+/** A failure in words, with advice if no gateway answered. */
 export function failureWords(event: Extract<DeviceEvent, { event: "failed" }>, options: DeviceCommandOptions): string {
   const what = requestWords(event.request);
   if (event.returnCode !== undefined) {

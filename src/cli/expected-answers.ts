@@ -9,11 +9,11 @@ export interface Difference {
   /** Messages that the capture has more of. */
   readonly missing: readonly string[];
   readonly extra: readonly string[];
-  /** The same messages, in another order. */
+  /** True: the messages are the same, in another order. */
   readonly isOrderOnly: boolean;
 }
 
-/** undefined: the same. What only repeats itself (DUP) does not count: how often depends on the time it took. */
+/** Undefined: the answers are the same. Repetitions (DUP) are ignored, because their number depends on timing. */
 export function differenceOf(before: readonly Uint8Array[], now: readonly Uint8Array[]): Difference | undefined {
   const [expected, found] = [before, now].map((all) => all.flatMap((bytes) => signatureOf(bytes) ?? []));
   if (!expected || !found || expected.join("\n") === found.join("\n")) return undefined;
@@ -31,7 +31,10 @@ export function differenceWords({ missing, extra, isOrderOnly }: Difference): st
   return parts.filter((part) => part !== "").join("; ");
 }
 
-/** How a message is compared; undefined where it is not: a repetition, or what the gateway tells everybody. */
+/**
+ * The form in which messages are compared; undefined: the message is not compared, because it is a repetition or a
+ * broadcast.
+ */
 export function signatureOf(bytes: Uint8Array): string | undefined {
   const decoded = decode(bytes);
   if (!decoded.ok) return `not a message (${decoded.code})`;
@@ -50,7 +53,7 @@ export function signatureOf(bytes: Uint8Array): string | undefined {
   }
 }
 
-/** An id that was given out may be another one the next time. */
+/** A topic id that the gateway assigned may be another one the next time. */
 function topicWords(type: string, id: number): string {
   if (type === "predefined") return `predefined id ${id}`;
   return type === "short" ? `topic ${shortNameFromId(id) ?? id}` : "a registered topic";

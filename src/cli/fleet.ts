@@ -1,4 +1,4 @@
-/** `fleet`: the gateways that share one store, a pair or a fleet: how they are, and handing over. */
+/** `fleet`: shows the gateways that share one store, a pair or a fleet, and hands over. */
 import type { Command } from "commander";
 import { GatewayError } from "../errors.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
@@ -55,7 +55,7 @@ export function addFleetCommands(
     });
 }
 
-/** undefined: the gateway that was asked says that there is none. */
+/** Undefined: the gateway that was asked is in no pair or fleet. */
 async function unlessNone<Shown>(asked: Promise<Shown>): Promise<Shown | undefined> {
   try {
     return await asked;
@@ -65,7 +65,7 @@ async function unlessNone<Shown>(asked: Promise<Shown>): Promise<Shown | undefin
   }
 }
 
-/** A line for each gateway of a fleet, and what is to be said of the shards. */
+/** A line for each gateway of a fleet, and lines about the shards. */
 export function membersLines(fleet: Members, withShards: boolean): string[] {
   const { name, leaseSeconds, shards, trouble, members, owners, counters } = fleet;
   const unowned = owners.filter(({ owner }) => owner === "").length;
@@ -100,7 +100,7 @@ export function membersLines(fleet: Members, withShards: boolean): string[] {
   ];
 }
 
-/** A line for each of the two, and what both say of the lease. */
+/** A line for each of the two gateways, and the lease as both report it. */
 export function fleetLines({ version, ...pair }: Fleet): string[] {
   const { role, name, owner, epoch, sinceSeconds, other, trouble } = pair;
   const own = {

@@ -3,7 +3,7 @@ import type { Command, Option } from "commander";
 import { examples } from "./examples.ts";
 import { tokenVariable } from "./place.ts";
 
-/** troff, for `man`. */
+/** The manual page in troff, for `man`. */
 export function manualPage(program: Command, version: string): string {
   const name = program.name();
   const lines = [
@@ -105,7 +105,7 @@ function* wordsOf(command: Command, path: string): Generator<readonly [path: str
   for (const each of command.commands) yield* wordsOf(each, path === "" ? each.name() : `${path} ${each.name()}`);
 }
 
-/** Nothing in it is troff. */
+/** Escapes the characters that have a meaning in troff. */
 function plain(text: string): string {
   return text
     .replaceAll("\\", "\\e")

@@ -1,4 +1,4 @@
-/** A message in one line, for lists of many; `decode` says all of it. */
+/** A message in one line, for long lists; `decode` shows all fields. */
 import type { Text } from "../wire/fields.ts";
 import { shortNameFromId } from "../wire/topic.ts";
 import { decode } from "../wire/v12/codec.ts";

@@ -1,4 +1,7 @@
-/** `sessions`, `queue`, `backup`, `restore`: what an operator asks of a running gateway, by the socket beside its store. */
+/**
+ * `sessions`, `queue`, `backup`, `restore`: commands of an operator to a running gateway, over the socket in the
+ * store's folder.
+ */
 import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config/load.ts";
@@ -210,7 +213,7 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
       .option(...configFile)
       .action(
         plainly(async (device: string, options: { config?: string }) => {
-          // A file or a pipe keeps what is to be seen once.
+          // A file or a pipe would store a secret that must be shown only once.
           if (!process.stdout.isTTY) {
             err("a key is shown on a terminal only\n");
             process.exitCode = 1;
@@ -291,7 +294,7 @@ function asSeconds(text: string): number {
   return seconds;
 }
 
-/** Problems are said in plain lines. */
+/** Reports problems in plain lines. */
 function plainly<Args extends unknown[]>(action: (...args: Args) => Promise<void>): (...args: Args) => Promise<void> {
   return (...args) => action(...args).catch(sayProblems);
 }

@@ -1,4 +1,7 @@
-/** `decode --payload TOPIC HEX`: what the configuration's declarations make of a payload; and samples of each for `check`. */
+/**
+ * `decode --payload TOPIC HEX`: decodes a payload by the configuration's declarations. Also makes samples of each
+ * declaration for `check`.
+ */
 import { basename } from "node:path";
 import { loadConfig } from "../config/load.ts";
 import type { PayloadDeclaration } from "../config/payload-options.ts";
@@ -15,7 +18,7 @@ import { err, out } from "./output.ts";
 
 export interface PayloadOptions {
   readonly config: string;
-  /** The client that says it; declarations may be for some clients only. */
+  /** The client id of the sender, because declarations may be for some clients only. */
   readonly client?: string;
 }
 
@@ -100,7 +103,7 @@ function fail(why: string): void {
   process.exitCode = exitCodes.unusable;
 }
 
-/** One line for each declaration: its topics, and what it makes of a sample. */
+/** One line for each declaration: its topics, and the decoded sample. */
 export function payloadsInWords(
   declarations: readonly PayloadDeclaration[],
   scripts: readonly Loaded[] = [],

@@ -1,4 +1,4 @@
-/** How the commands say that something is wrong: plain lines, no stack, exit code 1. */
+/** The commands' error output: plain lines, no stack, exit code 1. */
 import { CommanderError } from "commander";
 import { GatewayError } from "../errors.ts";
 import { err } from "./output.ts";

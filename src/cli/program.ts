@@ -1,4 +1,4 @@
-/** The command line: what commands there are. Each loads what it needs when it runs. */
+/** The command line: the list of commands. Each loads its modules when it runs. */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Command, InvalidArgumentError } from "commander";
@@ -24,7 +24,7 @@ export async function run(argv: readonly string[]): Promise<void> {
   await commandLine().parseAsync(argv).catch(sayProblems);
 }
 
-/** All commands; nothing is done yet. */
+/** Makes the command line with all commands; none is executed yet. */
 export function commandLine(): Command {
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
     version: string;
@@ -150,7 +150,7 @@ function asSpeed(text: string): number | "max" {
   return speed;
 }
 
-/** In an empty folder the gateway starts with the configuration that it comes with: a try-out broker, UDP 1883. */
+/** In an empty folder the gateway starts with the configuration of the package: a try-out broker, UDP 1883. */
 function defaultConfigFile(): string {
   return ownConfigFile() ?? fileURLToPath(new URL("../../gateway.config.json", import.meta.url));
 }

@@ -1,6 +1,6 @@
 /**
- * How far long work is: a bar on a terminal, else a line every few seconds. It goes to standard error, so that what a
- * command writes stays what it is. Nothing is said of what is over at once.
+ * Shows the progress of long work: a bar on a terminal, otherwise a line every few seconds. It is written to standard
+ * error, so that the command's output does not change. Short work shows nothing.
  */
 import { performance } from "node:perf_hooks";
 import process from "node:process";
@@ -25,7 +25,7 @@ export class Progress {
   #saidAt: number;
   #isBar = false;
 
-  /** @param what is done, as in "replay" @param unit of what is counted, as in "datagrams" */
+  /** @param what the work, as in "replay" @param unit the counted unit, as in "datagrams" */
   constructor(what: string, unit: string, place: ProgressPlace = standardError) {
     this.#what = what;
     this.#unit = unit;
@@ -65,7 +65,7 @@ const standardError: ProgressPlace = {
   now: () => performance.now(),
 };
 
-/** The same octets; shows how many have passed. */
+/** Passes the same octets on, and shows how many have passed. */
 export async function* watched(octets: AsyncIterable<Uint8Array>, progress: Progress): AsyncGenerator<Uint8Array> {
   let bytes = 0;
   for await (const part of octets) {

@@ -131,7 +131,7 @@ async function* lines(): AsyncIterable<Uint8Array> {
   for await (const line of createInterface({ input: process.stdin })) yield new TextEncoder().encode(line);
 }
 
-/** An event; one waiter at a time. An event without a waiter is kept for the next one. */
+/** Waits for an event; one waiter at a time. An event without a waiter is kept for the next one. */
 class Signal {
   #raised = false;
   #waiter: (() => void) | undefined;

@@ -4,10 +4,13 @@ import { datagramIn, type ReadDatagram } from "../capture/capture-file.ts";
 import { PcapngReader, pcapngMark } from "../capture/pcapng.ts";
 import { GatewayError } from "../errors.ts";
 
-/** pcap, as `tcpdump -w` writes it: in both orders of octets, with micro- and nanoseconds. */
+/**
+ * The first octets of pcap files, as `tcpdump -w` writes them: in both orders of octets, with microseconds and
+ * nanoseconds.
+ */
 const olderMarks: ReadonlySet<string> = new Set(["a1b2c3d4", "d4c3b2a1", "a1b23c4d", "4d3cb2a1"]);
 
-/** Why these octets are not what is read here, when they are of a kind that is known. */
+/** Names the format of octets that are no capture, if the format is known. */
 export function otherKind(bytes: Uint8Array): string | undefined {
   if (!olderMarks.has(Buffer.from(bytes.subarray(0, 4)).toString("hex"))) return undefined;
   return "this is the older format, pcap: editcap -F pcapng OLD NEW makes a pcapng file of it";
@@ -17,7 +20,10 @@ export function isPcapng(bytes: Uint8Array): boolean {
   return pcapngMark.every((octet, i) => bytes[i] === octet);
 }
 
-/** In the order of the file. @throws {GatewayError} ERR_CONTROL when it cannot be read, or has nothing in it. */
+/**
+ * The datagrams in the order of the file. @throws {GatewayError} ERR_CONTROL when the file cannot be read, or contains
+ * none.
+ */
 export function readCapture(path: string, port: number): readonly ReadDatagram[] {
   const fail = (say: string, cause?: unknown) =>
     new GatewayError("ERR_CONTROL", { path }, { cause, say: `${path}: ${say}` });

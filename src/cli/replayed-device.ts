@@ -6,7 +6,7 @@ import { decode, encode } from "../wire/v12/codec.ts";
 import type { Message } from "../wire/v12/messages.ts";
 import { type Difference, differenceOf } from "./expected-answers.ts";
 
-/** A device that is not connected may say these. */
+/** Messages that a device may send without being connected. */
 const opening: readonly Message["type"][] = ["CONNECT", "SEARCHGW", "GWINFO", "ADVERTISE"];
 
 interface Ids {
@@ -26,13 +26,13 @@ export class ReplayedDevice {
   /** Message ids of exchanges that the gateway began: from the capture to now. */
   readonly #msgIds = new Map<number, number>();
 
-  /** The gateway said this in the capture. */
+  /** Notes an answer of the gateway in the capture. */
   expect(bytes: Uint8Array): void {
     this.#expected.push(bytes);
     this.#note(bytes, this.#before);
   }
 
-  /** A gateway says this now. */
+  /** Notes a present answer. */
   hear(bytes: Uint8Array): void {
     this.#answers.push(bytes);
     this.#note(bytes, this.#now);
@@ -42,7 +42,7 @@ export class ReplayedDevice {
     return this.#answers.length;
   }
 
-  /** All datagrams that the capture has up to now were received, as far as their numbers show. */
+  /** True if as many datagrams were received as the capture has up to now. */
   get isAnswered(): boolean {
     return this.#answers.length + this.#givenUp >= this.#expected.length;
   }

@@ -1,4 +1,4 @@
-/** `sessions list`: which of them, in which order, once or again and again. */
+/** `sessions list`: selects and sorts the sessions, and shows them once or repeatedly. */
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { OutputOf } from "../runtime/commands.ts";
@@ -9,7 +9,7 @@ export type ListedSession = OutputOf<"sessions.list">[number];
 export const sessionStates = ["active", "asleep", "awake", "disconnected", "lost", "late"] as const;
 export type SessionState = (typeof sessionStates)[number];
 
-/** From the one that needs a look most. */
+/** The order of states; sessions that need attention are first. */
 const orders = {
   client: (a: ListedSession, b: ListedSession) => (a.clientId < b.clientId ? -1 : a.clientId > b.clientId ? 1 : 0),
   silent: (a: ListedSession, b: ListedSession) => b.secondsSilent - a.secondsSilent,
@@ -36,7 +36,7 @@ export function chosenSessions(all: readonly ListedSession[], { state, match, so
   return sort === undefined ? found : found.sort(orders[sort]);
 }
 
-/** On a terminal each picture takes the place of the one before. Until a signal comes. */
+/** On a terminal each output replaces the one before, until a signal is received. */
 export async function again(seconds: number, show: () => Promise<void>): Promise<never> {
   for (;;) {
     if (process.stdout.isTTY) process.stdout.write("\u001b[2J\u001b[H");

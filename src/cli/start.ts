@@ -17,7 +17,7 @@ import { Progress } from "./progress.ts";
 /** Node lines and the day their security fixes end. */
 const endOfLife: Readonly<Record<string, string>> = { 20: "2026-04-30", 22: "2027-04-30", 24: "2028-04-30" };
 
-/** The exit status of one of a pair that is not the active one any more: it is to be started again. */
+/** The exit status of a gateway of a pair that is not active any more. The service manager must start it again. */
 const notActive = 75;
 
 export async function start(configFile: string): Promise<void> {
@@ -41,7 +41,7 @@ export async function start(configFile: string): Promise<void> {
   } catch (error) {
     return sayProblems(error);
   }
-  // Before it says that it is ready: who waits for that may end it at once.
+  // Installed before `ready` is reported, because a program that waits for it may end the gateway immediately.
   obeySignals(gateway, manager, log, configFile);
   if (!gateway.serves && !(await standBy(gateway, manager, log))) return;
   // All users of the machine can see the status for systemd.
@@ -128,7 +128,9 @@ function obeySignals(gateway: Gateway | FleetGateway, manager: ServiceManager, l
 
 const tellEveryMs = 5_000;
 
-/** A store with millions of records takes its time: a bar on a terminal, else a line and a word to systemd. */
+/**
+ * Reading millions of records takes time. The progress is a bar on a terminal, otherwise lines and messages to systemd.
+ */
 function progressOfStart(log: Log, manager: ServiceManager) {
   let bar: Progress | undefined;
   let what = "";

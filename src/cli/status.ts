@@ -1,4 +1,4 @@
-/** `status`: what matters of the overview, in a few lines. */
+/** `status`: the important facts of the overview, in a few lines. */
 import type { OutputOf } from "../runtime/commands.ts";
 import { duration, trafficWords } from "../runtime/state-words.ts";
 

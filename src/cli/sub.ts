@@ -94,7 +94,7 @@ async function sub(options: SubOptions, command: Command): Promise<void> {
           if (++wakes === options.wakes) return leave();
           return sleepAndWake(options.sleep ?? 0);
         case "message":
-          // A program gets the payload as it came; a terminal does not.
+          // A program gets the payload unchanged; for a terminal, it is made safe to show.
           process.stdout.write(`${words(event, options)}\n`);
           if (++received === options.count) leave();
           return;

@@ -19,7 +19,7 @@ export function table(rows: readonly Readonly<Record<string, string>>[], none: s
   return [line(columns), ...rows.map((row) => line(columns.map((column) => visible(row[column]))))].join("\n");
 }
 
-/** A client chooses its id and topics: nothing of them may move a terminal's cursor. */
+/** Clients choose their ids and topics, so control characters are removed: they could move the terminal's cursor. */
 function visible(text = ""): string {
   return text.replace(/\p{C}/gu, "?");
 }

@@ -29,7 +29,7 @@ export class UdpDevice {
   #timer: NodeJS.Timeout | undefined;
   #onEvent: (event: DeviceEvent) => void = () => {};
   readonly #secure: SecureDevice | undefined;
-  /** Called with the result of the handshake: undefined, or why it failed. */
+  /** Called with the result of the handshake. The argument is undefined if it succeeded. */
   #onSecure: (failure: Error | undefined) => void = () => {};
 
   constructor(options: UdpDeviceOptions) {
@@ -49,7 +49,8 @@ export class UdpDevice {
     const socket = createSocket(this.#address.includes(":") ? "udp6" : "udp4");
     this.#socket = socket;
     socket.on("message", (bytes) => this.#receive(bytes));
-    // An unconnected socket has no peer's errors; what is left (no route, ...) shows as silence and ends the retries.
+    // An unconnected socket gets no errors of the peer. Other errors (no route, ...) have the same effect as a lost
+    // datagram; the retries then end.
     socket.on("error", () => {});
     await new Promise<void>((resolve) => socket.bind(0, resolve));
     if (this.#secure) await this.#shakeHands(this.#secure);
@@ -63,7 +64,7 @@ export class UdpDevice {
     });
   }
 
-  /** Does something with the device and sends what comes of it. */
+  /** Runs an action on the device, and sends the resulting datagrams. */
   act(what: (device: Device, now: number) => void): void {
     what(this.device, this.now());
     this.#flush();

@@ -1,4 +1,6 @@
-/** One simulated device of the demonstration: a device of src/device on a socket, and a way to do things again and again. */
+/**
+ * One simulated device of the demonstration: a device of src/device on a socket, with functions that repeat actions.
+ */
 import { createSocket, type Socket } from "node:dgram";
 import type { DeviceEvent } from "../../device/device.ts";
 import type { QoS } from "../../wire/fields.ts";
@@ -43,7 +45,7 @@ export class Actor {
     this.#device.act((device, now) => device.publish({ topic, payload: text.encode(value), qos }, now));
   }
 
-  /** Without a connection, under a predefined topic id. */
+  /** Publishes without a connection, under a predefined topic id. */
   press(topicId: number): void {
     const message = { topic: { by: "predefined", topicId }, payload: text.encode("pressed") } as const;
     this.#device.act((device, now) => device.publishWithoutConnection(message, now));
@@ -65,19 +67,19 @@ export class Actor {
     this.#device.act((device, now) => device.disconnect(now));
   }
 
-  /** From now on the device does not answer; it sends no DISCONNECT. */
+  /** The device does not answer any more, and sends no DISCONNECT. */
   vanish(): void {
     this.#device.close();
     this.#device = this.#newDevice();
   }
 
-  /** Octets as they are. */
+  /** Sends octets unchanged. */
   say(octets: readonly number[]): void {
     this.#raw ??= createSocket("udp4").on("error", () => {});
     this.#raw.send(Uint8Array.from(octets), this.#port, host, () => {});
   }
 
-  /** Again and again; a little apart from each other's rhythm, as real ones are. */
+  /** Repeats an action. The intervals vary a little, as with real devices. */
   every(seconds: number, work: () => void): void {
     const again = () => {
       work();

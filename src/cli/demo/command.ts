@@ -1,6 +1,6 @@
 /**
- * `demo`: a broker, the gateway, twenty simulated devices and the page, on this machine alone. Everything lies in a folder
- * that is removed at the end. It needs nothing but Node, and takes no port that is taken.
+ * `demo`: runs a broker, the gateway, twenty simulated devices and the page, on this machine only. All files are in a
+ * folder that is removed at the end. It needs only Node, and uses only free ports.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -15,9 +15,9 @@ import { Actor } from "./actor.ts";
 import { buttonTopicId, cast, strangers } from "./cast.ts";
 
 export interface DemoOptions {
-  /** TCP port of the page; absent: the usual one, or any where that is taken. */
+  /** TCP port of the page; absent: the usual one, or any free port if that is in use. */
   readonly port?: number;
-  /** Ends by itself after so many seconds. */
+  /** Seconds after which the demonstration ends by itself. */
   readonly seconds?: number;
   readonly log?: boolean;
 }

@@ -1,4 +1,7 @@
-/** The way to a broker, step by step; a step that fails ends it, since what follows could only fail with it. */
+/**
+ * Checks the connection to a broker step by step. A failed step ends the check, because the following steps would fail
+ * too.
+ */
 import { lookup } from "node:dns/promises";
 import { connect as connectTcp, isIP } from "node:net";
 import { performance } from "node:perf_hooks";

@@ -1,4 +1,4 @@
-/** `doctor`: everything that the gateway needs, each line ok or what to type. */
+/** `doctor`: checks everything that the gateway needs; each line is ok or tells what to type. */
 import { writeFileSync } from "node:fs";
 import { arch, cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
@@ -19,7 +19,7 @@ import { lookAtApi, lookAtClock, lookAtStore, lookAtTransport, lookAtUnit } from
 export interface DoctorOptions {
   readonly json?: boolean;
   readonly bundle?: string;
-  /** false: nothing is published at the brokers. */
+  /** False: nothing is published at the brokers. */
   readonly try?: boolean;
 }
 
@@ -38,7 +38,7 @@ export async function doctor(configFile: string, version: string, options: Docto
   if (findings.some(({ is }) => is === "wrong")) process.exitCode = 1;
 }
 
-/** All that can be seen; `config` is undefined where it is not whole. */
+/** Makes all checks; `config` is undefined if the configuration has problems. */
 export async function examine(
   configFile: string,
   tries: boolean,
@@ -184,7 +184,7 @@ export async function bundleOf(
   };
 }
 
-/** Client ids and topics stand in rules; how many there are is enough. */
+/** Client ids and topics are removed from rules; their number is enough. */
 function withoutClients(shown: unknown): unknown {
   if (Array.isArray(shown)) return shown.map(withoutClients);
   if (typeof shown !== "object" || shown === null) return shown;
@@ -197,7 +197,7 @@ function withoutClients(shown: unknown): unknown {
   );
 }
 
-/** `clients` is also a section of the configuration, of numbers alone. */
+/** `clients` is also a section of the configuration, which contains only numbers. */
 function isSection(value: unknown): boolean {
   return typeof value === "object" && value !== null && "sessionsMax" in value;
 }

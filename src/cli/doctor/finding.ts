@@ -1,7 +1,10 @@
-/** A line of `doctor`: what was looked at, how it is, what to type. */
+/** A line of `doctor`: the subject, its state, and what to type. */
 
 export interface Finding {
-  /** wrong: the gateway does not work so. doubtful: it works, and not as well as it could. skipped: it could not be tried. */
+  /**
+   * wrong: the gateway does not work with this. doubtful: the gateway works, but not as well as it could. skipped: the
+   * check was not possible.
+   */
   readonly is: "ok" | "doubtful" | "wrong" | "skipped";
   readonly about: string;
   readonly what: string;

@@ -26,8 +26,8 @@ import { lookAtRedis } from "./redis.ts";
 type Transport = GatewayConfig["transports"][number];
 
 /**
- * `isRunning`: a gateway with this store answers, so its ports are taken by itself. `root`: where /sys, /proc and /usr of
- * this machine are.
+ * `isRunning`: a gateway with this store answers, so it uses the ports itself. `root`: the folder of /sys, /proc and
+ * /usr of this machine.
  */
 export async function lookAtTransport(transport: Transport, isRunning: boolean, root = "/"): Promise<Finding[]> {
   if (transport.type === "udp" || transport.type === "dtls") return lookAtUdp(transport, isRunning);
@@ -142,7 +142,7 @@ const commits = 15;
 /** A card that is slower makes every acknowledgement late. */
 const commitMsMax = 100;
 
-/** `measured`: octets that are free in a folder, and how long a commit takes there. */
+/** `measured`: free octets in a folder, and the time for a commit there. */
 export async function lookAtStore(config: GatewayConfig, measured = measuredOnDisk): Promise<Finding[]> {
   return config.store.kind === "redis" ? lookAtRedis(config.store) : lookAtDisk(config, measured);
 }
@@ -198,7 +198,7 @@ function lookAtDisk({ store }: GatewayConfig, measured: Measured): Finding[] {
   }
 }
 
-/** The median of some, as the store makes them: written, and flushed to the disk. */
+/** The median time of some commits, made as the store makes them: written, and flushed to the disk. */
 function commitMs(folder: string): number {
   const own = mkdtempSync(join(folder, ".doctor-"));
   try {
@@ -222,7 +222,7 @@ function commitMs(folder: string): number {
 
 const unit = "mqtt-sn-gateway";
 
-/** `show`: what `systemctl show` says of the unit; undefined where no systemd runs. */
+/** `show`: the output of `systemctl show` for the unit; undefined: systemd does not run. */
 export async function lookAtUnit(show = systemctlShow): Promise<Finding> {
   const text = await show();
   if (text === undefined) return skipped("unit", "no systemd runs here");

@@ -1,4 +1,4 @@
-/** Is the server of `store.kind` "redis" there, and does it keep what it is given? Nothing is written. */
+/** Checks if the server of `store.kind` "redis" can be reached, and if it stores data durably. Nothing is written. */
 import type { GatewayConfig } from "../../config/schema.ts";
 import { RedisConnection, type ServerFacts } from "../../storage/redis-connection.ts";
 import { readSecret } from "../../upstream/credentials.ts";

@@ -15,9 +15,9 @@ export interface TryDeviceOptions {
   readonly port: number;
   /** Names of situations; undefined: all. */
   readonly only?: readonly string[];
-  /** Seconds after which it ends in any case; undefined: never. */
+  /** Seconds after which the command ends in any case; undefined: it does not end by itself. */
   readonly timeout?: number;
-  /** Every message in one line, on standard error. */
+  /** Writes every message in one line on standard error. */
   readonly debug?: boolean;
 }
 
@@ -51,7 +51,7 @@ export async function tryDevice({ host, port, only, timeout, debug = false }: Tr
   report(examiner);
 }
 
-/** A socket and a timer around the examiner, for one device: the first whose CONNECT comes. */
+/** A socket and a timer around the examiner, for one device: the first one that sends CONNECT. */
 class Player {
   readonly #examiner: Examiner;
   readonly #socket: ReturnType<typeof createSocket>;

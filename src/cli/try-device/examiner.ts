@@ -1,6 +1,6 @@
 /**
- * A gateway for one device that plays situations to it and judges what it does. Without I/O: it takes datagrams and the time,
- * and gives datagrams. Between situations it is a plain gateway without a broker.
+ * A gateway for one device that plays situations to it and judges its reactions. Without I/O: datagrams and the time
+ * are inputs, datagrams are outputs. Between situations it is an ordinary gateway without a broker.
  */
 import { decode, encode } from "../../wire/v12/codec.ts";
 import type { Message, Writable } from "../../wire/v12/messages.ts";
@@ -111,7 +111,7 @@ export class Examiner implements Stage {
 
   #answerTo(message: Message): Answer {
     if (this.#playing) return this.#playing.play.onMessage(message, this);
-    // Before its CONNECT nothing of a device can be judged.
+    // Messages before CONNECT cannot be judged.
     if (!this.#isConnected && message.type !== "CONNECT") return "as usual";
     for (const situation of this.#situations) {
       if (this.#verdicts.has(situation) || !situation.begin) continue;

@@ -1,4 +1,4 @@
-/** The situations, in the order in which they are tried where several could begin. [MQTT-SN 1.2 §6] */
+/** The situations, in the order in which they are tried if several could begin. [MQTT-SN 1.2 §6] */
 import type { Message, Publish } from "../../wire/v12/messages.ts";
 import { type Play, patienceMs, type Situation, type Stage, samePublication, wrong } from "./situation.ts";
 
@@ -280,7 +280,7 @@ const newAddress: Situation = {
       lastsMs: patienceMs,
       onMessage: (next) => {
         if (next.type === "CONNECT") stage.ends(ok);
-        // One may have been sent already.
+        // The device may have sent one message before it received the answer.
         else if (next.type !== "DISCONNECT" && next.type !== "SEARCHGW" && ++others > 1)
           stage.ends(wrong("6.12", `sends ${next.type} after DISCONNECT, and not CONNECT`));
         return "as usual";
@@ -321,7 +321,7 @@ function publishTo(stage: Stage, { topicId, msgId = stage.nextMsgId(), ...rest }
   return msgId;
 }
 
-/** A message that must be acknowledged. `clause`: of section 6, or 5 where it has a dot. */
+/** A message that must be acknowledged. `clause`: a number without a dot is a part of section 6. */
 function delivery(stage: Stage, message: Delivery, clause: string): Play {
   const msgId = publishTo(stage, message);
   const where = clause.includes(".") ? `5.${clause}` : `6.${clause}`;
