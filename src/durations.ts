@@ -1,12 +1,12 @@
 /** A histogram of durations. Each measurement costs a few additions; the values are read when Prometheus scrapes. */
 
-/** Upper ends of the classes, in seconds; beyond the last is one more. */
+/** Upper ends of the classes, in seconds. One more class has no upper end. */
 export const durationEndsSeconds = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ] as const;
 
 export class Durations {
-  /** In each class, and beyond the last. */
+  /** The number of values in each class, the last one without an upper end included. */
   readonly counts: number[] = new Array<number>(durationEndsSeconds.length + 1).fill(0);
   sumSeconds = 0;
 

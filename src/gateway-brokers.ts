@@ -8,7 +8,10 @@ import { shownBrokers, type UpstreamOptions, urlsOf } from "./upstream/options.t
 import { TcpRing } from "./upstream/tcp-ring.ts";
 import type { TurnEnd } from "./upstream/turn-end.ts";
 
-/** Undefined if no upstream uses it, or if it is not available; then the log says why. */
+/**
+ * Opens the ring for TCP connections. Undefined if no upstream uses it, or if it is not available; the log then has the
+ * cause.
+ */
 export function openRing(upstreams: readonly UpstreamOptions[], turnEnd: TurnEnd, log: Log): TcpRing | undefined {
   const isWanted = upstreams.some((each) => each.ioUring && urlsOf(each).some((url) => url.startsWith("mqtt:")));
   if (!isWanted) return undefined;

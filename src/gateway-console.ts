@@ -1,4 +1,7 @@
-/** Part of the composition root: what people look at the gateway through. It joins core, edges and configuration to a `Installation`. */
+/**
+ * Part of the composition root: the operator's view of the gateway. It joins core, edges and configuration to an
+ * `Installation`.
+ */
 import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
@@ -50,13 +53,13 @@ export interface LookoutParts {
   /** Topic ids that were given by hand changed. */
   readonly predefinedChanged: () => void;
   readonly wakingsOf: Installation["wakingsOf"];
-  /** Takes over what can change while running; the sections that need a restart. */
+  /** Takes over the settings that can change while running. Returns the sections that need a restart. */
   readonly reload: (config: GatewayConfig) => readonly string[];
-  /** `http://127.0.0.1:9464`, or "" if nothing is served. */
+  /** `http://127.0.0.1:9464`, or "" if there is no API. */
   readonly place: () => string;
   readonly pair: Installation["pair"];
   readonly drain: Installation["drain"];
-  /** To and from the brokers since the gateway started, by upstream; "" = the general one. */
+  /** Octets to and from the brokers since the gateway started, by upstream; "" = the default one. */
   readonly octets: () => ReadonlyMap<string, Octets>;
 }
 
@@ -120,7 +123,7 @@ export class Lookout {
     if (event.event === "link_state" && event.clientId === undefined) this.#noteBrokers(event.why);
   };
 
-  /** A device that could not show who it is stands among those who knocked. */
+  /** A device that could not prove its identity is listed with the refused devices. */
   turnedAway(refusal: TurnedAway): void {
     // The sender chose the identity, and an operator may paste the line into a shell.
     const { success, data } = deviceName.safeParse(refusal.identity);
@@ -320,7 +323,10 @@ export class Lookout {
     return { key };
   }
 
-  /** This CONNECT is refused, and the next one is admitted. Only for clients that are refused because no rule names them. */
+  /**
+   * This CONNECT is refused; the rule that is added now admits the next one. Only for clients that are refused because
+   * no rule names them.
+   */
   async #letJoin({ what, clientId, peer, hint }: Extract<GatewayEvent, { event: "not_admitted" }>): Promise<void> {
     if (what !== "client" || clientId === undefined || this.#joinsLeft === 0 || !hint.startsWith("access.rules"))
       return;
@@ -352,7 +358,7 @@ export class Lookout {
   }
 }
 
-/** In one window: more is no set-up of devices by hand. */
+/** Clients that `join` admits at one time. An operator who sets up devices by hand does not need more. */
 const joinsMax = 100;
 
 const noConsole = "there is no console: api.enabled or api.console is false, or its port could not be opened";
@@ -389,7 +395,7 @@ function ownAddresses(): string[] {
   return all.filter(({ internal, family }) => !internal && family === "IPv4").map(({ address }) => address);
 }
 
-/** Beside the compiled gateway; in the sources, where the last build left it. */
+/** The page's folder is beside the compiled gateway. A gateway that runs from the sources uses the last build. */
 function pageFolder(): URL {
   const beside = new URL("./console/", import.meta.url);
   return existsSync(new URL("console.js", beside)) ? beside : new URL("../dist/console/", import.meta.url);

@@ -27,7 +27,7 @@ export interface DeskParts {
   readonly orders: Orders;
   /** Monotonic milliseconds. */
   readonly now: () => number;
-  /** Why no command about sessions can be carried out here; undefined: they can. */
+  /** Why commands about sessions cannot be executed here; undefined: they can. */
   readonly saysWhyNot: () => string | undefined;
 }
 
@@ -79,7 +79,7 @@ export class Desk {
 
   async #startControl(store: GatewayConfig["store"]): Promise<void> {
     if (store.kind === "memory") return;
-    // A store on disk has made it.
+    // A store on disk has already made the folder.
     if (store.kind === "redis") mkdirSync(store.folder, { recursive: true, mode: 0o700 });
     const server = new ControlServer(join(store.folder, "control.sock"), this.operator());
     try {
@@ -95,7 +95,7 @@ export class Desk {
     this.#parts.log.warn(`${error.message}. The gateway runs without`);
   }
 
-  /** One for all ways to ask. */
+  /** The same desk is used for all ways to send commands. */
   operator(): OperatorDesk {
     if (this.#desk) return this.#desk;
     const { core, store, orders, now, lookout, log, saysWhyNot } = this.#parts;

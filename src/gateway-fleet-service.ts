@@ -1,4 +1,7 @@
-/** Part of the composition root: what there is once in a process of a fleet: health, metrics, and commands, which go to the gateway of the right shard. */
+/**
+ * Part of the composition root: the parts that exist once in a process of a fleet: health, metrics, and commands, which
+ * are passed to the gateway of the right shard.
+ */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ControlServer } from "./api/control.ts";
@@ -89,7 +92,7 @@ export class FleetService {
     return Math.floor((performance.now() - this.#startedAt) / 1_000);
   }
 
-  /** A port that cannot be had is said, and the gateway runs without. */
+  /** If a port cannot be opened, the log says so, and the gateway runs without it. */
   async start(): Promise<void> {
     const { api, store } = this.#parts.config();
     const { log } = this.#parts;
@@ -119,7 +122,7 @@ export class FleetService {
     }
   }
 
-  /** There is no page in a fleet yet. */
+  /** A fleet has no console page yet. */
   consoleLink(): string {
     return "there is no console in a fleet: see mqtt-sn-gateway fleet status, and /metrics";
   }
@@ -206,7 +209,7 @@ export class FleetService {
   }
 }
 
-/** A core that nobody speaks to: commands about the fleet need none. */
+/** A core without sessions, because commands about the fleet need none. */
 function nobodysCore(config: GatewayConfig): GatewayCore {
   return new GatewayCore(coreOptions(shardConfig(config, 0), admitAll), {
     maxMessageBytes: () => 0,

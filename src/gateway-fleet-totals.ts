@@ -1,4 +1,4 @@
-/** Part of the composition root: what the gateways of all shards of a process have counted, together. */
+/** Part of the composition root: the sums of the counters of all shards in this process. */
 import type { Gateway } from "./gateway.ts";
 import type { MetricSources } from "./observe/metrics.ts";
 

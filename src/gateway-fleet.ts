@@ -27,12 +27,12 @@ import { systemTimers } from "./transports/timers.ts";
 import { udpOptions } from "./transports/udp-options.ts";
 import { readSecret } from "./upstream/credentials.ts";
 
-/** A server that is silent for so long is taken for one that is away. */
+/** A server that does not answer within this time counts as unreachable. */
 const answerMsMax = 5_000;
 /** Connections to Redis for the stores of all shards; with replicas that are waited for each commit holds its connection up. */
 const connections = 2;
 const connectionsWaiting = 8;
-/** Whatever is to be its own is served by then, as a rule. */
+/** Usually this gateway serves all its shards within this time. */
 const firstLookMs = 3_000;
 const lookEveryMs = 25;
 const answerMs = 200;

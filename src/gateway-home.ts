@@ -14,7 +14,7 @@ import type { WireOctets } from "./upstream/wire-octets.ts";
 export interface HomeParts {
   readonly config: GatewayConfig;
   readonly version: string;
-  /** Made after this: asked when it is there. */
+  /** The core is created after this object, so it is passed as a function. */
   readonly core: () => GatewayCore;
   readonly handle: (input: Input) => void;
   readonly told: Told;
@@ -60,7 +60,7 @@ export class HomeAssistant {
     this.#connection = new OwnConnection(upstream, homeId(upstream), speakerFor(this.#home), { told, random, wire });
   }
 
-  /** The same policy, and what it decodes is noticed. */
+  /** The same policy; decoded publications are also reported to Home Assistant. */
   watching(policy: PayloadPolicy | undefined): PayloadPolicy | undefined {
     if (!policy) return undefined;
     return {
@@ -106,7 +106,7 @@ function* idsOf(core: GatewayCore): IterableIterator<string> {
   for (const { clientId } of core.sessions()) yield clientId;
 }
 
-/** The broker keeps what this connection publishes; what it receives is text. */
+/** The connection's publications are retained by the broker; received payloads are converted to text. */
 function speakerFor(home: Home): Speaker {
   return {
     filters: home.filters,

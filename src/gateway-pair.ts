@@ -37,7 +37,7 @@ export class Pair {
   /** Called by the store. */
   readonly member: PairMember;
 
-  /** undefined: this gateway is alone. */
+  /** Undefined: this gateway is not part of a pair. */
   static of({ store }: GatewayConfig, parts: PairParts): Pair | undefined {
     return store.pair.enabled && store.kind === "redis" ? new Pair(store, parts) : undefined;
   }
@@ -54,19 +54,22 @@ export class Pair {
     };
   }
 
-  /** Waits until this gateway is to be the active one; answers the epoch. undefined: it was released meanwhile. */
+  /**
+   * Waits until this gateway must be the active one, and returns the epoch. Undefined: the lease was released
+   * meanwhile.
+   */
   acquire(): Promise<number | undefined> {
     return this.#lease.acquire();
   }
 
-  /** May anything leave? Costs a look at the clock. */
+  /** True if this gateway may send. Each call reads the clock. */
   readonly owns = (): boolean => this.#lease.owns();
 
   facts(): PairFacts {
     return this.#lease.facts();
   }
 
-  /** Why a command about sessions cannot be carried out here; undefined: it can. */
+  /** Why a command about sessions cannot be executed here; undefined: it can. */
   saysWhyNot(): string | undefined {
     const facts = this.facts();
     return this.#isDraining ? `this gateway (${facts.name}) hands over; ask the other one` : saysStandby(facts);
@@ -81,7 +84,7 @@ export class Pair {
     const { role, name, owner } = this.facts();
     if (this.#isDraining) return "this gateway is handing over already";
     if (role !== "active") return `${name} stands by${owner === "" ? "" : `: ${owner} is active, drain it there`}`;
-    // Before anything is awaited: a second one shall not begin.
+    // Set before the first await, so that a second hand-over cannot begin.
     this.#isDraining = true;
     const refused = await this.#nobody();
     if (refused !== undefined) {
@@ -118,14 +121,14 @@ export class Pair {
     }
   }
 
-  /** Its work is done: the other one takes over at once. */
+  /** This gateway has ended its work, so the other one takes over immediately. */
   async release(): Promise<void> {
     await this.#lease.release();
     this.#server.close();
   }
 }
 
-/** Why a command cannot be carried out here; undefined: it can. */
+/** Why a command cannot be executed here; undefined: it can. */
 export function saysStandby(facts: PairFacts | undefined): string | undefined {
   if (!facts || facts.role === "active") return undefined;
   if (facts.role === "ended") return `this gateway (${facts.name}) is not active any more, and ends; ask the other one`;

@@ -1,4 +1,4 @@
-/** Commands over MQTT, put together: the list of commands, and the connection by which they come. */
+/** Commands over MQTT: joins the list of commands and the connection that receives them. */
 import type { GatewayConfig } from "./config/schema.ts";
 import type { GatewayEvent } from "./core/event.ts";
 import { controlId } from "./core/own-ids.ts";

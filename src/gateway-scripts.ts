@@ -1,4 +1,4 @@
-/** Part of the composition root: scripts for payloads, the process in which they run, and who waits for them. */
+/** Part of the composition root: scripts for payloads, their process, and the stage at which messages wait for them. */
 import { scriptEntries } from "./config/payloads.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";

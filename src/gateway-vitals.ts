@@ -1,4 +1,7 @@
-/** Part of the composition root: how the gateway is, for probes, metrics and people. It joins core and edges to what `ApiServer` serves. */
+/**
+ * Part of the composition root: the health of the gateway, for probes, metrics and people. It joins core and edges to
+ * the sources of `ApiServer`.
+ */
 
 import type { ApiSources } from "./api/server.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
@@ -37,7 +40,7 @@ export interface VitalsParts {
   readonly scripts: () => RunnerCounters | undefined;
   /** Devices are answered. */
   readonly serves: () => boolean;
-  /** Undefined: it is none of a pair. */
+  /** Undefined: this gateway is not part of a pair. */
   readonly pair: () => PairFacts | undefined;
 }
 
@@ -151,7 +154,7 @@ export class Vitals {
     };
   }
 
-  /** Each upstream by its name; the general one is "default", unless another has that name. */
+  /** Each upstream by its name; the default one is "default", unless another has that name. */
   #upstreamSources(): UpstreamSource[] {
     const general = this.#parts.mqtt.has("default") ? "(general)" : "default";
     const there = new Map(this.#parts.core.brokersThere.map(({ name, isThere }) => [name, isThere]));
@@ -165,7 +168,7 @@ export class Vitals {
     }));
   }
 
-  /** The last result. If it is old, a new one is determined after the scrape. */
+  /** The last result. If it is old, a new one is read after the scrape. */
   #oldestBacklogSeconds(): number {
     if (this.#parts.core.counters.backlogMessages === 0) return 0;
     const now = this.#parts.now();

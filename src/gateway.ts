@@ -1,4 +1,4 @@
-/** The composition root: a configuration goes in, a running gateway comes out. The one place that knows everybody. */
+/** The composition root: makes a running gateway from a configuration. It is the only place that knows all parts. */
 import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
@@ -119,7 +119,7 @@ export class Gateway {
   #progress: StartProgress = () => {};
   readonly #home: HomeAssistant | undefined;
   readonly #remote: RemoteControl | undefined;
-  /** From the first declaration with a script on. */
+  /** Undefined until the first declaration with a script. */
   #scripts: Scripts | undefined;
   readonly #desk: Desk;
   #broker: TryOutBroker | undefined;
@@ -303,7 +303,7 @@ export class Gateway {
       if (this.#pair) {
         await this.#desk.start(this.#config);
         this.#takingOver = this.#takeOver(this.#pair);
-        // Whoever is alone serves soon: it is waited for that long.
+        // A gateway without an active partner soon serves, so the start waits for this time.
         await Promise.race([this.#takingOver, sleep(firstLookMs)]);
         return;
       }
@@ -316,17 +316,19 @@ export class Gateway {
     }
   }
 
-  /** Done when this gateway serves: at once, or for one of a pair when it has become the active one. Fails as `start`. */
+  /**
+   * Resolves when this gateway serves: immediately, or in a pair when it has become the active one. Fails as `start`.
+   */
   takenOver(): Promise<void> {
     return this.#takingOver;
   }
 
-  /** undefined: it is none of a pair. */
+  /** Undefined: this gateway is not part of a pair. */
   pair(): PairFacts | undefined {
     return this.#pair?.facts();
   }
 
-  /** Hands over to the other one of the pair, or says why not. */
+  /** Hands over to the other gateway of the pair, or returns the reason why not. */
   async #drain(): Promise<Drained | string> {
     if (!this.#pair) return "this gateway is none of a pair (store.pair)";
     if (this.#pair.owns() && !this.#serves)
@@ -359,7 +361,7 @@ export class Gateway {
     const notice: UpstreamEvents["notice"] = (level, say, kind) => this.#reports.notice(level, say, kind);
     await this.#upstream.start(upstreamInputs((input) => this.#handle(input), notice));
     await this.#restore(highest);
-    // One of a pair may be told to end while it reads.
+    // A gateway of a pair may be told to end while it reads the sessions.
     if (this.#stopping || this.#isAbandoned) return;
     this.#driver.start();
     this.#watchClock();
@@ -371,8 +373,8 @@ export class Gateway {
   }
 
   /**
-   * Its shard is another gateway's, or may be: nothing leaves any more, from before this returns. Devices and brokers hear no word, and
-   * connections are torn without a DISCONNECT.
+   * Another gateway owns this shard, or may own it. Nothing is sent any more, beginning before this call returns.
+   * Devices and brokers get no message, and connections are destroyed without DISCONNECT.
    */
   abandon(): void {
     this.#isAbandoned = true;
@@ -386,7 +388,7 @@ export class Gateway {
     this.#lookout.stop();
   }
 
-  /** Carries out one command of the operator here. */
+  /** Executes one command of the operator here. */
   ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
     return this.#desk.operator().ask(who, name, query);
   }
@@ -396,7 +398,7 @@ export class Gateway {
     return this.#vitals;
   }
 
-  /** The console or the operator changed who gets in: a client, or a device's key. */
+  /** The console or the operator changed the admission: of a client, or of a device's key. */
   #accessChanged(): void {
     for (const transport of this.#transports.values()) transport.keysChanged?.();
     this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) });
@@ -530,7 +532,7 @@ export class Gateway {
     return this.#desk.place;
   }
 
-  /** Takes up the sessions of an earlier run. */
+  /** Restores the sessions of an earlier run. */
   async #restore(highest: StoreReport["highest"]): Promise<void> {
     const { sessions, down, up } = await restore(this.#store, highest, {
       handle: (input) => this.#handle(input),
@@ -582,7 +584,7 @@ export class Gateway {
     else this.#driver.handle(input);
   }
 
-  /** Everything leaves that may, and nothing comes in any more. */
+  /** Sends what may still be sent, and accepts no more input. */
   #fallSilent(): Promise<void> {
     this.#silence ??= this.#becomeSilent();
     return this.#silence;

@@ -49,7 +49,7 @@ export class IdMap<Value> {
     return this.take(id) !== undefined;
   }
 
-  /** Deletes it, and answers what it was. */
+  /** Deletes the entry, and returns its value. */
   take(id: number): Value | undefined {
     if (this.#many) {
       const value = this.#many.take(id);
@@ -81,7 +81,7 @@ export class IdMap<Value> {
   }
 }
 
-/** In place of a slot: there is none. */
+/** Stands in place of a slot if there is none. */
 const none = -1;
 
 /** Offsets in the links of a slot. The id is at this one. */
@@ -95,16 +95,18 @@ const linksPerSlot = 4;
 
 const capacityAtFirst = 4;
 
-/** Slots that are used again, found by their ids, and each linked with the one that was set before and after it. */
+/** The slots of entries. Each is found by its id, and linked with the slots that were set before and after it. */
 class IdTable<Value> {
   size = 0;
   /** Slots, and as many buckets: a power of two. */
   #capacity = 0;
   #links: number[] = [];
   #values: (Value | undefined)[] = [];
-  /** When each was set, counted in sets. An iteration whose place was deleted continues after it. */
+  /**
+   * The number of the set operation that stored each entry. An iteration whose place was deleted continues after it.
+   */
   #orders: number[] = [];
-  /** The first slot of each bucket; ids are given one after the other, so their last bits spread them well. */
+  /** The first slot of each bucket. Ids are used one after the other, so their last bits distribute them well. */
   #buckets: number[] = [];
   #free = none;
   #oldest = none;

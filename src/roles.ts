@@ -20,7 +20,7 @@ export function showsPayloads(payloads: PayloadsFor, role: Role): boolean {
 
 const rank: Readonly<Record<Role, number>> = { viewer: 1, operator: 2 };
 
-/** Whether a user with the role `has` may do what needs `needed`. */
+/** True if a user with the role `has` may use a function that needs the role `needed`. */
 export function mayAs(has: Role, needed: Role): boolean {
   return rank[has] >= rank[needed];
 }

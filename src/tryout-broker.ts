@@ -6,7 +6,7 @@ import { connect as connectTcp, createServer, type Server } from "node:net";
 import { GatewayError } from "./errors.ts";
 
 export type TryOutBroker =
-  /** Ours was started. */
+  /** The gateway started its own broker. */
   | { readonly kind: "started"; close(): Promise<void> }
   /** Another program's broker was there already. */
   | { readonly kind: "found" };

@@ -12,7 +12,7 @@ export type Spawned = Pick<ChildProcess, "pid" | "on" | "send" | "kill" | "conne
 export interface WatchedChildOptions {
   readonly timers: Timers;
   readonly spawn: () => Spawned;
-  /** Before a process is followed by the next: at first, and at most. */
+  /** The pause before the next process: the first one, and the longest. */
   readonly firstPauseMs: number;
   readonly pauseMsMax: number;
 }
@@ -71,7 +71,7 @@ export class WatchedChild {
     return this.#child !== undefined;
   }
 
-  /** When the process of now, or the last one, was begun. */
+  /** The start time of the present process, or of the last one. */
   get startedAt(): number {
     return this.#startedAt;
   }
@@ -116,7 +116,10 @@ export class WatchedChild {
     return true;
   }
 
-  /** Ends the process. Does not wait for its end, and ignores what it still sends. Has no effect if there is no process. */
+  /**
+   * Ends the process. Does not wait for its end, and ignores its further messages. Has no effect if there is no
+   * process.
+   */
   end(why: string, isHung = false): void {
     const child = this.#child;
     if (!child) return;
@@ -167,7 +170,10 @@ export class WatchedChild {
   }
 }
 
-/** The file of a child, by its place in src. Run from its source, as tests do, the gateway takes the built one: Node 20 reads no TypeScript. */
+/**
+ * The file of a child process, by its path in src. If the gateway runs from its sources, as in tests, the compiled
+ * child is used, because Node 20 cannot run TypeScript.
+ */
 export function childFile(place: string): URL {
   return new URL(import.meta.url.endsWith(".ts") ? `../dist/${place}` : `./${place}`, import.meta.url);
 }
