@@ -1,4 +1,4 @@
-/** The access rules of the configuration, as the core asks them. */
+/** The access rules of the configuration, in the form that the core uses. */
 import type { AccessPolicy, Admission, DeviceLimits } from "../core/access.ts";
 import { forwardedNodeOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId, PeerIdentity } from "../core/types.ts";
@@ -69,7 +69,8 @@ export function createAccessPolicy(
   return {
     client(clientId, peer, identity) {
       const isNode = forwardedNodeOf(peer) !== undefined;
-      // Also of a node: who passes on for others could else say any client id in a node's name.
+      // This also applies to nodes behind a forwarder. Otherwise a forwarder could use any client id in the name of a
+      // node.
       const binding = identity.clients === undefined ? binds : [identity.clients];
       if (identity.verified && !binding.some((bind) => isBound(bind, clientId, identity))) {
         const where =

@@ -1,4 +1,4 @@
-/** The configuration as the core wants it. */
+/** Converts the configuration to the options of the core. */
 import type { AccessPolicy } from "../core/access.ts";
 import type { PredefinedTopics } from "../core/input.ts";
 import type { BufferPolicy, CoreOptions, UplinkPolicy, UpstreamPolicy, UpstreamsPolicy } from "../core/options.ts";
@@ -112,7 +112,7 @@ function upstreamsPolicy(options: readonly NamedUpstreamOptions[]): UpstreamsPol
   };
 }
 
-/** How what is sent to a client is repeated, by the first rule that fits client and transport. */
+/** The retry policy for a client: the first rule that fits client and transport. */
 function retryPolicies({ intervalSeconds, limit, rules }: GatewayConfig["retry"]): CoreOptions["retry"]["policyOf"] {
   const made = rules.map((rule) => ({
     fits: globToRegExp(rule.clients),

@@ -278,7 +278,7 @@ function checkUpstreams(config: GatewayConfig): string[] {
   return problems;
 }
 
-/** Client ids that the configuration itself speaks of, and that would be refused: at the broker they are the gateway's. */
+/** Client ids in the configuration that the gateway would refuse, because it uses them itself at the broker. */
 function checkClientIds({ upstream, upstreams, topics, access }: GatewayConfig): string[] {
   const own = [upstream, ...upstreams].flatMap(ownIdsOf);
   const problems: string[] = [];

@@ -16,7 +16,7 @@ export interface Change {
   readonly value?: unknown;
 }
 
-/** The text with the changes in it. @throws {GatewayError} ERR_CONFIG_INVALID where the text is no JSON */
+/** The text with the changes. @throws {GatewayError} ERR_CONFIG_INVALID if the text is no JSON */
 export function edited(text: string, changes: readonly Change[]): string {
   const formattingOptions = { insertSpaces: !/^\t/m.test(text), tabSize: indentIn(text), eol: eolIn(text) };
   let now = text.trim() === "" ? "{}\n" : text;
@@ -76,7 +76,7 @@ export function whyNotWritable(path: string): string | undefined {
 }
 
 /**
- * Whole or not at all, also over a power cut; what was there stays beside it as `.bak`.
+ * Replaces the file completely or not at all, also in a power cut; the earlier text is kept as `.bak`.
  * @throws {GatewayError} ERR_CONFIG_READ when it cannot be written, or is not the version that was changed
  */
 export async function replaceFile(path: string, text: string, version: string): Promise<void> {
@@ -114,7 +114,10 @@ async function writeWhole(
   await rename(beside, path);
 }
 
-/** Pairs of lines that are the same, in order: the longest common sequence of what differs in the middle. */
+/**
+ * Pairs of equal lines, in order. Equal lines at the beginning and end are paired directly, the rest by the longest
+ * common subsequence.
+ */
 function common(old: readonly string[], now: readonly string[]): readonly (readonly [number, number])[] {
   let start = 0;
   while (start < old.length && start < now.length && old[start] === now[start]) start++;
@@ -132,7 +135,7 @@ function common(old: readonly string[], now: readonly string[]): readonly (reado
   return pairs;
 }
 
-/** Beyond so many pairs of lines, all of the middle is shown as changed. */
+/** With more pairs of lines than this, the whole middle is shown as changed. */
 const compareMax = 4_000_000;
 
 function longest(a: readonly string[], b: readonly string[]): [number, number][] {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { shardsDefault, shardsMax, shardsMin } from "../fleet/shard.ts";
 import { secretReference } from "../upstream/options.ts";
 
-/** `192.0.2.1:1884`, `[2001:db8::1]:1884`: no name, since datagrams are held against it. */
+/** `192.0.2.1:1884`, `[2001:db8::1]:1884`: no host names, because the sources of datagrams are compared with it. */
 const place = z
   .string()
   .max(100)

@@ -4,7 +4,10 @@
  */
 import { isIPv6 } from "node:net";
 
-/** Bits that a network gives to one host, which may use any address below. [RFC 6177, RFC 4291 2.5.1] */
+/**
+ * The groups of an IPv6 address (16 bits each) that belong to the network. One host may use any address in it.
+ * [RFC 6177, RFC 4291 2.5.1]
+ */
 const groupsOfNetwork = 4;
 
 /**

@@ -1,18 +1,18 @@
 /**
- * The text of a configuration: JSON in which comments may stand (`// ...`, and between slash and star). Where it is none,
- * and what to type there. What stands in it is never repeated.
+ * Parses a configuration: JSON with comments (`// ...`, and between slash and star). Reports the place of an error and
+ * what to type there. The contents are never repeated in an error.
  */
 import { stripComments } from "jsonc-parser";
 
 export type Parsed = { readonly value: unknown } | { readonly problems: readonly string[] };
 
-/** Depth of what is looked through; JSON.parse goes further. */
+/** The deepest nesting that the scanner accepts; JSON.parse would accept more. */
 const depthMax = 200;
 
 export function parseJson(octets: Uint8Array, name: string): Parsed {
   if ((octets[0] === 0xff && octets[1] === 0xfe) || (octets[0] === 0xfe && octets[1] === 0xff))
     return { problems: [`${name}: is UTF-16; save it as UTF-8`] };
-  // A mark of the order of octets, as some editors write it, says nothing in UTF-8.
+  // The decoder removes a byte order mark, which some editors write and which has no meaning in UTF-8.
   const text = new TextDecoder("utf-8").decode(octets);
   const scanner = new Scanner(text);
   const wrong = scanner.run();
@@ -28,7 +28,7 @@ export function parseJson(octets: Uint8Array, name: string): Parsed {
   try {
     return { value: JSON.parse(stripComments(text, " ")) };
   } catch {
-    // Without its cause: that repeats a piece of the file, which may be a secret.
+    // The parser's error is not used, because it repeats a part of the file, which may be a secret.
     return { problems: [`${name}: not valid JSON`] };
   }
 }
@@ -43,7 +43,7 @@ interface Wrong {
   readonly say: string;
 }
 
-/** Reads for mistakes only: the first place that is no JSON, and keys that stand twice. */
+/** Looks for mistakes only: the first place that is no JSON, and keys that occur twice. */
 class Scanner {
   readonly twice: { readonly key: string; readonly at: number }[] = [];
   readonly #text: string;

@@ -1,4 +1,4 @@
-/** From a file to a configuration, or to every problem at once. */
+/** Loads a configuration from a file, or reports all its problems. */
 import { readFileSync } from "node:fs";
 import { dirname, isAbsolute, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -32,7 +32,7 @@ export function loadConfig(path: string): GatewayConfig {
   return config;
 }
 
-/** The same with problems as values. @throws {GatewayError} ERR_CONFIG_READ */
+/** Reads the configuration, with its problems as values. @throws {GatewayError} ERR_CONFIG_READ */
 export function readConfig(path: string): Reading {
   let octets: Uint8Array;
   try {
@@ -47,11 +47,12 @@ export function readConfig(path: string): Reading {
   return readConfigText(octets, path);
 }
 
-/** The same of what would stand in the file. */
+/** Reads a configuration from a text instead of a file. */
 export function readConfigText(octets: Uint8Array, path: string): Reading {
   const parsed = parseJson(octets, path);
   if ("problems" in parsed) return { raw: undefined, config: undefined, isWhole: false, problems: parsed.problems };
-  // The configuration that comes with the package lies where nothing is to be written.
+  // Relative paths in the package's own configuration start from the current folder, because the gateway must not write
+  // into the package.
   const folder = comesWithThePackage(path) ? process.cwd() : dirname(resolve(path));
   const { config, ...rest } = understood(parsed.value);
   return { raw: parsed.value, config: config && withPathsFrom(folder, config), ...rest };
@@ -86,7 +87,7 @@ function understood(raw: unknown): Omit<Reading, "raw"> {
 
 const roundsMax = 20;
 
-/** Without what is wrong in it. */
+/** Removes invalid values, so that the rest can be checked. */
 function usable(
   raw: unknown,
   issues: readonly z.core.$ZodIssue[],
@@ -124,13 +125,13 @@ function remove(from: unknown, path: readonly PropertyKey[]): PropertyKey[] {
   return [...path];
 }
 
-/** File names in the configuration are relative to it. */
+/** Makes file names absolute. In the configuration they are relative to its folder. */
 function withPathsFrom(folder: string, config: GatewayConfig): GatewayConfig {
   const at = (path: string) => (isAbsolute(path) ? path : resolve(folder, path));
   const isFileKey = new Set(["file", "ca", "cert", "key", "folder", "countersFile", "script"]);
   const walk = (value: unknown, key: string): unknown => {
     if (typeof value === "string") return isFileKey.has(key) ? at(value) : value;
-    // A program with a slash in its name is a file; one without is looked for as a shell does.
+    // A program whose name has a slash is a file; one without is searched as a shell does.
     if ((key === "passwordCommand" || key === "command") && Array.isArray(value))
       return value.map((word, i) => (i === 0 && String(word).includes("/") ? at(String(word)) : word));
     if (Array.isArray(value)) return value.map((item) => walk(item, ""));

@@ -20,14 +20,14 @@ const predefinedMax = 10_000;
 
 const devicesMax = 100_000;
 
-/** A word in a log line and on a command line. */
+/** A name that is one word in a log line and on a command line. */
 const tokenName = z
   .string()
   .regex(/^[A-Za-z0-9._-]{1,64}$/, "is a name of up to 64 letters, digits, dots, dashes and _");
 const tokenHash = z.string().regex(/^[0-9a-f]{64}$/, "is no hash that `console token add` makes");
 const tokenRole = z.enum(["viewer", "operator"]);
 
-/** A name that is a word everywhere: in a topic, a pattern, a link, on a command line. */
+/** A name that is one word everywhere: in a topic, a pattern, a link, on a command line. */
 export const deviceName = z
   .string()
   .regex(/^[A-Za-z0-9._~-]{1,64}$/, "is a name of up to 64 letters, digits, dots, dashes, _ and ~");
@@ -43,14 +43,14 @@ const managedState = z.strictObject({
         clientId: z.string().min(1).max(65_535),
         /** The address or network that the client must connect from; absent: any. */
         from: z.string().min(1).optional(),
-        /** When it was admitted, and by whom, for people. */
+        /** The date of the admission, and the user, for people. */
         at: z.string(),
         by: z.string(),
       }),
     )
     .max(admittedMax)
     .default([]),
-  /** Predefined topic ids that were given by hand; they come before those of the configuration. */
+  /** Predefined topic ids that were added by hand; they have priority over those of the configuration. */
   predefined: z
     .array(
       z.strictObject({
@@ -58,7 +58,7 @@ const managedState = z.strictObject({
         name: z.string().min(1).max(65_535),
         /** Client id or pattern; absent: for all. */
         client: z.string().min(1).optional(),
-        /** When, for people. */
+        /** The date, for people. */
         at: z.string(),
       }),
     )
@@ -71,7 +71,7 @@ const managedState = z.strictObject({
         name: deviceName,
         /** 16 octets in hexadecimal. Never shown again. */
         key: z.string().regex(/^[0-9a-f]{32}$/, "is no key of 16 octets"),
-        /** When, for people. */
+        /** The date, for people. */
         added: z.string(),
       }),
     )
@@ -120,12 +120,12 @@ export type ManagedTopic = ManagedState["predefined"][number];
 export type Login = ManagedState["console"]["logins"][number];
 
 export class Managed {
-  /** Undefined: there is no folder to keep it in; it lasts as long as the gateway. */
+  /** The path of the file. Undefined: there is no folder for it, so the state is lost when the gateway ends. */
   readonly path: string | undefined;
   #state: ManagedState;
   #last: Promise<void> = Promise.resolve();
 
-  /** @throws {GatewayError} ERR_CONFIG_INVALID when the file is there and is none of ours */
+  /** @throws {GatewayError} ERR_CONFIG_INVALID when the file exists and is invalid */
   constructor(store: StoreOptions) {
     this.path = store.kind !== "memory" ? join(store.folder, "managed.json") : undefined;
     this.#state = this.path === undefined || !existsSync(this.path) ? empty : read(this.path);
@@ -144,7 +144,7 @@ export class Managed {
     });
   }
 
-  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  /** False: the client was not admitted by hand. @throws {GatewayError} as `admit`. */
   async withdraw(clientId: string): Promise<boolean> {
     if (!this.#state.admitted.some((each) => each.clientId === clientId)) return false;
     await this.#change((state) => ({
@@ -154,7 +154,7 @@ export class Managed {
     return true;
   }
 
-  /** The same id of the same client has one name: the last. @throws {GatewayError} as `admit`. */
+  /** Adds a topic id, or replaces the topic name of the same id and client. @throws {GatewayError} as `admit`. */
   predefine(topic: ManagedTopic): Promise<void> {
     return this.#change((state) => {
       const others = state.predefined.filter((each) => !isSameId(each, topic));
@@ -163,7 +163,7 @@ export class Managed {
     });
   }
 
-  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  /** False: the topic id was not added by hand. @throws {GatewayError} as `admit`. */
   async endPredefined(topic: Pick<ManagedTopic, "id" | "client">): Promise<boolean> {
     if (!this.#state.predefined.some((each) => isSameId(each, topic))) return false;
     await this.#change((state) => ({
@@ -182,7 +182,7 @@ export class Managed {
     });
   }
 
-  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  /** False: the device had no key. @throws {GatewayError} as `admit`. */
   async removeDevice(name: string): Promise<boolean> {
     if (!this.#state.devices.some((each) => each.name === name)) return false;
     await this.#change((state) => ({ ...state, devices: state.devices.filter((each) => each.name !== name) }));
@@ -205,7 +205,7 @@ export class Managed {
     });
   }
 
-  /** False: it was not there. @throws {GatewayError} as `admit`. */
+  /** False: there was no such token. @throws {GatewayError} as `admit`. */
   async removeToken(name: string): Promise<boolean> {
     if (!this.#state.console.tokens.some((each) => each.name === name)) return false;
     await this.#change((state) => ({
@@ -223,7 +223,7 @@ export class Managed {
     }));
   }
 
-  /** One after another, off the event loop: an SD card may take a second. */
+  /** Changes are written one after another and asynchronously, because an SD card may take a second. */
   #change(change: (state: ManagedState) => ManagedState): Promise<void> {
     const done = this.#last.then(async () => {
       const next = change(this.#state);
@@ -235,7 +235,7 @@ export class Managed {
   }
 }
 
-/** The topics of the configuration with what was given by hand laid over them. */
+/** The topics of the configuration, with the topic ids that were added by hand. */
 export function withManagedTopics(
   topics: GatewayConfig["topics"],
   { predefined }: Pick<ManagedState, "predefined">,
@@ -302,7 +302,7 @@ function read(path: string): ManagedState {
   try {
     raw = JSON.parse(readFileSync(path, "utf8"));
   } catch (cause) {
-    // Without its text: it holds a hash.
+    // The error's text is not used, because it may contain a hash.
     const why = cause instanceof SyntaxError ? "it is not valid JSON" : String(cause);
     throw new GatewayError("ERR_CONFIG_INVALID", { problems: [`${path}: ${why}`] });
   }
@@ -312,7 +312,7 @@ function read(path: string): ManagedState {
   throw new GatewayError("ERR_CONFIG_INVALID", { problems });
 }
 
-/** Whole or not at all, also over a power cut. */
+/** Writes the file completely or not at all, also in a power cut. */
 async function write(path: string, state: ManagedState): Promise<void> {
   const beside = `${path}.new`;
   try {

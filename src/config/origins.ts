@@ -17,7 +17,7 @@ export type Origin =
   /** A node behind a forwarder that fits; undefined: any. */
   | { readonly kind: "node"; readonly forwarder: Origin; readonly nodeId: string | undefined };
 
-/** Undefined where it is none. */
+/** Undefined: the entry is not valid. */
 export function originOf(entry: string): Origin | undefined {
   const node = /^(.+)#(\*|(?:[0-9a-f]{2})+)$/i.exec(entry);
   if (node) {
@@ -68,7 +68,7 @@ export class Origins {
     }
   }
 
-  /** `identity`: of the neighbour, which is the forwarder where the peer is a node behind one. */
+  /** `identity`: the neighbour's identity; for a node behind a forwarder this is the forwarder. */
   has(peer: PeerId, identity?: PeerIdentity): boolean {
     const node = forwardedNodeOf(peer);
     if (node) {
@@ -79,7 +79,7 @@ export class Origins {
     } else if (identity?.verified && this.#isProved(identity)) return true;
     const neighbour = neighbourOf(peer);
     if (this.#transports.has(transportNameOf(neighbour))) return true;
-    // A name that was proved says nothing of a place, though it may look like one.
+    // A proved name is not an address, although it may look like one.
     if (identity?.verified) return false;
     const host = (identity?.name ?? this.#hostOf(neighbour)).replace(/%.*$/, "");
     if (this.#names.has(host)) return true;

@@ -1,4 +1,4 @@
-/** The console's password, as it lies on disk: salted, and slow to guess. */
+/** The console's password as it is stored: salted, with a slow hash. */
 import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 
 /** A tenth of a second and 32 MiB on a Raspberry Pi 4. */

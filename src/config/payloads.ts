@@ -1,4 +1,7 @@
-/** Declarations of payloads as the core asks them. Compiled once; each message costs a look-up and a walk over its fields. */
+/**
+ * Declarations of payloads, in the form that the core uses. They are compiled once; each message costs a look-up and a
+ * pass over its fields.
+ */
 import type { Decoded, Encoded, Origin, PayloadPolicy, Unfit } from "../core/payloads.ts";
 import { compileFields, type Field, isNumberField, type NumberField, wrongBits } from "../payload/fields.ts";
 import { formats } from "../payload/formats.ts";
@@ -21,7 +24,7 @@ interface Rule extends Shape {
   readonly topics: string;
   readonly isForAll: boolean;
   readonly clients: RegExp;
-  /** Undefined: it has a script. */
+  /** Undefined: the declaration has a script. */
   readonly codec: PayloadCodec | undefined;
   readonly script: ScriptEntry | undefined;
   readonly fields: readonly Field[] | undefined;
@@ -30,7 +33,7 @@ interface Rule extends Shape {
 /** Topic names whose rules are cached. If there are more, the cache is emptied. */
 const rememberedMax = 4_096;
 
-/** The codec of a declaration; undefined: it has neither fields nor a format. */
+/** The codec of a declaration; undefined: the declaration has neither fields nor a format. */
 export function codecOf({ fields, format }: PayloadDeclaration): PayloadCodec | undefined {
   if (fields) return compileFields(fields);
   return format && formats[format];
@@ -54,7 +57,7 @@ export function payloadPolicy(declarations: readonly PayloadDeclaration[]): Payl
   };
 }
 
-/** Scripts are asked before, by who can wait for them; see runtime/script-stage.ts. */
+/** Scripts were asked earlier, at a stage where messages can wait; see runtime/script-stage.ts. */
 function notAsked({ file }: ScriptEntry): Unfit {
   return { is: "unfit", why: `the script ${file} was not asked` };
 }
@@ -91,7 +94,7 @@ export class Declarations {
     this.isSayingSomething = declarations.some(({ fields }) => fields !== undefined);
   }
 
-  /** The fields of what this client says under this topic, and where they go when they are decoded. */
+  /** The declared fields of this client's publications under this topic, and the topic of the decoded values. */
   says(clientId: string, topicName: string): { fields: readonly Field[]; topicName: string } | undefined {
     const rule = this.#up.of(clientId, topicName);
     return rule?.fields && { fields: rule.fields, topicName: filled(rule.to, clientId, topicName) };
@@ -145,7 +148,7 @@ class Rules {
     return undefined;
   }
 
-  /** Every one that is the first that fits for some client. */
+  /** The rules that apply to at least one client. */
   allOf(topicName: string): readonly Rule[] {
     const rules = this.#byTopic.get(topicName) ?? this.#remember(topicName);
     const last = rules.findIndex(({ isForAll }) => isForAll);
@@ -175,7 +178,10 @@ function decoded(
   return published(rule, clientId, topicName, jsonOctets(value));
 }
 
-/** Beside what the device says; what it calls so itself is not believed. A value that is no object has no place for it. */
+/**
+ * Adds the sender to a decoded value. A member of the same name from the device is replaced, because it is not trusted.
+ * A value that is no object stays unchanged.
+ */
 function withSender(
   value: PayloadValue,
   name: string,

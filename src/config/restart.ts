@@ -40,7 +40,7 @@ export function afterReload(before: GatewayConfig, after: GatewayConfig): Gatewa
   };
 }
 
-/** `options` with what says who we are at the broker, which counts at once, taken from `identity`. */
+/** `options` with the identity at the broker from `identity`, because changes of the identity take effect at once. */
 function withIdentityOf<T extends UpstreamOptions>(options: T, identity: UpstreamOptions): T {
   const { username, password, passwordCommand, credentials, tls } = identity;
   const { passwordCommandTimeoutSeconds, passwordCommandCacheSeconds } = identity;

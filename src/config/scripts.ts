@@ -1,11 +1,11 @@
-/** The files that `payloads` names: read, and looked at without running them. */
+/** Reads the script files that `payloads` names, and checks them without running them. */
 import { readFileSync } from "node:fs";
 import { Script } from "node:vm";
 import { GatewayError } from "../errors.ts";
 import type { ScriptSource } from "../script/question.ts";
 import type { PayloadDeclaration } from "./payload-options.ts";
 
-/** Octets of a script; the longest of the well-known collections have a tenth of it. */
+/** Octets of a script; the longest scripts of the well-known collections have a tenth of this. */
 const scriptBytesMax = 512 * 1_024;
 
 /** @throws {GatewayError} ERR_PAYLOAD_SCRIPT when one cannot be read, or is too long. */

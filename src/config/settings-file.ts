@@ -17,18 +17,18 @@ import { valueAt } from "./words.ts";
 export interface Written {
   /** The content of the file; secrets are masked. Undefined: it cannot be read. */
   readonly values: unknown;
-  /** To be named again by who saves; "" where there is no file. */
+  /** A user who saves must name this version; "" = there is no file. */
   readonly version: string;
   /** Why nothing can be changed; absent: it can. */
   readonly readOnly?: string;
-  /** Sections that were changed since the start and count only after the next. */
+  /** Sections that were changed since the start; the changes take effect at the next start. */
   readonly restart: readonly string[];
 }
 
 export interface Tried {
   readonly problems: readonly string[];
   readonly warnings: readonly string[];
-  /** "" between pieces is a gap. */
+  /** A line "" stands for lines that were left out. */
   readonly difference: readonly Line[];
   /** Sections that count after a restart. */
   readonly restart: readonly string[];
@@ -65,8 +65,8 @@ export class SettingsFile {
   }
 
   /**
-   * Judges the changed configuration as the command `check` does, without saving it. @throws {GatewayError} where the
-   * file cannot be read, or is no JSON
+   * Judges the changed configuration as the command `check` does, without saving it.
+   * @throws {GatewayError} where the file cannot be read, or is no JSON
    */
   attempt(changes: readonly Change[]): Tried {
     const { before, after, path } = this.#changed(changes);
@@ -138,7 +138,7 @@ export class SettingsFile {
   }
 }
 
-/** The configuration in use, to start it elsewhere: with the admitted clients, without secrets. */
+/** The effective configuration, to start another gateway with it: with the admitted clients, without secrets. */
 export function exported(
   config: GatewayConfig,
   admitted: readonly { readonly clientId: string; readonly from?: string | undefined }[],
@@ -160,8 +160,8 @@ export function exported(
 }
 
 /**
- * Restores values that were shown masked and came back unchanged. @throws {GatewayError} if a mask belongs to no known
- * value
+ * Restores values that were shown masked and came back unchanged.
+ * @throws {GatewayError} if a mask belongs to no known value
  */
 function unmasked(value: unknown, was: unknown, path: readonly (string | number)[]): unknown {
   if (typeof value === "string") {

@@ -23,7 +23,7 @@ export function isSecretReference(path: readonly PropertyKey[]): boolean {
   );
 }
 
-/** Whether a value here may appear in a problem's text. */
+/** True if a value at this path may appear in a problem's text. */
 export function isOpen(path: readonly PropertyKey[]): boolean {
   return !path.some((key) => secretKeys.has(key));
 }
@@ -48,7 +48,7 @@ function cut(text: string): string {
   return text.length > 80 ? `${text.slice(0, 76)}..."` : text;
 }
 
-/** The configuration as people may see it: what is secret, or may be, is a word. */
+/** The configuration as people may see it: a word replaces each value that is secret or may be. */
 export function shownConfig(value: unknown, key = ""): unknown {
   if (secretKeys.has(key) && value !== undefined) return isReference(value) ? value : "(not shown)";
   if (typeof value === "string") return shownText(value);

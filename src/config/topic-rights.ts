@@ -1,9 +1,9 @@
-/** Topics that a rule of `access` gives, compiled for one client. */
+/** The topics that a rule of `access` allows, compiled for one client. */
 import type { Holder, Rights, Way } from "../core/access.ts";
 import { forwardedNodeOf } from "../core/peer-id.ts";
 import { covers, matches } from "../wire/topic.ts";
 
-/** Filters as configured, and their keys, for the operator who has to change them. Undefined filters: no limit. */
+/** The filters of the configuration, and their key, which is shown to the operator. Undefined filters: no limit. */
 export interface TopicLists {
   readonly publish: readonly string[] | undefined;
   readonly subscribe: readonly string[] | undefined;
@@ -11,7 +11,7 @@ export interface TopicLists {
   readonly at: string;
 }
 
-/** Undefined where nothing is limited. */
+/** Undefined: nothing is limited. */
 export function compileRights({ publish, subscribe, at }: TopicLists, holder: Holder): Rights | undefined {
   if (publish === undefined && subscribe === undefined) return undefined;
   const toPublish = publish && withNames(publish, holder);
@@ -28,8 +28,8 @@ export function compileRights({ publish, subscribe, at }: TopicLists, holder: Ho
 export const placeholders = ["{clientId}", "{identity}"] as const;
 
 /**
- * A name that would make another filter of it (`+`, `#`), or more levels, gives no right at all: a client chooses its id
- * itself, and one that calls itself `#` shall not have everything.
+ * A name with `+`, `#` or a slash would make another filter of the right, so it gives no right at all. Clients choose
+ * their ids themselves, and a client with the id `#` must not get all topics.
  */
 function withNames(filters: readonly string[], holder: Holder): string[] {
   const { clientId } = holder;
@@ -65,7 +65,7 @@ function nameOf({ peer, identity }: Holder): string | undefined {
 const answersMax = 8;
 const rememberedCharactersMax = 256;
 
-/** Devices use few topics: the last answer is often the next, and else it was given a moment ago. */
+/** Devices use few topics, so the last answers are often needed again. */
 function judge(filters: readonly string[] | undefined): (topicName: string) => boolean {
   if (filters === undefined) return () => true;
   const tests = filters.map(compiled);

@@ -1,10 +1,16 @@
-/** Values that are valid but should be changed, or that do not do what they seem to do: each with its key and what to type. */
+/**
+ * Warns of values that are valid but should be changed, or that have another effect than expected. Each warning has its
+ * key and what to type.
+ */
 
 import { parseBrokerUrl } from "../upstream/broker-url.ts";
 import { holdsPassword, type UpstreamOptions, urlsOf } from "../upstream/options.ts";
 import type { GatewayConfig } from "./schema.ts";
 
-/** Times that are long by nature: a multiple of a thousand seconds says nothing, whole minutes in milliseconds do. */
+/**
+ * Times that are often long. A multiple of a thousand seconds is not suspicious here; a number that is whole minutes in
+ * milliseconds is.
+ */
 const longTimes = new Set([
   "sessionExpirySeconds",
   "timeToLiveSeconds",

@@ -1,4 +1,7 @@
-/** A problem that the schema found, as a sentence: the key, what is meant, what to type. No secret is repeated. */
+/**
+ * Makes a sentence of a problem that the schema found: the key, the expected value, what to type. No secret is
+ * repeated.
+ */
 import { z } from "zod";
 import { gatewayConfig } from "./schema.ts";
 import { isOpen, isSecretReference, shownText, shownValue } from "./shown.ts";
@@ -113,7 +116,7 @@ const unitOctets: ReadonlyMap<string, number> = new Map(
   Object.entries({ "": 1, k: 1_024, m: 1_048_576, g: 1_073_741_824 }),
 );
 
-/** "60s", "64MB": what is meant, in the key's own unit. */
+/** The number in the key's own unit, for texts such as "60s" or "64MB". */
 function numberMeant(key: string, text: string): number | undefined {
   const [, digits = "", unit = ""] = /^\s*(-?\d+(?:\.\d+)?)\s*([a-z]*)\s*$/i.exec(text) ?? [];
   const value = Number(digits);
@@ -242,7 +245,7 @@ interface Schema {
 const branchesOf = (node: Schema | undefined): Schema[] =>
   node ? [node, ...(node.anyOf ?? []), ...(node.oneOf ?? [])] : [];
 
-/** The schema at this place; where there are several kinds, of the one that the value says it is. */
+/** The schema at this path. If there are several kinds, the one that the value itself names. */
 function schemasAt(path: Path, raw: unknown): Schema[] {
   let nodes = branchesOf(z.toJSONSchema(gatewayConfig, { io: "input" }) as Schema);
   for (const [i, key] of path.entries()) {
