@@ -1,10 +1,12 @@
-/** Asks the gateway. The paths, and what comes back, are the gateway's own list of commands: its types, no second copy. */
+/**
+ * Requests to the gateway. Paths and types are taken from the gateway's own list of commands, without a second copy.
+ */
 import type { JsonCommandName, OutputOf } from "../runtime/commands.ts";
 
 const base = "api/v1/";
 
 export class Refused extends Error {
-  /** 0: no answer. */
+  /** The HTTP status; 0: no answer. */
   readonly status: number;
 
   constructor(status: number, say: string) {
@@ -20,12 +22,12 @@ export async function ask<Name extends JsonCommandName>(path: string, query: Que
   return (await sent("GET", pathOf(path, query))) as OutputOf<Name>;
 }
 
-/** Something that changes something. @throws {Refused} */
+/** Sends a request that changes something. @throws {Refused} */
 export async function act(method: "POST" | "DELETE", path: string, query: Query = {}): Promise<unknown> {
   return sent(method, pathOf(path, query));
 }
 
-/** The same with a body: for long or confidential inputs. @throws {Refused} */
+/** Sends a request with a body, for long or confidential inputs. @throws {Refused} */
 export async function tell(path: string, body: Readonly<Record<string, string>>): Promise<unknown> {
   return sent("POST", path, JSON.stringify(body));
 }
@@ -73,7 +75,7 @@ export async function whoAmI(): Promise<Me> {
   return (await sent("GET", "me")) as Me;
 }
 
-/** @throws {Refused} with what is wrong in words */
+/** @throws {Refused} with the reason in words */
 export async function logIn(by: { readonly token: string } | { readonly password: string }): Promise<Me> {
   return (await sent("POST", "log-in", JSON.stringify(by))) as Me;
 }

@@ -1,4 +1,4 @@
-/** Decoded datagrams as they come: of one device, or of all. What is kept is here in the page, and bounded. */
+/** Decoded datagrams of one device or of all, as they arrive. The page keeps a limited number of them. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import type { DatagramEntry } from "../observe/live.ts";
 import { hrefOf } from "./hooks.ts";
@@ -17,7 +17,7 @@ export interface Datagrams {
   readonly clear: () => void;
 }
 
-/** The last so many, the newest first; while paused what comes is kept, and not shown. */
+/** The last datagrams, the newest first. While paused, new ones are kept and not shown. */
 export function useDatagrams(wish: Wish, max: number): Datagrams {
   const kept = useRef<{ entries: DatagramEntry[]; lost: number }>({ entries: [], lost: 0 });
   const [shown, setShown] = useState<{ entries: readonly DatagramEntry[]; lost: number }>({ entries: [], lost: 0 });
@@ -35,7 +35,7 @@ export function useDatagrams(wish: Wish, max: number): Datagrams {
       if (word.say === "up") setLooking(isServed(wish, word.wish));
       if (word.say !== "news" || (word.news.datagrams.length === 0 && word.news.lost === 0)) return;
       const { entries, lost } = kept.current;
-      // After a new connection the gateway says again what it had kept.
+      // After a new connection the gateway sends its kept datagrams again.
       const known = new Set(entries.map(({ number }) => number));
       const fresh = word.news.datagrams.filter(({ number }) => !known.has(number));
       kept.current = { entries: [...fresh.reverse(), ...entries].slice(0, max), lost: lost + word.news.lost };

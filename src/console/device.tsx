@@ -1,4 +1,4 @@
-/** One device: who it is, what it knows, what waits for it, and what it says. */
+/** The view of one device: its identity, topics, waiting messages and traffic. */
 
 import { useState } from "preact/hooks";
 import { duration } from "../runtime/state-words.ts";
@@ -45,7 +45,7 @@ function TestMessage({ client, done }: { readonly client: string; readonly done:
 
 const barHeightMax = 40;
 
-/** Its last wakings: a bar each; its height is the time for which the device was awake. */
+/** A bar for each of its last wakings; the height is the time for which the device was awake. */
 function Strip(props: {
   readonly wakings: readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[];
   readonly elapsed: number;

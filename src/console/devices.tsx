@@ -1,4 +1,4 @@
-/** All devices: a table of which only what can be seen is there, so that thousands cost nothing. */
+/** The table of all devices. Only visible rows are in the page, so thousands of devices cost nothing. */
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import type { OutputOf } from "../runtime/commands.ts";
 import { stateInWords } from "../runtime/state-words.ts";

@@ -7,7 +7,7 @@ import { listen } from "./stream.ts";
 export interface Asked<T> {
   readonly data: T | undefined;
   readonly problem: Refused | undefined;
-  /** When `data` came, by the clock of `performance.now`. */
+  /** The time when `data` arrived, by `performance.now`. */
   readonly at: number;
   readonly again: () => void;
 }

@@ -7,7 +7,7 @@ import { Do, Name } from "./parts.tsx";
 
 const windows = [60, 120, 300, 900] as const;
 
-/** `withWaiting`: in a view that does not show them itself. */
+/** `withWaiting`: also shows the waiting devices, in a view that does not show them itself. */
 export function Join({ withWaiting = false }: { readonly withWaiting?: boolean }) {
   const join = useAsked(
     () => ask<"join.show">("join"),

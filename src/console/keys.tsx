@@ -1,4 +1,4 @@
-/** Keys of devices: making, replacing, removing. A key is shown once, in answer to the click that made it. */
+/** Keys of devices: making, replacing, removing. A key is shown once, after the click that made it. */
 import { useState } from "preact/hooks";
 import type { OutputOf } from "../runtime/commands.ts";
 import { act, ask, tell } from "./ask.ts";
@@ -89,7 +89,7 @@ export function Keys() {
   );
 }
 
-/** On the page of one device: nothing where it has no key from here. */
+/** The key of one device, on its page; nothing if the gateway has made no key for it. */
 export function KeyOf({ name }: { readonly name: string }) {
   const keys = useAsked(() => ask<"device.list">("device-keys"), [name]);
   const [made, setMade] = useState<Made | undefined>();

@@ -1,4 +1,4 @@
-/** The page: log-in, the head that always says how broker and store are, and the views. */
+/** The page: the log-in, the head that shows the state of broker and store, and the views. */
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { act, ask, logIn, type Me, Refused, whoAmI } from "./ask.ts";
@@ -185,7 +185,7 @@ function isCurrent(name: string, view: string): boolean {
   return name === view || (name === "devices" && view === "device");
 }
 
-/** When it was heard last, if it is not heard any more; undefined: it is there. */
+/** The time of the last message, if the gateway cannot be reached any more; undefined: it can. */
 function useGone(left: () => void): number | undefined {
   const [gone, setGone] = useState<number | undefined>();
   useEffect(() => {

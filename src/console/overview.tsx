@@ -1,4 +1,4 @@
-/** The state of the gateway at a glance; first what needs a hand. */
+/** The state of the gateway at a glance; problems come first. */
 import type { OutputOf } from "../runtime/commands.ts";
 import { duration, handoverWords, trafficWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
@@ -86,7 +86,7 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
   );
 }
 
-/** Alone, or the active one of a pair: it has the sessions and the brokers. */
+/** True if the gateway is alone, or is the active one of a pair, so that it has the sessions and the brokers. */
 export function isActive({ pair }: OverviewFacts): boolean {
   return !pair || pair.role === "active";
 }

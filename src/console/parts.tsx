@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { Refused } from "./ask.ts";
 import type { Asked } from "./hooks.ts";
 
-/** Marks that turn text round, and what cannot be seen, shown as what they are. */
+/** Characters that reverse text or are invisible. They are shown as escapes. */
 const hidden = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;
 
 /** Shows a text that others chose: a client id, a topic, an address. */
@@ -46,7 +46,7 @@ export function Empty({ title, children }: { readonly title: string; readonly ch
   );
 }
 
-/** A button that does something at the gateway, asks again if it cannot be undone, and shows the result. */
+/** A button that sends a command to the gateway, asks again if the command cannot be undone, and shows the result. */
 export function Do(props: {
   readonly label: string;
   readonly sure?: string;

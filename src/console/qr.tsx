@@ -1,7 +1,7 @@
-/** A text as a picture for the camera of a telephone: dark on light in any colour scheme, as readers want it. */
+/** A text as a QR code, dark on light in any colour scheme, as readers need it. */
 import encodeQR from "qr";
 
-/** In modules, on each side. [ISO/IEC 18004 5.3.8] */
+/** Modules on each side. [ISO/IEC 18004 5.3.8] */
 const quietZone = 4;
 
 export function Qr({ text, says }: { readonly text: string; readonly says: string }) {

@@ -76,7 +76,7 @@ export function parsed(text: string, kind: Kind): { readonly value: unknown } | 
     case "text":
       return { value: text };
     case "number":
-      // A text that is no number is passed on: `check` says what to type.
+      // A text that is no number is passed on: the check of the gateway tells what to type.
       return { value: /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text };
     default:
       try {

@@ -1,14 +1,14 @@
 /**
- * The stream itself: opened again when other events are wanted, or after an error. A proxy may hold it back: then no event arrives. From
- * then on the gateway is polled, and each answer ends.
+ * The stream of events: opened again when other events are wanted, or after an error. If a proxy holds the events back,
+ * none arrives. From then on the gateway is polled, and each answer ends.
  */
 import type { PollAnswer } from "../observe/live.ts";
 import type { FromWorker, Wish } from "./stream-words.ts";
 
 const againMs = 2_000;
-/** The gateway sends something at once. */
+/** Milliseconds until the first event, which the gateway sends immediately. */
 const firstMs = 4_000;
-/** And something every ten seconds. */
+/** Milliseconds until the next event. The gateway sends one at least every ten seconds. */
 const silenceMs = 25_000;
 
 export class StreamSource {
@@ -86,7 +86,7 @@ export class StreamSource {
   #expectMore(): void {
     clearTimeout(this.#silence);
     this.#silence = setTimeout(() => {
-      // A machine that was suspended misses one event, too. A proxy may pass the first event, and hold the others back.
+      // One missing event may be caused by a suspended machine. After two, a proxy probably holds the events back.
       if (++this.#silences > 1) this.#isHeldBack = true;
       this.#broke();
     }, silenceMs);

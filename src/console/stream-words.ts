@@ -17,7 +17,7 @@ export type FromWorker =
   | { readonly say: "out" }
   | { readonly say: "news"; readonly news: News };
 
-/** One wish for several: what serves all of them. */
+/** One wish that includes all of these. */
 export function joined(wishes: readonly Wish[]): Wish {
   const wanted = wishes.filter(({ datagrams }) => datagrams !== "none");
   const [first] = wanted;
@@ -26,7 +26,7 @@ export function joined(wishes: readonly Wish[]): Wish {
   return isSame ? first : { datagrams: "all" };
 }
 
-/** Whether a user with this wish sees what comes for that one. */
+/** True if the events for the wish `by` include those for this wish. */
 export function isServed(wish: Wish, by: Wish): boolean {
   return by.datagrams === "all" || JSON.stringify(wish) === JSON.stringify(by);
 }

@@ -80,7 +80,7 @@ const whatWords = {
 
 const datagramsMax = 500;
 
-/** A capture that grows in the page until it is saved: a download would have no end. */
+/** A capture that is kept in the page until it is saved, because a download would not end. */
 function Recorder({ client }: { readonly client: string }) {
   const recording = useRef<AbortController | undefined>(undefined);
   const [bytes, setBytes] = useState<number | undefined>();
@@ -292,7 +292,7 @@ function Letters() {
   );
 }
 
-/** A payload may be anything: as text where it is text. */
+/** A payload may be any octets. It is shown as text if it is text. */
 function textOf(base64: string): string {
   const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
   try {
@@ -302,7 +302,7 @@ function textOf(base64: string): string {
   }
 }
 
-/** A device's firmware has the number; here is said what it means. */
+/** The device's firmware uses the topic id; here the operator gives its topic name. */
 function NewPredefined({ done }: { readonly done: () => void }) {
   const [id, setId] = useState("");
   const [name, setName] = useState("");
