@@ -11,23 +11,23 @@ export type Admission =
 /** The limits of this holder. Topic names and filters are those of devices, without the prefix at the broker. */
 export interface Rights {
   mayPublish(topicName: string): boolean;
-  /** May it ask for all names that this filter matches? */
+  /** True if the client may get all topic names that this filter matches. */
   maySubscribe(filter: string): boolean;
   mayReceive(topicName: string): boolean;
   /** The line of configuration that would allow it. */
   hint(way: Way, topic: string): string;
 }
 
-/** Infinity: no limit. */
+/** The limits of a client; Infinity: no limit. */
 export interface DeviceLimits {
   readonly upPerSecond: number;
   /** Messages that may come at once. */
   readonly upBurst: number;
   readonly downPerSecond: number;
   readonly downBurst: number;
-  /** Both ways, whole datagrams. */
+  /** Octets of whole datagrams, in both directions. */
   readonly octetsPerDay: number;
-  /** After so many refusals in a row the gateway ignores the device. */
+  /** After so many consecutive refusals the gateway ignores the device. */
   readonly refusalsMax: number;
   /** Seconds for which the device is ignored; 0 = never. */
   readonly quarantineSeconds: number;
@@ -46,19 +46,25 @@ export interface Holder {
 }
 
 export interface AccessPolicy {
-  /** Whether this client id may CONNECT from this peer, or continue. Called once for each CONNECT, not for each message. */
+  /**
+   * Decides if this client id may CONNECT from this peer, or continue. Called once for each CONNECT, not for each
+   * message.
+   */
   client(clientId: string, peer: PeerId, identity: PeerIdentity): Admission;
-  /** Whether this peer is in a network of the own site, where forged addresses are not expected. */
+  /** True if this peer is in a network of the own site, where forged addresses are not expected. */
   isInside(peer: PeerId, identity?: PeerIdentity): boolean;
-  /** Topics that it may use; undefined = all. Costs a look at every rule: to be kept as long as the policy and the peer stay. */
+  /**
+   * The topics that the holder may use; undefined = all. Each call reads every rule, so the result should be kept while
+   * policy and peer do not change.
+   */
   rightsOf(holder: Holder): Rights | undefined;
   /** Undefined: there are none. */
   limitsOf(clientId: string): DeviceLimits | undefined;
-  /** QoS -1 publications a second, of one host; 0 = no limit. */
+  /** Publications at QoS -1 a second from one host; 0 = no limit. */
   readonly qosMinusOnePerSecond: number;
-  /** May this peer publish at QoS -1 without a connection? */
+  /** Decides if this peer may publish at QoS -1 without a connection. */
   qosMinusOne(peer: PeerId, identity?: PeerIdentity): Admission;
-  /** May this peer encapsulate messages of others? */
+  /** Decides if this peer may encapsulate messages of others. */
   forwarder(peer: PeerId, identity?: PeerIdentity): Admission;
 }
 

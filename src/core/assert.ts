@@ -5,7 +5,7 @@ export function assert(condition: unknown, message: string): asserts condition {
   nodeAssert(condition, message);
 }
 
-/** Takes what a check finds, in a sentence that names the client and the rule. */
+/** Called with each finding of a check: a sentence that names the client and the rule. */
 export type Found = (finding: string) => void;
 
 export function assertNever(value: never): never {

@@ -50,7 +50,9 @@ export type AnyDeadline =
 
 const toldRightsMax = 1_000;
 
-/** Per second, to one address: what a few devices behind a forwarder need, and nothing to aim at anybody. */
+/**
+ * Answers per second to one address: enough for some devices behind a forwarder, and too few to be used in an attack.
+ */
 const answersPerAddressMax = 6;
 
 export class Context {
@@ -142,7 +144,8 @@ export class Context {
 
   beginTurn(now: Instant): void {
     this.now = now;
-    // Nearly always one. Setting the length of an array costs as much as the rest of a turn's end.
+    // Removed one by one, because there is nearly always only one. Setting the length of an array costs as much as the
+    // rest of a turn's end.
     while (this.touched.length > 0) this.touched.pop();
   }
 
@@ -151,14 +154,14 @@ export class Context {
     return this.askedPayloads ?? this.declaredPayloads;
   }
 
-  /** The session may have something to send to its client, or may send it now: it is looked at when the turn ends. */
+  /** Marks the session for the end of the turn, because it may have messages for its client, or may send them now. */
   touch(session: Session): void {
     if (session.touched) return;
     session.touched = true;
     this.touched.push(session);
   }
 
-  /** A CONNECT of this client or from its address is open: what it was told before may not be true any more. */
+  /** True if a CONNECT of this client or from its address is open. Earlier answers may then be out of date. */
   isConnecting({ pendingConnect, peer }: Pick<Session, "pendingConnect" | "peer">): boolean {
     return pendingConnect !== undefined || (peer !== undefined && this.pendingConnects.has(peer));
   }
@@ -176,12 +179,12 @@ export class Context {
     return this.pendingConnects.get(peer)?.asked.has(message.msgId) === true;
   }
 
-  /** Says this to a client where it is, if it is anywhere. */
+  /** Sends this message to a client, if its address is known. */
   tell({ peer, dialect }: Listener, message: ToClient, after?: CommitToken): void {
     if (peer !== undefined) this.out.send(dialect, peer, message, after);
   }
 
-  /** Counts and reports something that is not done. */
+  /** Counts and reports an action that is not carried out. */
   drop(reason: DropReason, about: { clientId?: string | undefined; peer?: PeerId | undefined; detail: string }): void {
     this.counters.dropped[reason]++;
     this.out.report({ event: "drop", reason, clientId: about.clientId, peer: about.peer, detail: about.detail });

@@ -1,4 +1,4 @@
-/** Plain numbers, which are read at a scrape. To count costs one addition. */
+/** Plain numbers, which are read at each scrape. Counting costs one addition. */
 import { type DropReason, dropReasons } from "./event.ts";
 
 /** A number of messages, and their size. */

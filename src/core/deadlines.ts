@@ -27,11 +27,11 @@ type AnyDeadline = Deadline<unknown, string>;
 
 export class Deadlines<D extends AnyDeadline> {
   readonly #slots = new Map<Instant, D[]>();
-  /** Binary heap of slot times; a slot that emptied stays until it comes up. */
+  /** Binary heap of slot times. The time of an emptied slot stays in the heap until it is due. */
   readonly #heap: Instant[] = [];
   #armed = 0;
 
-  /** How many deadlines wait. */
+  /** The number of armed deadlines. */
   get size(): number {
     return this.#armed;
   }
@@ -84,7 +84,7 @@ export class Deadlines<D extends AnyDeadline> {
     return deadline;
   }
 
-  /** Hands over each that waits, and looks whether it stands where it says. For tests. */
+  /** Calls `each` with every armed deadline, and checks that it is in the right slot. For tests. */
   check(each: (deadline: D) => void, found: Found): void {
     let armed = 0;
     for (const [at, slot] of this.#slots) {

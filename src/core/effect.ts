@@ -27,14 +27,14 @@ export type Effect =
       readonly after?: CommitToken;
       behind?: CommitToken;
     }
-  /** The client at this peer sleeps or has disconnected: a link to it, if the network has links, may end. */
+  /** The client at this peer sleeps or has disconnected. If the network has links, the link to it may end. */
   | { readonly kind: "releaseLink"; readonly peer: PeerId }
   /** Send to every node within `radius` hops (0 = all) on every transport that can. */
   | { readonly kind: "broadcast"; readonly dialect: Speech; readonly message: ToClient; readonly radius: number }
   | { readonly kind: "openLink"; readonly link: LinkRequest }
   /**
-   * `disconnect`: MQTT DISCONNECT, the will is dropped. `abandon`: close without it, the broker publishes the will.
-   * `endSession`: the broker is to forget the session (MQTT 5: expiry 0 in DISCONNECT).
+   * `disconnect`: MQTT DISCONNECT, the will is dropped. `abandon`: close without DISCONNECT, the broker publishes the
+   * will. `endSession`: the broker must delete the session (MQTT 5: expiry 0 in DISCONNECT).
    */
   | {
       readonly kind: "closeLink";
@@ -66,20 +66,23 @@ export type Effect =
       readonly packetId: number;
       readonly topicFilter: string;
       readonly qos: QoS;
-      /** MQTT 5, of a shared connection: comes back with what is sent because of this subscription. */
+      /** MQTT 5, on a shared connection: the broker returns this id with each message for the subscription. */
       readonly subscriptionId?: number;
-      /** MQTT 5: the client has what is retained (Retain Handling 2). */
+      /** MQTT 5: the client already has the retained messages (Retain Handling 2). */
       readonly withoutRetained?: boolean;
     }
   | { readonly kind: "unsubscribe"; readonly linkId: LinkId; readonly packetId: number; readonly topicFilter: string }
-  /** PINGREQ, behind what was said before; `pong` is the answer. Beside the keep-alive, which is not the core's. */
+  /**
+   * PINGREQ after the packets that were sent before; `pong` is the answer. The keep-alive is independent of it, and not
+   * a task of the core.
+   */
   | { readonly kind: "ping"; readonly linkId: LinkId }
   /**
-   * How long this link waits before its next attempt, instead of twice as long as the last time: as after one that worked
-   * (`first`), or the shortest, although it came to nothing (`least`).
+   * Sets the pause before this link's next attempt. Without it the pause is twice the last one. `first`: as after a
+   * connection that was of use. `least`: the shortest, although the connection was of no use.
    */
   | { readonly kind: "pause"; readonly linkId: LinkId; readonly pause: KnownPause }
-  /** Acknowledge what was `delivered`: PUBACK at QoS 1, PUBREC at QoS 2; `pubcomp` answers `released`. */
+  /** Acknowledge a `delivered` message: PUBACK at QoS 1, PUBREC at QoS 2; `pubcomp` answers `released`. */
   | {
       readonly kind: "ackBroker";
       readonly linkId: LinkId;
@@ -88,14 +91,16 @@ export type Effect =
       readonly after?: CommitToken;
       behind?: CommitToken;
     }
-  /** Find out how this broker sends copies, by this connection, with names under `topic`; `copiesKnown` answers. */
+  /**
+   * Find out how this broker sends copies, over this connection, with topic names under `topic`; `copiesKnown` answers.
+   */
   | { readonly kind: "askCopies"; readonly link: LinkRequest; readonly topic: string }
-  /** Read what was accepted for the broker, from number `from` on; `fetched` answers. */
+  /** Read the stored publications for the broker, from number `from` on; `fetched` answers. */
   | { readonly kind: "fetch"; readonly clientId: string; readonly from: number; readonly limit: number }
   | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }
   | { readonly kind: "report"; readonly event: GatewayEvent };
 
-/** Is this a step of an exchange that is to happen exactly once? */
+/** True for a step of a QoS 2 exchange. */
 export function isExactlyOnce(effect: Effect): boolean {
   switch (effect.kind) {
     case "publish":
@@ -118,13 +123,15 @@ export interface LinkRequest {
   readonly linkId: LinkId;
   /** Name of the upstream; "" = the default. */
   readonly upstream: string;
-  /** MQTT client id, prefix included. A link to an id opens only after an earlier one to the same id (and upstream) is closed. */
+  /**
+   * MQTT client id with its prefix. A link opens only after an earlier one with the same id (and upstream) is closed.
+   */
   readonly mqttClientId: string;
-  /** Whose credentials to use: the device's client id, or undefined for the gateway's own connection. */
+  /** The client id whose credentials are used; undefined: the gateway's own connection. */
   readonly identity: string | undefined;
   readonly clean: boolean;
   /**
-   * A session of an earlier run of the gateway: also a clean one is to be taken up where the protocol can
+   * The session is from an earlier run of the gateway: even a clean session is continued if the protocol allows it
    * (MQTT 5: Clean Start off).
    */
   readonly resume?: boolean;

@@ -22,7 +22,10 @@ export class Effects {
     );
   }
 
-  /** After the last word to a client that sleeps or left. A forwarder's link serves others too. */
+  /**
+   * Called after the last message to a client that sleeps or has left. A forwarder's link stays, because it serves
+   * others too.
+   */
   releaseLink(peer: PeerId): void {
     if (!forwardedNodeOf(peer)) this.#list.push({ kind: "releaseLink", peer });
   }

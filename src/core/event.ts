@@ -4,8 +4,8 @@ import type { ClientState, Copies, PeerId, QoS } from "./types.ts";
 import type { Reason } from "./words.ts";
 
 /**
- * Why something was dropped or refused. The names are stable: metrics and tests match them. What each means, and what to do
- * about it: observe/drop-reasons.ts.
+ * Reasons for drops and refusals. The names are stable: metrics and tests match them. Their meaning and advice are in
+ * observe/drop-reasons.ts.
  */
 export const dropReasons = [
   "malformed",
@@ -114,7 +114,7 @@ export type GatewayEvent =
   | {
       readonly event: "link_state";
       readonly clientId: string | undefined;
-      /** Its name in `upstreams`; "" is the general one. */
+      /** The name in `upstreams`; "" is the default one. */
       readonly upstream: string;
       readonly up: boolean;
       readonly why: string;
@@ -130,9 +130,9 @@ export type GatewayEvent =
       readonly peer: PeerId | undefined;
       readonly topicName: string;
       readonly direction: "up" | "down";
-      /** Names the field, and the octet where it broke. */
+      /** The cause, with the field and the octet of the error. */
       readonly why: string;
-      /** Its length; and how it begins, in hexadecimal. */
+      /** The length of the payload, and its first octets in hexadecimal. */
       readonly octets: number;
       readonly begin: string;
     }
@@ -153,7 +153,7 @@ export type GatewayEvent =
       readonly qos: QoS;
       /** The size of the payload. */
       readonly bytes: number;
-      /** How many packets had been sent on the connection of its last death, including it. */
+      /** The number of packets that were sent on the connection when it last ended after this packet, including it. */
       readonly ordinal: number;
     }
   /** The broker closes the connection for a CONNECT with this will. No client: the gateway's own status message. */
@@ -171,5 +171,8 @@ export type GatewayEvent =
   | { readonly event: "persist_recovered" }
   /** The process did not run for so many milliseconds. */
   | { readonly event: "stood_still"; readonly ms: number }
-  /** `count` messages of this client wait on disk for the broker: the first does, or none does any more. */
+  /**
+   * `count` messages of this client wait on disk for the broker. Reported for the first one, and when none waits any
+   * more.
+   */
   | { readonly event: "backlog"; readonly clientId: string; readonly count: number };

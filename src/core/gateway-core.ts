@@ -57,7 +57,10 @@ import type { ClientState, Instant, LinkId, PeerId } from "./types.ts";
 
 export type { PacketView, SessionView } from "./session/session-view.ts";
 
-/** Deadlines handled in one call of `timeout`; the rest comes in the next, so that nothing else waits longer than some ms. */
+/**
+ * Deadlines handled in one call of `timeout`; the rest is handled in the next call, so that other work waits some
+ * milliseconds at most.
+ */
 const deadlinesPerTimeout = 50;
 
 export class GatewayCore implements Core {
@@ -66,7 +69,7 @@ export class GatewayCore implements Core {
   /** Made by the first check: a gateway at work has none. */
   #checkMemory: CheckMemory | undefined = undefined;
 
-  /** `dialects`: what is spoken here. */
+  /** `dialects`: the supported versions of MQTT-SN. */
   constructor(options: CoreOptions, environment: CoreEnvironment, dialects: Dialects = [v12]) {
     this.#dialects = dialects;
     this.#context = new Context(options, environment, dialects);
@@ -148,12 +151,12 @@ export class GatewayCore implements Core {
     return this.#context.counters;
   }
 
-  /** Is every broker there, as far as the gateway's own connections tell? */
+  /** True if every broker can be reached, as far as the gateway's own connections show. */
   get brokerThere(): boolean {
     return this.#context.upstreams.all.every(({ isThere }) => isThere);
   }
 
-  /** The same of each upstream; "" is the general one. */
+  /** The same for each upstream; "" is the default one. */
   get brokersThere(): readonly { readonly name: string; readonly isThere: boolean }[] {
     return this.#context.upstreams.all.map(({ name, isThere }) => ({ name, isThere }));
   }
@@ -163,7 +166,7 @@ export class GatewayCore implements Core {
     return this.#context.storeFails;
   }
 
-  /** How many sessions are in each state; counted as they change, for they may be many. */
+  /** Sessions in each state. They are counted when they change, because there may be many. */
   get sessionsByState(): Readonly<Record<ClientState, number>> {
     return this.#context.sessions.byState;
   }
@@ -187,7 +190,7 @@ export class GatewayCore implements Core {
     };
   }
 
-  /** Is this dead letter still kept? */
+  /** True if this dead letter is still kept. */
   hasLetter(id: number): boolean {
     return this.#context.letters.present.has(id);
   }
@@ -197,19 +200,21 @@ export class GatewayCore implements Core {
     return this.#context.letters.present.size;
   }
 
-  /** All that is known of one client; undefined when it has no session. */
+  /** The session of one client, and its record; undefined: the client has no session. */
   session(clientId: string): { readonly view: SessionView; readonly record: SessionRecord } | undefined {
     const session = this.#context.sessions.byClientId(clientId);
     return session && { view: viewOf(session), record: recordOf(session) };
   }
 
-  /** The client at this address, or the one that connects from there; undefined: none. */
+  /** The client at this address, or the one that is connecting from it; undefined: none. */
   clientAt(peer: PeerId): string | undefined {
     const { pendingConnects, sessions } = this.#context;
     return pendingConnects.get(peer)?.clientId ?? sessions.byPeer(peer)?.clientId;
   }
 
-  /** The identity of the sender, as far as the datagram has one or the address is known; behind a forwarder the node. */
+  /**
+   * The sender's identity, as far as the datagram contains one or the address is known; behind a forwarder, the node.
+   */
   whoSays(from: PeerId, bytes: Uint8Array): { readonly peer: PeerId; readonly clientId: string | undefined } {
     const heard = dialectOf(this.#context, this.#dialects, from, bytes).decode(bytes);
     const peer = heard.forwarded ? peerBehind(from, heard.forwarded.nodeId) : from;
@@ -218,8 +223,8 @@ export class GatewayCore implements Core {
   }
 
   /**
-   * The publication in this datagram, as the payload's policy would be asked about it, and from where it is (behind a forwarder
-   * the node). Changes nothing.
+   * The publication in this datagram, as the payload policy sees it, and its sender (behind a forwarder, the node).
+   * Changes nothing.
    */
   publicationIn(from: PeerId, bytes: Uint8Array): { readonly peer: PeerId; readonly publication?: PublicationHeard } {
     const context = this.#context;
@@ -232,7 +237,10 @@ export class GatewayCore implements Core {
     return named ? { peer, publication: { ...named, clientId: session?.clientId } } : { peer };
   }
 
-  /** The client for which this delivery is, and its topic as clients know it; undefined: none. A shared connection has no client. */
+  /**
+   * The client of this delivery, and the topic name that clients use; undefined: none. On a shared connection
+   * `clientId` is undefined.
+   */
   deliveryFor(
     linkId: LinkId,
     topicName: string,
@@ -243,7 +251,7 @@ export class GatewayCore implements Core {
     return { clientId: link.session?.clientId, topicName: name };
   }
 
-  /** The meaning of this topic id for this client, as far as it is known: registered, or predefined. */
+  /** The topic name of this id for this client, registered or predefined; undefined: not known. */
   topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined {
     const session = this.#context.sessions.byClientId(clientId);
     if (!isPredefined) return session?.registry.byId(topicId)?.name;
@@ -251,7 +259,7 @@ export class GatewayCore implements Core {
     return predefined.byClientId.get(clientId)?.get(topicId) ?? predefined.forAll.get(topicId);
   }
 
-  /** Every topic name and filter that a client has, one by one. Of a large gateway there are many: read on demand only. */
+  /** Every topic name and filter of each client. A large gateway has many, so they are read on demand only. */
   *topicUses(): IterableIterator<{ readonly name: string; readonly isFilter: boolean; readonly clientId: string }> {
     for (const { clientId, registry, subscriptions } of this.#context.sessions.all()) {
       for (const { name } of registry.topics()) yield { name, isFilter: false, clientId };
@@ -259,18 +267,18 @@ export class GatewayCore implements Core {
     }
   }
 
-  /** Each broker by the name of its upstream ("" = the general one). */
+  /** Each broker by the name of its upstream ("" = the default one). */
   brokers(): readonly { readonly name: string; readonly isThere: boolean }[] {
     return this.#context.upstreams.all.map(({ name, isThere }) => ({ name, isThere }));
   }
 
-  /** Messages of this client on the way to the broker; undefined: it has no session. */
+  /** Messages of this client on the way to the broker; undefined: the client has no session. */
   underWay(clientId: string): readonly PacketView[] | undefined {
     const session = this.#context.sessions.byClientId(clientId);
     return session && packetsOf(session);
   }
 
-  /** From this number on, the records of the client's backlog on disk are not in flight. */
+  /** Records of the client's backlog on disk from this number on are not in flight. */
   firstUnsent(clientId: string): number {
     const backlog = this.#context.sessions.byClientId(clientId)?.account.backlog;
     return backlog ? (backlog.head[0]?.id ?? backlog.readUpTo + 1) : 0;
@@ -282,8 +290,9 @@ export class GatewayCore implements Core {
   }
 
   /**
-   * Is everything in order after this turn? For tests, after each turn: what was stored is known by what each asked for.
-   * @throws {AssertionError} with the client and the rule, where something is not.
+   * Checks the invariants after a turn, for tests. It must be called after each turn, because it derives the stored
+   * data from the effects.
+   * @throws {AssertionError} with the client and the rule that is broken.
    */
   check(turn: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
     const context = this.#context;

@@ -34,7 +34,7 @@ export type Input =
       readonly kind: "linkUp";
       readonly linkId: LinkId;
       readonly sessionPresent: boolean;
-      /** Another broker of the list than the last time: what it remembers of this session may be old. */
+      /** True: the connection is to another broker of the list than before, whose session may be out of date. */
       readonly elsewhere?: boolean;
       readonly limits: BrokerLimits;
     }
@@ -64,14 +64,17 @@ export type Input =
       readonly dup: boolean;
       /** MQTT 5 message expiry; undefined = never. */
       readonly expirySeconds?: number;
-      /** MQTT 5: which subscriptions of ours this is for. */
+      /** MQTT 5: the ids of the gateway's subscriptions that this message is for. */
       readonly subscriptionIds?: readonly number[];
       /** Replaces the current policy for this publication, because a script has answered before. */
       readonly payloads?: PayloadPolicy;
     }
   /** PUBREL from the broker: it will not send this packet id again for the same publication. */
   | { readonly kind: "released"; readonly linkId: LinkId; readonly packetId: number }
-  /** An acknowledgement from the broker for a packet of ours. `code` is the MQTT 5 reason or 3.1.1 return code (SUBACK). */
+  /**
+   * An acknowledgement from the broker for a packet of the gateway. `code` is the MQTT 5 reason or 3.1.1 return code
+   * (SUBACK).
+   */
   | {
       readonly kind: "brokerAck";
       readonly linkId: LinkId;
@@ -79,7 +82,7 @@ export type Input =
       readonly packetId: number;
       readonly code: number;
     }
-  /** Answers `askCopies`. Undefined: it could not be found out. */
+  /** The answer to `askCopies`. Undefined: it could not be found out. */
   | { readonly kind: "copiesKnown"; readonly upstream: string; readonly copies: Copies | undefined }
   /** The changes under this token are as durable as the configuration asks. */
   | { readonly kind: "persisted"; readonly token: CommitToken }
@@ -100,7 +103,7 @@ export type Input =
   | { readonly kind: "payloadsChanged"; readonly payloads: PayloadPolicy | undefined }
   /** The retained state of a client without a session must be removed at the broker. If the client has a session, it is kept. */
   | { readonly kind: "stateUnwanted"; readonly clientId: string }
-  /** The operator ends a session: nothing of it is left, but what it sent and the broker does not have yet. */
+  /** The operator ends a session. Only its publications that the broker does not have yet are kept. */
   | { readonly kind: "dropSession"; readonly clientId: string }
   /** The operator wants dead letters to be sent again, or deleted. */
   | {
@@ -109,11 +112,11 @@ export type Input =
       readonly payloads?: PayloadPolicy;
     }
   | { readonly kind: "purge"; readonly ids: readonly number[] }
-  /** The process stood still for so long, at most: before anything else that is said to the core afterwards. */
+  /** The process stood still for at most this time. Given before any later input. */
   | { readonly kind: "stoodStill"; readonly ms: number }
   /**
-   * The operator deletes messages of a client that are not at the broker yet: those in flight under a matching topic (undefined: all), and
-   * these records of its backlog.
+   * The operator deletes messages of a client that the broker does not have yet: those in flight under a matching topic
+   * (undefined: all), and these records of its backlog.
    */
   | {
       readonly kind: "purgeUplink";
@@ -143,19 +146,28 @@ export type LinkEndCause = "peer" | "silent" | "network" | "ours";
 /** The facts about the end of a connection. */
 export interface LinkEnd {
   readonly reason: string;
-  /** Another connection with our client id replaced this one; coming back would only start a quarrel. */
+  /**
+   * Another connection with the gateway's client id replaced this one. Reconnecting at once would replace the other one
+   * again.
+   */
   readonly takenOver: boolean;
   readonly cause: LinkEndCause;
   /** The reason code of the broker's DISCONNECT (MQTT 5), or of the gateway's own if it had to give a reason. */
   readonly reasonCode?: number;
-  /** After its CONNACK something came from the broker, be it an answer to PINGREQ; its DISCONNECT does not count. */
+  /**
+   * True if the broker sent any packet after its CONNACK, for example an answer to PINGREQ; its DISCONNECT does not
+   * count.
+   */
   readonly showedLife: boolean;
 }
 
-/** Why a broker said no, as far as a device can be told. */
+/** The broker's reason for a refusal, as far as MQTT-SN can express it for a device. */
 export type LinkRefusal = "congestion" | "notSupported";
 
-/** Topic ids agreed on beforehand. A client's own come before those for all. [MQTT-SN 1.2 §6.7] */
+/**
+ * Topic ids that client and gateway know beforehand. A client's own ids have priority over those for all.
+ * [MQTT-SN 1.2 §6.7]
+ */
 export interface PredefinedTopics {
   readonly forAll: ReadonlyMap<number, string>;
   readonly byClientId: ReadonlyMap<string, ReadonlyMap<number, string>>;

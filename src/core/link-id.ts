@@ -3,12 +3,15 @@ import type { LinkId } from "./types.ts";
 
 const mark = "~";
 
-/** `whose`: the client id, or the MQTT client id of a connection that is shared or the gateway's own. */
+/** `whose`: the client id, or the MQTT client id of a shared connection or of the gateway's own. */
 export function linkIdOf(whose: string, number: number): LinkId {
   return `${whose}${mark}${number}`;
 }
 
-/** Whose connection it is: the same for all of one client, one after the other. With the mark, so that no client id is it. */
+/**
+ * The owner of the connection: the same for all connections of one client. It ends with the mark, so it differs from
+ * every client id.
+ */
 export function ownerOfLink(linkId: LinkId): string {
   return linkId.slice(0, linkId.lastIndexOf(mark) + mark.length);
 }

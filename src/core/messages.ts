@@ -1,4 +1,4 @@
-/** The messages that a gateway sends, one function each. */
+/** Makes the messages that a gateway sends, with one function for each. */
 import type { QoS } from "./types.ts";
 import type { Reason, ToClient } from "./words.ts";
 

@@ -4,7 +4,7 @@ export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.byteLength === b.byteLength && a.every((octet, i) => octet === b[i]);
 }
 
-/** Enough to tell a repetition from the next reading: length and the first octets, FNV-1a. */
+/** A hash that distinguishes a repetition from the next reading: length and the first octets, FNV-1a. */
 export function hashOf(data: Uint8Array): number {
   let hash = 0x811c9dc5 ^ data.byteLength;
   const end = Math.min(data.byteLength, 64);

@@ -17,7 +17,7 @@ export interface CoreOptions {
      * again.
      */
     readonly retryLimit: number;
-    /** Towards one client, where that differs; undefined = it does not. */
+    /** The policy for one client; undefined = the general one. */
     readonly policyOf?: ((clientId: string, peer: PeerId | undefined) => RetryPolicy | undefined) | undefined;
     /** Pause after a client's "congestion" before the same message is tried again. */
     readonly congestionPauseSeconds: number;
@@ -34,9 +34,12 @@ export interface CoreOptions {
     readonly clientIdBytesMax: number;
     /** Sessions, connected or not. At the limit one of them is ended (`SessionTable.toGiveUp`); if none may be, CONNACK says congestion. */
     readonly sessionsMax: number;
-    /** The same per host, for clients without a proved name; each node behind a forwarder is a host. 0 = no limit. */
+    /** Sessions per host, for clients without a proved name; each node behind a forwarder is a host. 0 = no limit. */
     readonly sessionsPerHostMax: number;
-    /** Octets to a client outside the site that has answered nothing, for each octet from it. Further messages wait. 0 = no limit. */
+    /**
+     * Octets to a client outside the site that has not answered yet, for each octet from it. Further messages wait. 0 =
+     * no limit.
+     */
     readonly unprovenFactorMax: number;
     /** Open will dialogues and open CONNECTs at the broker. At the limit, CONNACK says congestion. */
     readonly pendingMax: number;
@@ -45,7 +48,7 @@ export interface CoreOptions {
     readonly newPerSecondPerHostMax: number;
     /** Idle limit for a client with keep alive 0. */
     readonly idleSecondsMax: number;
-    /** How long a disconnected or lost session with clean=0 is kept. */
+    /** Seconds for which a disconnected or lost session with clean=0 is kept. */
     readonly sessionExpirySeconds: number;
     /** A sleeping client may return from another address with PINGREQ. [interpretation 3] */
     readonly roaming: boolean;
@@ -61,20 +64,28 @@ export interface CoreOptions {
     readonly timeId?: number | undefined;
     /** Normal topic ids per client. Beyond: REGACK/SUBACK congestion; messages under unknown names are dropped. */
     readonly idsPerClientMax: number;
-    /** Octets of those names, of filters and of the will, per client. Beyond: the same. */
+    /** Octets of those names, of filters and of the will, per client. Beyond: as above. */
     readonly bytesPerClientMax: number;
   };
   readonly buffer: {
-    /** Per client, waiting for it. Beyond: the oldest QoS 0 goes; QoS 1/2 stay unacknowledged at the broker. */
+    /**
+     * Messages that wait for one client. Beyond: the oldest one at QoS 0 is dropped; QoS 1 and 2 stay unacknowledged at
+     * the broker.
+     */
     readonly messagesMax: number;
     readonly bytesMax: number;
     /** The limit for all clients together. */
     readonly totalBytesMax: number;
-    /** Handed over per wake-up on top of what waited at PINGREQ; then PINGRESP, the rest next time. */
+    /**
+     * Messages sent per wake-up in addition to those that waited at PINGREQ. After that the client gets PINGRESP, and
+     * the rest next time.
+     */
     readonly extraPerWakeMax: number;
-    /** Handed over per wake-up in all; Infinity = no limit. */
+    /** Messages sent per wake-up in all; Infinity = no limit. */
     perWakeMaxOf(clientId: string): number;
-    /** The same object for all messages of one rule: its limits count them together, for each client. */
+    /**
+     * Returns the same object for all messages of one rule, because its limits count them together, for each client.
+     */
     policyOf(clientId: string, topicName: string): BufferPolicy;
   };
   /** The broker of all clients that `upstreams` names no other for. */
@@ -85,16 +96,16 @@ export interface CoreOptions {
     /** Publications accepted for all clients together while the broker is away, and their size. */
     readonly messagesMax: number;
     readonly bytesMax: number;
-    /** How fast they are sent when the broker is back, in total; live traffic is not counted. */
+    /** Stored messages sent per second when the broker is back, in total; new messages are not counted. */
     readonly drainPerSecond: number;
     policyOf(clientId: string): UplinkPolicy;
   };
   readonly deadLetters: {
     /** Dead letters of all clients together. At the limit the oldest one is deleted. 0 = none are kept. Needs `durable`. */
     readonly max: number;
-    /** Each is also published here, as JSON; undefined = not. */
+    /** Each dead letter is also published under this topic, as JSON; undefined = it is not. */
     readonly topic: string | undefined;
-    /** Also those that a later message replaced. Sent again, they would be out of date. */
+    /** Keeps messages that a later message replaced, too. If sent again, they would be out of date. */
     readonly superseded: boolean;
   };
   readonly status: {
@@ -106,15 +117,15 @@ export interface CoreOptions {
   readonly shutdown: { readonly wills: "keep" | "publish" };
   /** The policy for payloads at the start; absent: none. `payloadsChanged` replaces it. */
   readonly payloads?: PayloadPolicy | undefined;
-  /** Whether this peer may put a topic name in front of the payload of PUBLISH at QoS -1. [interpretation 20] */
+  /** True if this peer may put a topic name in front of the payload of PUBLISH at QoS -1. [interpretation 20] */
   readonly longNameQoSMinusOne: (peer: PeerId | undefined) => boolean;
-  /** Emit `persist` effects. False where the store could not keep them over a restart anyway. */
+  /** Emit `persist` effects. False if the store does not keep them over a restart. */
   readonly durable: boolean;
   /** The access rules at the start; `accessChanged` replaces them. */
   readonly access: AccessPolicy;
 }
 
-/** One broker, as the core has to know it. */
+/** The options of one upstream, as far as the core needs them. */
 export interface UpstreamPolicy {
   /** An MQTT connection per client, or one (or `connections`) that all clients share. [§4.1, §4.2] */
   readonly mode: "transparent" | "aggregating";
@@ -122,8 +133,8 @@ export interface UpstreamPolicy {
   readonly connections: number;
   readonly protocol: "3.1.1" | "5";
   /**
-   * Over a shared connection: does the broker send a message once, or once for each filter that matches it? Absent: it is
-   * found out. With MQTT 5 each copy says which filters it is for.
+   * On a shared connection: does the broker send a message once, or once for each filter that matches it? Absent: the
+   * gateway finds it out. With MQTT 5 each copy names its filters.
    */
   readonly copies?: Copies | undefined;
   /**
@@ -135,11 +146,13 @@ export interface UpstreamPolicy {
   readonly topicPrefix: string;
   /** Own connection for QoS -1, status and "is the broker there". */
   readonly serviceClientId: string;
-  /** MQTT 5: publications say in user properties who sent them with which signal strength, and when they were accepted if they waited. */
+  /**
+   * MQTT 5: user properties name the sender and its signal strength, and the time of acceptance if the message waited.
+   */
   readonly tellsSender?: boolean;
   readonly will: {
     readonly held: "broker" | "gateway";
-    /** MQTT 5: how long the broker waits with a will after a cut. With 3.1.1 it does not wait. */
+    /** MQTT 5: seconds that the broker waits with a will after the connection broke. With 3.1.1 it does not wait. */
     readonly delaySeconds: number;
   };
   /** Octets of a payload from a device. Beyond: PUBACK 0x03. */
@@ -160,7 +173,7 @@ export interface UpstreamsPolicy {
 
 /** The handling of publications at QoS 1 and 2 while the broker cannot be reached. */
 export interface UplinkPolicy {
-  /** `store`: onto disk, then acknowledged (needs `durable`). `refuse`: PUBACK congestion. */
+  /** `store`: write to disk, then acknowledge (needs `durable`). `refuse`: PUBACK congestion. */
   readonly whenAway: "store" | "refuse";
   /** Store QoS 0 too. */
   readonly qos0: boolean;

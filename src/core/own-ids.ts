@@ -3,7 +3,10 @@ import type { UpstreamPolicy } from "./options.ts";
 
 type OwnIds = Pick<UpstreamPolicy, "mode" | "connections" | "clientIdPrefix" | "serviceClientId">;
 
-/** Connections of one shared connection: its own, and those for filters that overlap with others on it. */
+/**
+ * The connections that together form one shared connection: the main one, and those for filters that overlap with
+ * others on it.
+ */
 export const lanesMax = 16;
 
 /**

@@ -18,11 +18,11 @@ export interface PayloadPolicy {
   down(clientId: string, topicName: string, payload: Uint8Array): Encoded | Unfit | undefined;
 }
 
-/** The sender of a publication, and when it was accepted; each as far as it is known. */
+/** The sender of a publication, and when it was accepted, as far as they are known. */
 export interface Origin {
   /** The name of the network. */
   readonly transport?: string;
-  /** dBm. */
+  /** Signal strength in dBm. */
   readonly rssi?: number;
   /** Milliseconds since 1970. */
   readonly acceptedAt?: number;

@@ -6,7 +6,7 @@ import type { PeerId } from "./types.ts";
 
 const mark = "#";
 
-/** The name the core has for a node, in the two halves that a message to it needs. */
+/** The core's name for a node, in the two parts that a message to it needs. */
 export interface ForwardedNode {
   readonly forwarder: PeerId;
   /** Wireless Node Id in hex, two digits an octet. */

@@ -19,7 +19,7 @@ export class Queue<Value extends object> {
     this.#values.push(value);
   }
 
-  /** Takes the first out. */
+  /** Removes and returns the first value. */
   shift(): Value | undefined {
     const { first } = this;
     if (!first) return undefined;
@@ -33,7 +33,7 @@ export class Queue<Value extends object> {
     return first;
   }
 
-  /** Takes this one out, wherever it stands. */
+  /** Removes this value, wherever it is. */
   remove(value: Value): void {
     const at = this.#values.indexOf(value, this.#head);
     if (at >= 0) this.#values.splice(at, 1);
@@ -44,7 +44,7 @@ export class Queue<Value extends object> {
     this.#head = 0;
   }
 
-  /** All, in their order; to be looked at, not changed meanwhile. */
+  /** All values in order. The queue must not be changed during the iteration. */
   *[Symbol.iterator](): IterableIterator<Value> {
     for (let at = this.#head; at < this.#values.length; at++) {
       const value = this.#values[at];

@@ -15,7 +15,7 @@ export class RatePerSecond {
     this.#perKeyMax = limits.perKeyMax;
   }
 
-  /** Counts one event, or says no: then it does not count. */
+  /** Counts one event and returns true, or returns false without counting it. */
   allows(key: string, now: Instant, perKeyMax = this.#perKeyMax): boolean {
     const second = Math.floor(now / 1000);
     if (second !== this.#second) {
@@ -49,7 +49,7 @@ export class OncePerSecond {
     this.#perSecondMax = perSecondMax;
   }
 
-  /** May `key` be answered now? Remembers that it was. */
+  /** True if `key` may be answered now. The answer is remembered. */
   allows(key: string, now: Instant): boolean {
     this.#rotate(now);
     const last = this.#young.get(key) ?? this.#old.get(key);

@@ -7,17 +7,17 @@ import type { PeerId } from "./types.ts";
 import type { ToClient } from "./words.ts";
 
 export interface Speech {
-  /** Stable: a session is stored with it. */
+  /** Stable, because a session is stored with it. */
   readonly name: string;
   /** Publications to a client carry the name of their topic, and nothing is registered: not in MQTT-SN 1.2. */
   readonly namesTopics: boolean;
   /**
-   * The octets of this message; encapsulated where it goes to a node behind a forwarder. Undefined: this version has no such
+   * The octets of this message; encapsulated for a node behind a forwarder. Undefined: this version has no such
    * message, and nothing is sent.
-   * @throws RangeError when a number does not fit its field: our own mistake.
+   * @throws RangeError when a number does not fit its field: a programming error.
    */
   encode(message: ToClient, nodeId?: Uint8Array): Uint8Array | undefined;
-  /** Size of the encoded message in octets, without encoding it; 0 where there is none. */
+  /** Size of the encoded message in octets, without encoding it; 0: this version has no such message. */
   encodedLength(message: ToClient): number;
 }
 

@@ -11,16 +11,16 @@ export type PeerId = `${string}/${string}`;
 
 /** The identity of a peer, as far as its network can tell. */
 export interface PeerIdentity {
-  /** An address, or what else names the peer. */
+  /** An address, or another name of the peer. */
   readonly name: string;
   /**
    * The origin of the name. `address`: the address of the sender, which can be forged. `network`: reported by another node, as a forwarder
    * reports its nodes. All others are proved with a secret.
    */
   readonly by: "psk" | "certificate" | "bond" | "address" | "network";
-  /** Has the peer proved that the name is its own? */
+  /** True if the peer has proved that the name is its own. */
   readonly verified: boolean;
-  /** Client ids that it may have: {identity} is its name, * and ? are as in rules. Absent: it is bound to none. */
+  /** Client ids that the peer may use: {identity} is its name, * and ? are as in rules. Absent: any. */
   readonly clients?: string;
 }
 
@@ -67,7 +67,7 @@ export interface PublicationMeta {
   readonly contentType?: string;
   readonly responseTopic?: string;
   readonly correlationData?: Uint8Array;
-  /** Message expiry, counted from when it came to us. */
+  /** Message expiry in seconds, counted from its arrival at the gateway. */
   readonly expirySeconds?: number;
 }
 
@@ -81,7 +81,7 @@ export interface Will extends Publication {}
 export interface BrokerLimits {
   /** QoS 1 and 2 publications unacknowledged at a time. Default 65535. */
   readonly receiveMaximum: number;
-  /** The part of them at QoS 2. Absent = no limit. */
+  /** The limit for those at QoS 2. Absent = no limit. */
   readonly exactlyOnceMaximum?: number;
   readonly maximumQoS: QoS;
   readonly retainAvailable: boolean;
@@ -103,7 +103,9 @@ export const noLimits: BrokerLimits = {
   subscriptionIdsAvailable: true,
 };
 
-/** How often a broker sends a message to a connection several of whose filters match it: once, or once for each. */
+/**
+ * The number of copies that a broker sends to a connection with several matching filters: one, or one for each filter.
+ */
 export type Copies = "one" | "each";
 
 /** The client's state as the gateway sees it. [MQTT-SN 1.2 §6.14, Fig. 4] */

@@ -10,16 +10,16 @@
 import type { QoSOrMinusOne, Text, TopicReference } from "../wire/fields.ts";
 import type { QoS } from "./types.ts";
 
-/** How a request came out. */
+/** The result of a request. */
 export type Reason = "accepted" | "congestion" | "invalidTopicId" | "notSupported";
 
 /**
- * How a message names its topic: by an id that client and gateway agreed on in this session, by one that both know
- * beforehand, by two octets, or in full. `reserved`: in a way that the client's version leaves undefined.
+ * The way in which a message names its topic: by an id that client and gateway agreed on in this session, by an id that
+ * both know beforehand, by two octets, or in full. `reserved`: in a way that the client's version leaves undefined.
  */
 export type TopicKind = "normal" | "predefined" | "short" | "name" | "reserved";
 
-// From a client.
+// Messages from a client.
 
 /** Any message, with the fields that all parts read. */
 export interface FromClient {
@@ -38,7 +38,7 @@ export interface Connect {
 }
 
 export interface WillTopic {
-  /** Undefined: there is to be no will. */
+  /** Undefined: the client deletes its will. */
   readonly willTopic: Text | undefined;
   readonly qos: QoSOrMinusOne;
   readonly retain: boolean;
@@ -55,11 +55,11 @@ export interface Register {
 
 export interface Publish {
   readonly dup: boolean;
-  /** -1: from anybody, and without an answer. */
+  /** -1: a publication without a connection, which gets no answer. */
   readonly qos: QoSOrMinusOne;
   readonly retain: boolean;
   readonly topicIdType: TopicKind;
-  /** 0 where the kind is `name`. Of a short name the two octets as one number, first octet high. */
+  /** 0 if the kind is `name`. For a short name, the two octets as one number, first octet high. */
   readonly topicId: number;
   /** The topic name, if the kind is `name`. */
   readonly topicName?: Text;

@@ -1,7 +1,7 @@
 /**
  * Facts that a gateway of a fleet reads from a datagram before the session is known. They are read for each datagram,
- * so the most frequent questions are answered from the header. Behind a forwarder the inner message counts. [MQTT-SN
- * 1.2 §5.2, §5.5]
+ * so the most frequent questions are answered from the header. Behind a forwarder the inner message counts.
+ * [MQTT-SN 1.2 §5.2, §5.5]
  */
 import { decode } from "../../wire/v12/codec.ts";
 import { layoutByType } from "../../wire/v12/layout.ts";
