@@ -22,8 +22,8 @@ export interface CaptureCommandOptions {
 }
 
 /**
- * Captures until the user interrupts it, the reader ends, or the gateway ends. @throws {GatewayError} ERR_CONTROL,
- * ERR_BACKUP
+ * Captures until the user interrupts it, the reader ends, or the gateway ends.
+ * @throws {GatewayError} ERR_CONTROL, ERR_BACKUP
  */
 export async function capture(socketPath: string, options: CaptureCommandOptions): Promise<void> {
   const { write, client, transport, payload } = options;

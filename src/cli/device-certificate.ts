@@ -18,7 +18,8 @@ export interface DeviceCertificateFiles {
 const serverUse = "1.3.6.1.5.5.7.3.1";
 
 /**
- * `name`: the name that the gateway gives to the device. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file.
+ * `name`: the name that the gateway gives to the device.
+ * @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file.
  */
 export function readDeviceCertificate(
   files: DeviceCertificateFiles,

@@ -21,8 +21,8 @@ export function isPcapng(bytes: Uint8Array): boolean {
 }
 
 /**
- * The datagrams in the order of the file. @throws {GatewayError} ERR_CONTROL when the file cannot be read, or contains
- * none.
+ * The datagrams in the order of the file.
+ * @throws {GatewayError} ERR_CONTROL when the file cannot be read, or contains none.
  */
 export function readCapture(path: string, port: number): readonly ReadDatagram[] {
   const fail = (say: string, cause?: unknown) =>

@@ -113,8 +113,8 @@ export class Between {
   }
 
   /**
-   * Sends the record at the end of this turn, if `mayLeave` is still true then. @returns false: it cannot be sent (this
-   * is counted), or the socket is closed.
+   * Sends the record at the end of this turn, if `mayLeave` is still true then.
+   * @returns false: it cannot be sent (this is counted), or the socket is closed.
    */
   send(
     to: string,

@@ -40,8 +40,8 @@ export function prf(crypto: Crypto, secret: Uint8Array, label: string, seed: Uin
 }
 
 /**
- * The premaster secret: plain PSK has no other secret, so as many zero octets as the key has stand in its place. [RFC
- * 4279 2]
+ * The premaster secret: plain PSK has no other secret, so as many zero octets as the key has stand in its place.
+ * [RFC 4279 2]
  */
 export function premasterOfPsk(psk: Uint8Array): Uint8Array {
   const length = number(psk.length, 2);

@@ -15,8 +15,8 @@ export function readBindKeys(keys: BleOptions["broadcast"]["keys"]): Map<string,
 }
 
 /**
- * Reads the keys, by address in lower case. @throws {GatewayError} ERR_TRANSPORT_OPEN when one cannot be read, or is no
- * key.
+ * Reads the keys, by address in lower case.
+ * @throws {GatewayError} ERR_TRANSPORT_OPEN when one cannot be read, or is no key.
  */
 export function readKeys(keys: BleOptions["broadcast"]["keys"]): Map<string, Uint8Array> {
   const read = new Map<string, Uint8Array>();
