@@ -18,7 +18,7 @@ export function keepDeadLetter(context: Context, letter: DeadLetter): void {
   const id = ++letters.last;
   const at = context.environment.wallClock() ?? 0;
   letters.present.set(id, clientId);
-  // Before any sender is told that the message is finished.
+  // Stored before any sender gets the answer that the message is finished.
   const record = { direction, reason, publication, at, ...(mayBeThere && { mayBeThere }) };
   context.journal.put({ of: "letter", clientId, id, record });
   const oldest = letters.present.size > max ? letters.present.keys().next() : undefined;

@@ -1,6 +1,6 @@
 /**
- * Checks a packet before it is sent to a broker that closes the connection for some packets: is the packet known to be
- * one of them, or suspected?
+ * Checks a packet before it is sent to a broker that closes the connection because of some packets: is the packet known
+ * to be one of them, or suspected?
  */
 import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";

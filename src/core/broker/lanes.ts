@@ -17,7 +17,7 @@ import { markLane } from "./shared-record.ts";
 import { toBroker } from "./topic-prefix.ts";
 import { withdraw } from "./withdraw.ts";
 
-/** May this filter be subscribed to? Not where it overlaps with others on every connection that there may be. */
+/** True if this filter may be subscribed to. False: it overlaps with others on every connection that there may be. */
 export function hasPlaceFor(context: Context, main: SharedConnection<Session>, filter: string): boolean {
   if (upstreamOf(context, main).copies !== "each" || main.laneWith(filter)) return true;
   return main.hasRoomForLane || main.laneFor(filter) !== undefined;
@@ -32,7 +32,10 @@ export function placeOf(context: Context, main: SharedConnection<Session>, filte
   return lane;
 }
 
-/** A filter has come to its place. Where it is not sure that this is its place, it waits there. */
+/**
+ * Notes that a filter has been assigned to a connection. If it is not sure that this is the right one, the filter waits
+ * there.
+ */
 export function notePlaced(context: Context, lane: SharedConnection<Session>, entry: SharedFilter<Session>): void {
   if (lane.isLane) return markLane(context, lane);
   const { copies } = upstreamOf(context, lane);
@@ -41,7 +44,7 @@ export function notePlaced(context: Context, lane: SharedConnection<Session>, en
   askForCopies(context, lane);
 }
 
-/** A client waits for it, and the broker is there. */
+/** Asks how the broker sends copies, if a filter waits for the answer and the broker can be reached. */
 export function askForCopies(context: Context, main: SharedConnection<Session>): void {
   const upstream = upstreamOf(context, main);
   if (upstream.copies !== "unknown" || main.undecided.size === 0 || !main.broker.link?.up) return;
@@ -85,8 +88,8 @@ export function onCopiesKnown(
 }
 
 /**
- * All sessions of an earlier run are back, and no connection is open: their filters go where they stood. Those that came
- * to this upstream with the start find their places.
+ * All sessions of an earlier run are restored, and no connection is open. Their filters return to the connections that
+ * had them. Filters that are new at this upstream are assigned.
  */
 export function settleLanes(context: Context): void {
   for (const upstream of context.upstreams.all) {
@@ -124,7 +127,10 @@ function settle(context: Context, main: SharedConnection<Session>): void {
   }
 }
 
-/** From the main connection to another one, if the filter still overlaps with others there. Answers where it is. */
+/**
+ * Moves a filter from the main connection to another one, if it still overlaps with others there. Returns the
+ * connection that has it.
+ */
 function move(
   context: Context,
   main: SharedConnection<Session>,

@@ -14,7 +14,7 @@ import { willToTell } from "./will.ts";
 
 /**
  * Opens a connection for the client; the one before, if any, must be closed. `resume`: an earlier run of the gateway
- * had one, and what the broker kept of it is wanted.
+ * had one, and the session that the broker kept is needed.
  */
 export function openLink(
   context: Context,
@@ -25,7 +25,7 @@ export function openLink(
   const { clientIdPrefix } = upstream.options;
   const { isProbe = false } = options;
   const holder = holderOfId(context, clientId, upstream);
-  // A CONNECT was refused before it came here: this is for what an earlier run left, under another configuration.
+  // Such a CONNECT is refused earlier. This is for sessions of an earlier run under another configuration.
   session.lacksId = holder !== undefined;
   if (holder !== undefined)
     return context.drop("client-id-taken", { clientId, peer: session.peer, detail: `at the broker it is ${holder}'s` });
@@ -129,7 +129,7 @@ export function awaitCustody({ deadlines }: Context, link: Link): void {
   deadlines.set(link.custody, link.answersFrom);
 }
 
-/** From now on this is the connection of its MQTT session. `closeLink` is the end of it. */
+/** Makes this the present connection of its MQTT session, until `closeLink`. */
 function attach(context: Context, link: Link): void {
   context.links.set(link.id, link);
   link.broker.link = link;
@@ -157,7 +157,7 @@ function forgetDeadlines(context: Context, id: LinkId): void {
   if (link?.custody) context.deadlines.clear(link.custody);
 }
 
-/** This client has no more to do with the broker for now. A connection that it shares with others stays. */
+/** The client needs the broker no longer for now. A connection that it shares with others stays open. */
 export function detach(
   context: Context,
   session: Session,

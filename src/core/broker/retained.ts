@@ -10,20 +10,23 @@ import type { Context } from "../context.ts";
 import type { RetainedWait, SharedFilter } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 
-/** After SUBACK; a broker that sends retained messages later than that is not understood any more. */
+/** Milliseconds after SUBACK. Retained messages that a broker sends later are not recognized any more. */
 const waitMs = 30_000;
 
-/** Names remembered per subscription. Beyond, one may come twice if others subscribe to the same meanwhile. */
+/**
+ * Names remembered per subscription. Beyond this, a message may be delivered twice if another client subscribes
+ * meanwhile.
+ */
 const seenMax = 1_000;
 
-/** The SUBSCRIBE for this client is about to go out. */
+/** The SUBSCRIBE for this client will be sent now. */
 export function expectRetained(entry: SharedFilter<Session>, session: Session): RetainedWait<Session> {
   const wait: RetainedWait<Session> = { session, entry, seen: undefined, until: undefined };
   entry.addWait(wait); // a later SUBSCRIBE of the same client wants everything again
   return wait;
 }
 
-/** SUBACK came: the time runs. */
+/** SUBACK was received, so the time begins. */
 export function noteAnswered(context: Context, waits: readonly RetainedWait<Session>[]): void {
   const { retainedWaits } = context;
   for (const wait of waits) retainedWaits.add(wait, context.now + waitMs);
@@ -31,7 +34,7 @@ export function noteAnswered(context: Context, waits: readonly RetainedWait<Sess
   if (next !== undefined && deadline.at === undefined) context.deadlines.set(deadline, next);
 }
 
-/** Is this copy for this wait? If so it is noted. */
+/** True if this copy is the first of its name for this wait. The name is noted. */
 export function wants(wait: RetainedWait<Session>, topicName: string): boolean {
   wait.seen ??= new Set();
   if (wait.seen.has(topicName)) return false;
@@ -40,8 +43,8 @@ export function wants(wait: RetainedWait<Session>, topicName: string): boolean {
 }
 
 /**
- * A live message goes to all: after SUBACK a client that waits has this name by it. Before, what is retained may be another
- * message, and still to come.
+ * A live message goes to all clients. After SUBACK it also counts as the retained message of this name for a waiting
+ * client. Before SUBACK, the retained message may be another one that is still to come.
  */
 export function noteLive(entry: SharedFilter<Session>, topicName: string): void {
   for (const wait of entry.waits?.values() ?? []) if (wait.until !== undefined) wants(wait, topicName);

@@ -9,7 +9,10 @@ import type { Session } from "../state/session.ts";
 import type { Publication } from "../types.ts";
 import { fromBroker } from "./topic-prefix.ts";
 
-/** May this client's publication go to the broker? Its topic is as the broker knows it. No: that is counted, and told. */
+/**
+ * True if this client's publication may go to the broker; its topic has the prefix of the broker. False: this is
+ * counted and reported.
+ */
 export function mayPublish(context: Context, session: Session, { topicName }: Publication): boolean {
   const rights = context.rightsOf(session);
   if (rights === undefined) return true;
@@ -20,7 +23,10 @@ export function mayPublish(context: Context, session: Session, { topicName }: Pu
   return false;
 }
 
-/** May this client have what this filter matches, or be sent a message of this topic? No: that is counted, and told. */
+/**
+ * True if this client may subscribe to this filter, or get a message of this topic. False: this is counted and
+ * reported.
+ */
 export function mayHave(context: Context, session: Session, way: Exclude<Way, "publish">, topic: string): boolean {
   const rights = context.rightsOf(session);
   if (rights === undefined) return true;

@@ -27,7 +27,7 @@ import { storeExperience } from "./experience-record.ts";
 import { mayHave, mayPublish } from "./rights.ts";
 import { filterToBroker } from "./topic-prefix.ts";
 
-/** `withoutRetained`: the client has what is retained, unless it has been asked for and is not answered. */
+/** `withoutRetained`: the client has the retained messages, except for filters whose SUBSCRIBE was not answered. */
 export function subscribeAgain(
   broker: BrokerSession<Session>,
   session: Session,
@@ -48,7 +48,7 @@ export function subscribeAgain(
     broker.add(newSubscribe({ packetId, filter, qos, origin: undefined, withoutRetained: has }));
     if (!wanting.has(filter)) broker.askedAgain.set(filter, true);
   }
-  // After the new ones, so that what is held against a filter stays.
+  // Finished after the new ones are added, so that suspicions against a filter stay.
   for (const exchange of before) broker.finish(exchange);
 }
 
@@ -57,12 +57,14 @@ export function resendAll(context: Context, broker: BrokerSession<Session>): voi
   if (!link) return;
   broker.search.connected(context.now);
   if (broker.search.isOn) {
-    // Nothing is sent before the PINGREQ that shows that the connection works. Otherwise no packet could be blamed for an end.
+    // Nothing is sent before the PINGREQ that shows that the connection works. Otherwise the end of the connection
+    // could not be attributed to a packet.
     broker.owesReleases = true;
     broker.queueAll();
     return sendWaiting(context, broker);
   }
-  // Something was outside at an end: should it happen again, it is to be known whether the broker was alive.
+  // Packets were unanswered when an earlier connection ended. If that happens again, it must be known if the broker was
+  // alive.
   if (broker.search.remembers) ping(context, broker, undefined);
   for (const exchange of broker.inFlight.values()) {
     if (exchange.kind !== "publish") sendRequest(context, broker, exchange);
@@ -80,7 +82,7 @@ function releaseAll(context: Context, broker: BrokerSession<Session>): void {
       context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
 }
 
-/** Sends what is new, unless others wait or the window is shut: then it waits for its turn. */
+/** Sends a new packet, unless others wait or the window is full; then it waits. */
 export function sendOrWait(context: Context, broker: BrokerSession<Session>, exchange: Exchange<Session>): void {
   const { link } = broker;
   if (!broker.search.isOn) {
@@ -98,7 +100,10 @@ export function sendOrWait(context: Context, broker: BrokerSession<Session>, exc
   sendWaiting(context, broker);
 }
 
-/** Sends what waits, in order, as far as the broker's window goes; while suspects are looked for, as the search says. */
+/**
+ * Sends the waiting packets in order, as far as the broker's window allows; during a search for suspects, as the search
+ * decides.
+ */
 export function sendWaiting(context: Context, broker: BrokerSession<Session>): void {
   const { link } = broker;
   if (!link?.up) return;
@@ -144,7 +149,7 @@ function askAgain(context: Context, { id }: Connection, until: Instant): void {
   context.deadlines.set(link.retest, until);
 }
 
-/** PINGREQ; `after` is the publication at QoS 0 whose arrival it shows. */
+/** Sends PINGREQ. `after`: the publication at QoS 0 whose acceptance the answer shows. */
 function ping(context: Context, broker: BrokerSession<Session>, after: PublishExchange<Session> | undefined): void {
   if (!broker.link) return;
   broker.pings.push(after);
@@ -199,7 +204,10 @@ function sendRequest(
   });
 }
 
-/** Over a shared connection: may one of those who want it? What comes is asked about for each of them. */
+/**
+ * On a shared connection: true if at least one member of the filter has the right. Received messages are checked for
+ * each client.
+ */
 function isAllowed(context: Context, { id }: Connection, { filter, shared }: SubscribeExchange<Session>): boolean {
   if (shared) {
     for (const session of shared.entry.members.keys()) if (mayHave(context, session, "subscribe", filter)) return true;
@@ -222,7 +230,7 @@ function sendPublish(context: Context, broker: BrokerSession<Session>, exchange:
   if (packetId === 0) ping(context, broker, exchange);
 }
 
-/** QoS 0 publications of one client that wait for their turn while suspects are looked for. */
+/** QoS 0 publications of one client that may wait during a search for suspects. */
 const unansweredWaitingMax = 20;
 
 /**
@@ -255,7 +263,7 @@ export function sendUnanswered(
   return true;
 }
 
-/** The last packet of a client on a connection that closes after it, so there is no time for an answer. */
+/** Sends the last packet of a client on a connection that closes after it, so there is no time for an answer. */
 export function sendLast(context: Context, session: Session, publication: Publication): void {
   const { link } = session.broker;
   if (!link || !mayPublish(context, session, publication)) return;

@@ -25,7 +25,7 @@ export function onServiceDown(context: Context): void {
   if (!isSomeBrokerThere(context)) context.deadlines.clear(context.advertise);
 }
 
-/** Is any broker there? Then the gateway is worth looking for. */
+/** True if any broker can be reached, so that the gateway is useful to devices. */
 function isSomeBrokerThere(context: Context): boolean {
   return context.upstreams.all.some(({ isThere }) => isThere);
 }
@@ -61,13 +61,19 @@ export function publishByService(context: Context, upstream: Upstream<Session>, 
   return sendUnanswered(context, upstream.service, undefined, published);
 }
 
-/** active, asleep, lost, disconnected: retained under the status topic. Being awake is part of sleeping. */
+/**
+ * Publishes active, asleep, lost or disconnected, retained under the status topic. The state awake is a part of asleep,
+ * and not published.
+ */
 export function publishClientStatus(context: Context, session: Session): void {
   if (context.options.status.topic === undefined || session.state === "awake") return;
   publishStatus(context, session.upstream, `clients/${topicLevel(session.clientId)}`, session.state);
 }
 
-/** An empty retained message removes it, behind all that was said of the client before. [MQTT-3.3.1-10] */
+/**
+ * Removes the client's retained state with an empty retained message, after all earlier ones of this client.
+ * [MQTT-3.3.1-10]
+ */
 export function removeClientStatus(context: Context, clientId: string): void {
   const { topic } = context.options.status;
   if (topic === undefined || context.sessions.byClientId(clientId) !== undefined) return;
@@ -77,7 +83,7 @@ export function removeClientStatus(context: Context, clientId: string): void {
   publishByService(context, general, { topicName, payload: new Uint8Array(0), qos: 0, retain: true });
 }
 
-/** Says that the gateway is going, while it still can. */
+/** Publishes that the gateway is ending, while it still can. */
 export function publishOffline(context: Context): void {
   for (const upstream of context.upstreams.all) publishStatus(context, upstream, "gateway", "offline");
 }
@@ -86,7 +92,7 @@ function publishStatus(context: Context, upstream: Upstream<Session>, what: stri
   const { topic } = context.options.status;
   if (topic === undefined) return;
   const topicName = `${topic}/${what}`;
-  // If the broker does not support retained messages, subscribers get it nevertheless.
+  // If the broker does not support retained messages, subscribers still get the message without the flag.
   const retain = upstream.service.link?.limits.retainAvailable === true;
   publishByService(context, upstream, { topicName, payload: octets(state), qos: 0, retain });
 }
@@ -100,7 +106,7 @@ export function statusWill(context: Context, { options, service }: Upstream<Sess
   return service.kinds.refuses(context.now, willKey(service.key, will)) ? undefined : will;
 }
 
-/** A client id as one level of a topic: what would split or match is percent-encoded. */
+/** A client id as one level of a topic: separators and wildcards are percent-encoded. */
 function topicLevel(clientId: string): string {
   return clientId.replace(/[%/+#]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }

@@ -32,7 +32,7 @@ import { withdraw } from "./withdraw.ts";
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
 const subscriptionIdMax = 268_435_455;
 
-/** The client is one of those who get what matches, from now on. Answers the connection on which the filter stands. */
+/** Makes the client a member of the filter. Returns the connection that has the filter. */
 function join(
   context: Context,
   shared: SharedConnection<Session>,
@@ -47,7 +47,7 @@ function join(
   return [lane, entry];
 }
 
-/** On this connection, wherever else the filter may belong: `settleLanes` will see to it. */
+/** Adds the member on this connection, even if the filter belongs to another one: `settleLanes` corrects this. */
 export function joinLane(
   shared: SharedConnection<Session>,
   session: Session,
@@ -75,7 +75,7 @@ export function subscribeOverShared(
   ask(context, lane, entry);
 }
 
-/** Asks the broker, unless it is being asked. */
+/** Sends a request to the broker, unless one is open. */
 export function ask(context: Context, shared: SharedConnection<Session>, entry: SharedFilter<Session>): void {
   const exchange = begin(context, shared, entry);
   if (exchange) sendOrWait(context, shared.broker, exchange);

@@ -23,7 +23,7 @@ export function brokerWill(context: Context, session: Session): Will | undefined
   };
 }
 
-/** A will that is due is not published: its client has no right to the topic. Counted, and told. */
+/** A will is not published, because its client has no right to the topic. This is counted and reported. */
 export function sayIfNotAllowed(context: Context, { clientId, peer, will }: Session, rights: Rights | undefined): void {
   if (!will || !rights || rights.mayPublish(will.topicName)) return;
   context.sayNotAllowed(rights, { clientId, peer, way: "publish", topic: will.topicName });
@@ -38,7 +38,7 @@ export function willToTell(context: Context, session: Session): Will | undefined
   return brokerWill(context, session);
 }
 
-/** Is the broker known to close for a CONNECT with this client's will? */
+/** True if the broker is known to close the connection for a CONNECT with this client's will. */
 export function isWillRefused(context: Context, session: Session): boolean {
   const will = brokerWill(context, session);
   const { broker, clientId } = session;

@@ -1,4 +1,4 @@
-/** Removes a SUBSCRIBE or UNSUBSCRIBE that no client needs any more from everything, also if it is a suspect. */
+/** Removes a SUBSCRIBE or UNSUBSCRIBE that no client needs any more from all lists, even if it is a suspect. */
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { SubscribeExchange, UnsubscribeExchange } from "../state/exchanges.ts";
 import { identityOf } from "../state/packet-key.ts";

@@ -38,7 +38,10 @@ const ofSessions: ReadonlySet<MessageType> = new Set<MessageType>([
 ]);
 
 export const datagramWords = {
-  /** The commonest case: nothing but the address it came from says whose it is. The other questions need not be asked then. */
+  /**
+   * The most frequent case: only the sender's address identifies the client. The other questions need not be asked
+   * then.
+   */
   isPlain(bytes: Uint8Array): boolean {
     const isLong = bytes[0] === 1;
     const code = isLong ? bytes[3] : bytes[1];
@@ -62,7 +65,7 @@ export const datagramWords = {
     return typeof named === "string" && named !== "" ? named : undefined;
   },
 
-  /** Which gateways are there? */
+  /** True for SEARCHGW, which asks for the gateways. */
   isSearch(bytes: Uint8Array): boolean {
     return codeOf(bytes) === searchGw;
   },
@@ -74,7 +77,7 @@ export const datagramWords = {
     return heard.message.type === "PUBLISH" && heard.message.qos === -1;
   },
 
-  /** The gateway accepts a client, or asks for its will before it does. */
+  /** True for an answer with which the gateway accepts a client, or asks for its will before accepting it. */
   accepts(bytes: Uint8Array): boolean {
     const code = codeOf(bytes);
     if (code !== connAck) return code === willTopicReq;
@@ -82,7 +85,7 @@ export const datagramWords = {
     return bytes[start + (bytes[start] === 1 ? 4 : 2)] === 0;
   },
 
-  /** The gateway says this to nobody but clients that have a session. */
+  /** True for a message that the gateway sends only to a client that has a session. */
   confirms(bytes: Uint8Array): boolean {
     return codeOf(bytes) === pingResp;
   },

@@ -75,7 +75,10 @@ function onMessage(context: Context, peer: PeerId, message: Message): void {
   }
 }
 
-/** To what the gateway sent, and maybe long ago: it says nothing about what its client does now. */
+/**
+ * True for an answer to a message of the gateway, which may be long ago. So it says nothing about the present state of
+ * the client.
+ */
 function isAnswer({ type }: Message): boolean {
   return type === "PUBACK" || type === "PUBREC" || type === "PUBCOMP" || type === "REGACK";
 }
@@ -171,7 +174,7 @@ function onMessageOfStranger(context: Context, peer: PeerId, message: Message): 
     case "WILLMSGUPD":
       return answerStranger(context, v12, peer, message.type);
     default:
-      // Acknowledgements, and what only gateways send: an answer would only make noise.
+      // Acknowledgements, and messages that only gateways send, get no answer, because it would be useless.
       return context.drop("unknown-sender", { peer, detail: message.type });
   }
 }
@@ -202,7 +205,7 @@ function onUnreadable(
   context.drop("malformed", { peer, detail: type ? `${type}: ${code}` : code });
 }
 
-/** A SUBSCRIBE or UNSUBSCRIBE whose id is not of two octets: refused, not dropped. */
+/** A SUBSCRIBE or UNSUBSCRIBE whose id does not have two octets is refused, and not only dropped. */
 function onWrongIdSize(context: Context, peer: PeerId, type: "SUBSCRIBE" | "UNSUBSCRIBE", msgId: number): void {
   const session = context.sessions.byPeer(peer);
   if (!session) return answerStranger(context, v12, peer, type);
