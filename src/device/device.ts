@@ -43,7 +43,7 @@ export class Device {
   #queue: Request[] = [];
   #open: Request | undefined;
   #tries = 0;
-  /** Copies of the DISCONNECT that put it to sleep whose answers may still come, and until when. */
+  /** Number of copies of the DISCONNECT for sleeping whose answers may still arrive, and until when. */
   #sleepAnswersLeft = 0;
   #sleepAnswersUntil = 0;
   #retryAt: number | undefined;
@@ -136,7 +136,7 @@ export class Device {
     this.#ask({ kind: "sleep", seconds }, now);
   }
 
-  /** Asks for what waits; ends with the event `drained`. */
+  /** Gets the waiting messages; ends with the event `drained`. */
   wake(now: number): void {
     this.#ask({ kind: "wake" }, now);
   }
@@ -150,7 +150,7 @@ export class Device {
     this.#send({ type: "SEARCHGW", radius });
   }
 
-  /** Power was lost: everything but what the owner tells it again is forgotten. */
+  /** Power was lost: the device forgets everything that its owner does not set again. */
   reset(): void {
     this.#end("disconnected");
     this.#topics.clear();
@@ -195,7 +195,7 @@ export class Device {
     this.#sendOpen(false);
   }
 
-  /** Sends the open request, or sees first to what it needs. */
+  /** Sends the open request, or first a REGISTER that it needs. */
   #sendOpen(dup: boolean): void {
     const request = this.#open;
     if (!request) return;
@@ -225,7 +225,7 @@ export class Device {
     const request = this.#open;
     if (!request) return;
     if (this.#tries++ < this.#retryLimit) return this.#sendOpen(true);
-    // No gateway any more, as far as we can tell. [§6.13]
+    // The device assumes that there is no gateway any more. [§6.13]
     this.#tell({ event: "failed", request, returnCode: undefined });
     if (request.kind === "sleep" || request.kind === "disconnect") this.#tell({ event: "disconnected", asked: true });
     else this.#tell({ event: "disconnected", asked: false });
@@ -353,7 +353,7 @@ export class Device {
     }
     if (this.state === "disconnected" && request?.kind !== "connect" && request?.kind !== "disconnect") return;
     if (request?.kind === "connect") return; // an answer to an old one, or to an earlier connection: the open CONNECT decides
-    // Each copy of the DISCONNECT by which it went to sleep is answered: this says nothing new.
+    // The gateway answers each copy of the DISCONNECT for sleeping, so this answer contains nothing new.
     if ((this.state === "asleep" || this.state === "awake") && this.#isLateAnswer(request)) return;
     const asked = request?.kind === "disconnect";
     this.#end("disconnected");
@@ -408,7 +408,7 @@ export class Device {
     this.#done();
   }
 
-  /** "Invalid topic id": the gateway has forgotten it; once more under a new one. [§6.6] */
+  /** After "invalid topic id" the gateway has forgotten the id, so the topic is registered once more. [§6.6] */
   #registerAgain(request: Extract<Request, { kind: "publish" }>): void {
     request.registeredAgain = true;
     if (request.topic.by === "name") this.#topics.forget(request.topic.topicName);

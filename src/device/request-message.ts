@@ -1,9 +1,9 @@
-/** A request as the message that carries it. [MQTT-SN 1.2 §5.4] */
+/** Makes the message of a request. [MQTT-SN 1.2 §5.4] */
 import type { Connect, Message, WillMsg, WillTopic } from "../wire/v12/messages.ts";
 import type { Request, TopicNaming } from "./request.ts";
 import { shortId, type TopicOnAir } from "./topic-table.ts";
 
-/** `topic`: where a PUBLISH goes. */
+/** `topic`: the topic of a PUBLISH. */
 export function messageOf(
   request: Request,
   clientId: string,

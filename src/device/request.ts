@@ -55,7 +55,10 @@ export type Request =
 /** Events for the owner of the device. */
 export type DeviceEvent =
   | { readonly event: "connected" }
-  /** The gateway said no, or nothing until the retries ended (`returnCode` undefined). The request is over. */
+  /**
+   * The gateway refused the request, or did not answer until the retries ended (`returnCode` undefined). The request is
+   * over.
+   */
   | { readonly event: "failed"; readonly request: Request; readonly returnCode: number | undefined }
   | { readonly event: "published"; readonly ref: number }
   | { readonly event: "subscribed"; readonly ref: number; readonly qos: QoS; readonly topicId: number }

@@ -51,11 +51,11 @@ export interface SecureDeviceOptions {
 }
 
 export interface DeviceCertificate {
-  /** Its own first, in DER; empty: it shows none. */
+  /** The device's own certificate first, in DER; empty: it shows none. */
   readonly chain: readonly Uint8Array[];
   /** ECDSA on P-256 with SHA-256, in DER. */
   sign(bytes: Uint8Array): Uint8Array;
-  /** Checks signatures of who shows this; undefined: he is not trusted. */
+  /** Returns the check of signatures by the owner of this certificate; undefined: the certificate is not trusted. */
   trusts(chain: readonly Uint8Array[]): ((signed: Uint8Array, signature: Uint8Array) => boolean) | undefined;
 }
 
@@ -63,7 +63,7 @@ export type SecureOutput =
   | { readonly kind: "send"; readonly bytes: Uint8Array }
   | { readonly kind: "opened"; readonly suite: Suite; readonly hasCid: boolean }
   | { readonly kind: "message"; readonly bytes: Uint8Array }
-  /** Nothing is sent any more. */
+  /** The connection has ended; nothing is sent any more. */
   | { readonly kind: "closed"; readonly why: string };
 
 /** [RFC 6347 4.2.4.1] */
@@ -186,7 +186,7 @@ export class SecureDevice {
     this.#sendFlight([this.#message(messageTypes.clientHello, body)], now);
   }
 
-  /** A message of ours; in the transcript from now on. */
+  /** Sends a handshake message, and adds it to the transcript. */
   #message(type: number, body: Uint8Array, isSealed = false): Outgoing {
     const content = encodeMessage({ type, seq: this.#messageNext++, body });
     this.#transcript.push(content);
@@ -289,7 +289,7 @@ export class SecureDevice {
     return premasterOfPsk(key);
   }
 
-  /** undefined: the gateway is not who it should be. */
+  /** Undefined: the gateway's certificate is not trusted. */
   #certificateExchange(flight: Outgoing[]): Uint8Array | undefined {
     const { certificate } = this.#options;
     const agreement = this.#crypto.agreement();

@@ -10,12 +10,12 @@ export class TakenMessages {
   readonly #finished = new Map<number, number>();
   readonly #repetitionMs: number;
 
-  /** `repetitionMs`: how long the gateway may repeat itself. */
+  /** `repetitionMs`: how long the gateway may repeat a message. */
   constructor(repetitionMs: number) {
     this.#repetitionMs = repetitionMs;
   }
 
-  /** True when this message is new; it is taken then. */
+  /** Accepts the message. True: it is new. */
   take(msgId: number, dup: boolean, now: number): boolean {
     const finishedAt = this.#finished.get(msgId);
     const late = dup && finishedAt !== undefined && now - finishedAt < this.#repetitionMs;

@@ -17,7 +17,7 @@ export class TopicTable {
     this.#nameById.set(topicId, topicName);
   }
 
-  /** The gateway does not know this name's id any more. */
+  /** The gateway does not know the id of this topic name any more. */
   forget(topicName: string): void {
     this.#idByName.delete(topicName);
   }
@@ -27,7 +27,7 @@ export class TopicTable {
     this.#nameById.clear();
   }
 
-  /** How the topic is named in messages; undefined: it has to be registered first. @throws RangeError for no short name. */
+  /** The topic in messages; undefined: it must be registered first. @throws RangeError if a short name is not valid. */
   idOf(topic: TopicNaming): TopicOnAir | undefined {
     if (topic.by === "predefined") return { type: "predefined", id: topic.topicId };
     if (topic.by === "short") return { type: "short", id: shortId(topic.topicName) };
@@ -35,7 +35,7 @@ export class TopicTable {
     return id === undefined ? undefined : { type: "normal", id };
   }
 
-  /** The name behind a PUBLISH from the gateway; undefined: this device was never told. */
+  /** The topic name of a PUBLISH from the gateway; undefined: this device does not know the id. */
   nameOf(message: Publish): string | undefined {
     switch (message.topicIdType) {
       case "normal":
