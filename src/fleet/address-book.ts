@@ -5,7 +5,7 @@
  */
 import type { AddressBook, AddressFacts } from "./members.ts";
 
-/** After so long without being written again an entry is gone. */
+/** An entry is removed if it is not written again within this time. */
 export const addressSeconds = 2 * 24 * 3_600;
 /** Writes that wait or are not answered yet. Beyond this limit an address is not stored. */
 const writesMax = 10_000;
@@ -23,7 +23,7 @@ export interface BookServer {
 
 export interface BookParts {
   readonly server: BookServer;
-  /** All keys begin with it, in braces: one command may name many of them, also where a cluster spreads keys. */
+  /** All keys begin with it, in braces. So one command may name many keys, even if a cluster distributes keys. */
   readonly prefix: string;
   /** Calls at the end of this turn of the event loop; absent = an immediate. */
   readonly later?: (call: () => void) => void;
@@ -113,7 +113,7 @@ export class RedisAddressBook implements AddressBook {
     }
   }
 
-  /** A client is written down once in a day or so: an entry that was lost while the server was away would be missing for so long. */
+  /** Repeats failed writes. A client is written about once a day, so a lost entry would be missing for that long. */
   #keepForLater(entries: readonly (readonly [string, string])[]): void {
     for (const [key, value] of entries) {
       if (this.#writes.size >= writesMax) break;
@@ -123,7 +123,7 @@ export class RedisAddressBook implements AddressBook {
   }
 }
 
-/** undefined: that is no entry of ours, or one of a later version. */
+/** Undefined: the value is no entry of this program, or of a later version. */
 function factsIn(value: string): AddressFacts | undefined {
   const found = /^(\d{1,3})(?: (.{1,255}))?$/.exec(value);
   return found ? { shard: Number(found[1]), front: found[2] ?? "" } : undefined;

@@ -22,7 +22,10 @@ import {
 } from "./passed-on.ts";
 import { type Gateway, Roster, tagOf } from "./roster.ts";
 
-/** A frame with several records is no longer: this fits an Ethernet with IPv6. A longer record leaves alone. */
+/**
+ * Octets of a frame with several records, at most. It fits into an Ethernet frame with IPv6. A longer record is sent
+ * alone.
+ */
 const frameBytesUsual = 1_400;
 
 /** Frames that are kept to be used again. */
@@ -107,7 +110,7 @@ export class Between {
     await this.#parts.carrier.close();
   }
 
-  /** Is a gateway of this name alive, as far as is known? */
+  /** True if a gateway of this name is alive, as far as it is known. */
   knows(name: string): boolean {
     return this.#roster.named(name) !== undefined;
   }
@@ -149,7 +152,7 @@ export class Between {
     return true;
   }
 
-  /** All that waits leaves now. */
+  /** Sends everything that waits. */
   flush(): void {
     for (const [to, bundle] of this.#bundles) {
       this.#bundles.delete(to);

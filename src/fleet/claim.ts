@@ -58,7 +58,7 @@ export interface EpochMemory {
 interface OwnParts {
   readonly now: () => number;
   readonly isMine: (own: Own) => boolean;
-  /** `why` empty: by our own clock. */
+  /** `why` empty: the lease is over by this machine's clock. */
   readonly lose: (own: Own, why: string) => void;
 }
 

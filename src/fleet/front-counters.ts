@@ -1,6 +1,8 @@
 /** Counters of a front. */
 
-/** Why a front drops a datagram, for people. A device repeats what is not answered, so each of them costs time and nothing else. */
+/**
+ * Why a front drops a datagram, for people. A device repeats a message without an answer, so a drop only costs time.
+ */
 export const frontDropReasons = {
   "no-owner": "Nobody owns the client's shard at this moment: its owner has died, or it is handed over.",
   "not-owner": "Another gateway passed it on, and this one does not own the shard any more. It is not passed on twice.",
@@ -25,11 +27,11 @@ export type FrontDropReason = keyof typeof frontDropReasons;
 
 /** Plain numbers since the start. */
 export class FrontCounters {
-  /** From devices, to owners elsewhere. */
+  /** Datagrams from devices that were passed on to owners in other gateways. */
   passedOn = 0;
-  /** From fronts elsewhere, for a shard here. */
+  /** Datagrams from other fronts for a shard of this gateway. */
   takenUp = 0;
-  /** Answers to devices, to the fronts by which they came. */
+  /** Answers that were passed on to the fronts by which the devices came. */
   answersPassedOn = 0;
   /** Answers from owners elsewhere, sent to devices here. */
   answersTaken = 0;

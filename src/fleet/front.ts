@@ -35,7 +35,10 @@ export interface FrontParts {
   readonly told: Told;
   /** Calls at the end of this turn of the event loop; absent = an immediate. */
   readonly later?: (call: () => void) => void;
-  /** After this a device is sent a repetition: what waited longer, while this process stood still, is not sent any more. Milliseconds. */
+  /**
+   * Milliseconds after which a device gets a repetition. A datagram that waited longer, because this process stood
+   * still, is not sent any more.
+   */
   readonly retryMs: number;
   /** The limits of datagrams that wait for the address book, in each direction; absent = the default ones. */
   readonly room?: RoomLimits;
@@ -54,7 +57,7 @@ export class Front {
   readonly #forPorts: PortFront;
   readonly #late: LateWatch;
   #isClosed = false;
-  /** When the batch began that is being read; undefined: none is. */
+  /** The time when the present batch began; undefined: no batch is being read. */
   #now: Instant | undefined;
 
   constructor(parts: FrontParts) {
@@ -97,7 +100,10 @@ export class Front {
     return this.#parts.transports.map((real, index) => new Port(shard, index, real, this.#forPorts));
   }
 
-  /** Opens the socket between gateways and the real transports. @throws {GatewayError} when one cannot be; then none is left open. */
+  /**
+   * Opens the socket between gateways and the real transports.
+   * @throws {GatewayError} when one cannot be opened; then none is left open.
+   */
   async start(): Promise<void> {
     const { transports, told } = this.#parts;
     this.#late.start();
@@ -135,7 +141,7 @@ export class Front {
     for (const transport of this.#parts.transports) await transport.close();
   }
 
-  /** Shards whose gateways take datagrams here, in order. */
+  /** Shards whose gateways accept datagrams here, in order. */
   get served(): readonly number[] {
     return this.#ports.served;
   }
@@ -164,7 +170,7 @@ export class Front {
     this.#between.flush();
   }
 
-  /** In one batch it is always the same. */
+  /** The time, which is the same during one batch. */
   #time(): Instant {
     return this.#now ?? this.#parts.timers.now();
   }

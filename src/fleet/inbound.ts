@@ -41,16 +41,19 @@ export interface DatagramWords {
   confirms(bytes: Uint8Array): boolean;
 }
 
-/** Nothing is known of such a peer: it is not looked up again before this has passed. */
+/** Milliseconds during which an unknown peer is not looked up again. */
 const strangerMs = 1_000;
 /**
- * A client may come by here before what its owner wrote about it can be read: it is looked up once more, after this, while less than a
- * quarter of the room is taken.
+ * Milliseconds until a second look-up. A client may arrive here before the entry that its owner wrote can be read. The
+ * second look-up is made only while less than a quarter of the room is in use.
  */
 const secondLookMs = 150;
 /** Strangers that are remembered, in each of two generations. */
 const strangersMax = 4_096;
-/** The shard of an address is looked up again after this: it may be another device's by now, or that may have another client id. */
+/**
+ * The shard of an address is looked up again after this time, because another device may have the address, or its
+ * device may have another client id.
+ */
 const learnAgainMs = 600_000;
 
 /** Peers of which nothing is known anywhere. */
@@ -61,12 +64,12 @@ export class Strangers {
     this.#until.set(peer, now + strangerMs);
   }
 
-  /** Has it been looked for just now? */
+  /** True if the peer was looked up a moment ago without a result. */
   isFresh(peer: PeerId, now: Instant): boolean {
     return now < (this.#until.get(peer) ?? Number.NEGATIVE_INFINITY);
   }
 
-  /** Was it heard here lately? */
+  /** True if the peer is one of the recent strangers. */
   has(peer: PeerId): boolean {
     return this.#until.get(peer) !== undefined;
   }
@@ -84,7 +87,7 @@ export interface InboundParts {
   readonly timers: Pick<Timers, "now" | "after">;
   readonly counters: FrontCounters;
   readonly room?: RoomLimits | undefined;
-  /** The client at this peer is served here, and says something. */
+  /** Called when a served client at this peer sends a message. */
   readonly isHeard: (peer: PeerId, known: KnownPeer, now: Instant) => void;
 }
 
@@ -124,7 +127,8 @@ export class Inbound {
   /** Handles a datagram that a device sent to another gateway, which passed it on to the owner of the shard. */
   takenUp(member: Member, shard: number, heard: Heard, now: Instant): void {
     const { words, peers, ownership, counters } = this.#parts;
-    // Never passed on a second time: owners who think of each other as the owner would play ball with it.
+    // A datagram is never passed on twice: two gateways that each take the other for the owner would send it back and
+    // forth without end.
     if (ownership.ownerOf(shard) !== "here") return counters.drop("not-owner");
     counters.takenUp++;
     const node = words.nodeOf(heard.from, heard.bytes);
@@ -199,7 +203,7 @@ export class Inbound {
     this.#parts.counters.drop(reason, this.#room.take(node).length);
   }
 
-  /** Meanwhile it stays what it was. */
+  /** Looks the shard up again. Until the answer, the present shard is used. */
   #learnAgain(node: PeerId, known: KnownPeer, now: Instant): void {
     known.learntAt = now;
     this.#parts.lookUps.ask(node, (answer) => {
@@ -207,7 +211,7 @@ export class Inbound {
     });
   }
 
-  /** One of our shards answers for all of them. */
+  /** One shard of this gateway answers for all of them. */
   #search(heard: Heard, now: Instant): void {
     const { ports, counters, strangers, peers } = this.#parts;
     const [lowest] = ports.served;

@@ -15,7 +15,7 @@ export interface KnownPeer {
   shard: number;
   /** The gateway that received the peer's last datagram: a name, or "" for this one; undefined: not known. */
   via: string | undefined;
-  /** When the shard was learnt, or looked up again. */
+  /** The time when the shard was learnt, or looked up again. */
   learntAt: Instant;
   /** The time when this gateway wrote the peer into the address book; undefined: it did not. */
   keptAt: Instant | undefined;
@@ -35,7 +35,7 @@ export class KnownPeers {
     return this.#peers.get(peer);
   }
 
-  /** The same one, if it is known. */
+  /** Returns the entry of this peer; it is made if there is none. */
   of(peer: PeerId, now: Instant): KnownPeer {
     const known = this.#peers.get(peer);
     if (known) return known;

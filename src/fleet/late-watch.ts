@@ -46,7 +46,10 @@ export class LateWatch {
     this.#end = undefined;
   }
 
-  /** May this, which is read now, be older than the limit? Sockets may be read before timers are late. */
+  /**
+   * True if a datagram that is read now may be older than the limit. Also correct if sockets are read before late
+   * timers.
+   */
   isLate(): boolean {
     if (this.#drainsSince === undefined) {
       if (!this.#end || !this.#stoodStill(this.#parts.timers.now())) return false;
@@ -69,7 +72,7 @@ export class LateWatch {
     return true;
   }
 
-  /** The sockets are read once in each turn: when none had anything, nothing waits any more. */
+  /** Sockets are read once in each turn. If none had a datagram, nothing waits any more. */
   readonly #look = (): void => {
     const { timers, later } = this.#parts;
     const isLong = timers.now() - (this.#drainsSince ?? 0) >= drainMsMax;

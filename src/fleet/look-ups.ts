@@ -1,6 +1,6 @@
 /**
- * Asks the address book, for whoever waits. An answer comes once, or it is too late, or the book is away; never two look-ups of one
- * address at a time.
+ * Asks the address book. Each question gets one answer: the entry, too late, or failed. There are never two look-ups of
+ * one address at the same time.
  */
 import type { Timers } from "../transports/timers.ts";
 import type { FrontCounters } from "./front-counters.ts";
@@ -54,7 +54,7 @@ export class LookUps {
     return true;
   }
 
-  /** Nobody is answered any more. */
+  /** No question is answered any more. */
   close(): void {
     this.#isClosed = true;
     this.#asked.clear();

@@ -17,9 +17,9 @@ export interface Member {
 export interface Ownership {
   /** How many shards the fleet has. */
   readonly shards: number;
-  /** "here": the gateway of that shard runs in this process. undefined: nobody is known to have it at this moment. */
+  /** "here": the gateway of that shard runs in this process. Undefined: no owner is known at this moment. */
   ownerOf(shard: number): "here" | Member | undefined;
-  /** The living members but for this one. The same array as long as nothing has changed. */
+  /** The living members except this one. The same array as long as nothing has changed. */
   others(): readonly Member[];
 }
 

@@ -29,7 +29,7 @@ export class Membership {
   #isDraining = false;
   #known = new Map<string, Known>();
   #others: readonly Member[] = [];
-  /** When the server was heard last; before that nothing is known of the others. */
+  /** The time of the server's last answer; before the first one nothing is known of the others. */
   #heardAt = Number.NEGATIVE_INFINITY;
 
   constructor(self: Member, leaseMs: number) {
@@ -85,7 +85,7 @@ export class Membership {
     return this.#others;
   }
 
-  /** The other members that were heard of, also those that are silent; in milliseconds. */
+  /** The other members, including silent ones, with the milliseconds since their last beat. */
   known(now: number): { readonly is: Member; readonly silentMs: number; readonly sinceMs: number }[] {
     return [...this.#known.values()].map(({ is, at, since }) => ({
       is,

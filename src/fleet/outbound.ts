@@ -19,7 +19,7 @@ import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
 const keepAgainMs = 24 * 3_600_000;
 /** If a device comes by another gateway, its entry is written at most once in this time. */
 const keepViaMs = 60_000;
-/** Shards whose permission is asked for at once. */
+/** Shards that are asked at once if they may still send. */
 const askedMax = 512;
 
 export interface OutboundParts {
@@ -45,8 +45,8 @@ interface Leaving {
 }
 
 /**
- * A real transport that all shards share. It gathers what leaves in one turn, and asks once more before it does: then every shard is
- * asked that has something in it, for the process may have stood still in between.
+ * A real transport that all shards share. It collects the datagrams of one turn. Before sending them it asks every
+ * shard that has datagrams among them once more, because the process may have stood still in between.
  */
 class Exit {
   readonly transport: Transport;
@@ -60,7 +60,7 @@ class Exit {
     transport.sendsWhile?.(() => this.#mayLeave());
   }
 
-  /** `may` said yes just now. */
+  /** `may` has just returned true. */
   send(to: PeerId, bytes: Uint8Array, may?: () => boolean): void {
     if (may && may !== this.#last) {
       if (this.#asked.size >= askedMax) this.#asked.clear();
@@ -112,7 +112,7 @@ export class Outbound {
     else this.#find({ port, to, bytes });
   }
 
-  /** To everybody. All shards of this gateway say the same: the lowest one says it. */
+  /** Sends to all devices. All shards of this gateway send the same broadcasts, so only the lowest one does it. */
   broadcast(port: Port, bytes: Uint8Array, radius: number): void {
     const { ports, ownership, counters } = this.#parts;
     if (!port.mayLeave()) return counters.drop("lease-over");
@@ -121,13 +121,13 @@ export class Outbound {
     else counters.broadcastsLeftOut++;
   }
 
-  /** The owner of the device's shard answers it, by this gateway. */
+  /** Sends an answer of another gateway, which owns the device's shard. */
   taken(index: number, to: PeerId, bytes: Uint8Array): void {
     this.#parts.counters.answersTaken++;
     this.#exits[index]?.send(to, bytes);
   }
 
-  /** A client whose address was written into the book from here says something. */
+  /** Called when a client whose address this gateway wrote into the book sends a message. */
   isHeard(peer: PeerId, known: KnownPeer, now: Instant): void {
     if (known.keptAt === undefined) return;
     const age = now - known.keptAt;
@@ -136,7 +136,7 @@ export class Outbound {
 
   #sendBy(via: string, { port, to, bytes }: Leaving): void {
     const { between, counters } = this.#parts;
-    // The gateway by which it came has died: its address may be ours by now.
+    // The gateway that received the client's datagrams has ended, and its address may be this gateway's by now.
     if (via === "" || !between.knows(via)) return this.#exits[port.index]?.send(to, bytes, port.mayLeave);
     const record = { way: "down", shard: port.shard, peer: to, message: bytes } as const;
     if (between.send(via, record, port.mayLeave)) counters.answersPassedOn++;

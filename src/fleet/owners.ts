@@ -26,13 +26,13 @@ export interface OwnersParts {
 }
 
 export interface OwnersCounters {
-  /** How shards came here. */
+  /** Claimed shards, by the cause. */
   readonly claimed: Record<Handover["cause"], number>;
-  /** Handed over in order. */
+  /** Shards that were handed over in order. */
   handedOver: number;
-  /** Dropped, because the lease was over or another one's. */
+  /** Shards that were dropped, because the lease was over or another member has it. */
   lost: number;
-  /** Could not be opened. */
+  /** Shards that could not be opened. */
   failed: number;
 }
 
@@ -106,7 +106,7 @@ export class Owners implements Ownership {
     this.#pollMs = Math.min(pollMsMax, parts.leaseMs / 10);
   }
 
-  /** Begins to look, and to claim what is to be this member's. */
+  /** Begins to watch the leases, and to claim this member's shards. */
   start(): void {
     this.#tick();
   }
@@ -131,7 +131,7 @@ export class Owners implements Ownership {
     return this.#members.self;
   }
 
-  /** Why the server cannot be asked just now; "": it can. */
+  /** Why the server cannot be used now; "" = it can. */
   get trouble(): string {
     return [...this.#troubles.values()][0] ?? "";
   }
@@ -148,7 +148,7 @@ export class Owners implements Ownership {
     return count;
   }
 
-  /** The other members that were heard of, also those that are silent; in milliseconds. */
+  /** The other members, including silent ones, with the milliseconds since their last beat. */
   known(): ReturnType<Membership["known"]> {
     return this.#members.known(this.#parts.timers.now());
   }
@@ -163,8 +163,8 @@ export class Owners implements Ownership {
   }
 
   /**
-   * Hands over all shards, one after another; then this member is gone. Answers with a sentence where that cannot be: then nothing has
-   * changed.
+   * Hands over all shards, one after another; then this member leaves. Returns a sentence if that is not possible; then
+   * nothing has changed.
    */
   async drain(): Promise<{ readonly shards: number } | string> {
     if (this.#members.self.isDraining) return "this gateway is handing over already";
@@ -408,7 +408,7 @@ export class Owners implements Ownership {
     return first !== undefined && first.name !== this.#parts.self.name && this.#members.isSettled(first.name, now);
   }
 
-  /** `isWatched`: the next one waits until somebody has this one. */
+  /** `isWatched`: the next shard waits until another member has this one. */
   async #handOver(own: Own, isWatched: boolean): Promise<void> {
     const { host, timers, leaseMs, told } = this.#parts;
     const { shard, epoch } = own;
@@ -447,7 +447,7 @@ export class Owners implements Ownership {
     this.#parts.told("error", `shard ${own.shard} (epoch ${own.epoch}) is not this gateway's any more: ${trouble}`);
   }
 
-  /** Said once, until it is well again or another trouble. */
+  /** Reports a trouble once, until it is over or there is another one. */
   #ails(what: Asked, error: unknown): void {
     const trouble = `${sayOf[what]}: ${messageOf(error)}`;
     if (trouble !== this.#troubles.get(what)) this.#parts.told("error", trouble);

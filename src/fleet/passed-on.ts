@@ -38,7 +38,7 @@ export function recordBytes(peer: PeerId, message: Uint8Array): number {
   return recordHeadBytes + peer.length + message.length;
 }
 
-/** Can it be passed on at all? */
+/** True if the datagram can be passed on. */
 export function canPassOn(peer: PeerId, message: Uint8Array): boolean {
   if (message.length === 0 || recordBytes(peer, message) > frameBytesMax - frameBytesAround) return false;
   if (peer.length > peerBytesMax) return false;
@@ -46,7 +46,7 @@ export function canPassOn(peer: PeerId, message: Uint8Array): boolean {
   return true;
 }
 
-/** Writes a record that can be passed on; answers where the next one begins. */
+/** Writes a record that can be passed on; returns the offset of the next one. */
 export function writeRecord(
   into: Uint8Array,
   at: number,
@@ -65,7 +65,7 @@ export function writeRecord(
   return at + 2 + length;
 }
 
-/** Writes what comes before the records. */
+/** Writes the head of a frame. */
 export function writeHead(
   into: Uint8Array,
   { sender, receiver, number }: { sender: Uint8Array; receiver: Uint8Array; number: number },
@@ -82,7 +82,7 @@ export interface Head {
   readonly number: number;
 }
 
-/** undefined: that is no frame. */
+/** Undefined: the octets are no frame. */
 export function readHead(frame: Uint8Array): Head | undefined {
   if (frame.length < frameBytesAround || frame[0] !== version) return undefined;
   let number = 0;
@@ -94,7 +94,9 @@ export function readHead(frame: Uint8Array): Head | undefined {
   };
 }
 
-/** Hands over each record; the message is the receiver's to keep. false: the frame is broken behind those handed over. */
+/**
+ * Calls back with each record; the receiver may keep the message. False: the frame is invalid after the records so far.
+ */
 export function readRecords(
   frame: Uint8Array,
   each: (way: Way, shard: number, peer: PeerId, message: Uint8Array) => void,
@@ -132,7 +134,7 @@ function peerIn(frame: Buffer, start: number, end: number): PeerId | undefined {
 
 const slashCode = "/".charCodeAt(0);
 
-/** Letters, digits and what else addresses have: no mark of a node behind a forwarder, no blank. */
+/** The characters that addresses have; not the mark of a node behind a forwarder, and no space. */
 const peerOctets = new Uint8Array(256);
 for (const char of "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.:%[]/") {
   peerOctets[char.charCodeAt(0)] = 1;

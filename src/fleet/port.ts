@@ -1,6 +1,6 @@
 /**
- * A transport of one shard's gateway: of the real one it has the name and the facts. Datagrams of this shard come by it, whichever
- * gateway of the fleet the device wrote to; what it sends leaves by that one.
+ * A transport of one shard's gateway, with the name and the properties of the real one. It receives the datagrams of
+ * this shard, whichever gateway of the fleet the device sent to; answers are sent by that gateway.
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { Transport, TransportEvents, TransportStats } from "../transports/transport.ts";
@@ -119,7 +119,7 @@ export class Port implements Transport {
     return this.#came.push(heard) === 1;
   }
 
-  /** All that was collected, as one batch. */
+  /** Hands over the collected datagrams as one batch. */
   handOver(): void {
     if (this.#events?.batch) this.#events.batch(this.#handOver);
     else this.#handOver();

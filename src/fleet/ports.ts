@@ -1,4 +1,4 @@
-/** The ports that are open, by shard: what comes in one turn for a shard is handed to its gateway together. */
+/** The open ports, by shard. Datagrams that arrive for a shard in one turn are handed to its gateway together. */
 import type { Heard, Port } from "./port.ts";
 import { shardOf } from "./shard.ts";
 
@@ -13,7 +13,7 @@ export class Ports {
     this.#byShard = Array.from({ length: shards }, () => []);
   }
 
-  /** Shards whose gateway takes datagrams here, in order. */
+  /** Shards whose gateway accepts datagrams here, in order. */
   get served(): readonly number[] {
     return this.#served;
   }
@@ -24,7 +24,7 @@ export class Ports {
     this.#count();
   }
 
-  /** Another one may be in its place already. */
+  /** Removes the port, unless another one is already in its place. */
   closed(port: Port): void {
     const ports = this.#byShard[port.shard];
     if (ports?.[port.index] === port) ports[port.index] = undefined;
@@ -35,7 +35,10 @@ export class Ports {
     return this.#byShard[shard]?.[index];
   }
 
-  /** A shard that is served here, always the same for one text as long as the shards are; undefined: none is. */
+  /**
+   * One of the served shards, chosen by the text; the same one while the served shards do not change. Undefined: none
+   * is served.
+   */
   anyFor(text: string): number | undefined {
     const { length } = this.#served;
     return length === 0 ? undefined : this.#served[shardOf(text, length)];

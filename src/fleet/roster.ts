@@ -1,4 +1,4 @@
-/** The other gateways of the fleet, as the socket between gateways needs them: by the address they send from, and by name. */
+/** The other gateways of the fleet, by the address that they send from and by name, for the socket between gateways. */
 import { createHash } from "node:crypto";
 import { isIPv6, SocketAddress } from "node:net";
 import type { PeerId } from "../core/types.ts";
@@ -7,7 +7,10 @@ import { RecentMap } from "../transports/recent-map.ts";
 import type { Member } from "./members.ts";
 import { tagBytes } from "./passed-on.ts";
 
-/** Runs whose numbers are remembered, in each of two generations: one that is away for a while comes back with its window. */
+/**
+ * Runs whose frame numbers are remembered, in each of two generations. So a gateway that was unreachable for a while
+ * continues with its replay window.
+ */
 const runsMax = 1_000;
 
 /** The numbers of frames to and from one run of another gateway. */
@@ -19,7 +22,7 @@ export interface Frames {
 
 export interface Gateway {
   readonly member: Member;
-  /** Its address, as the transport between gateways calls it. */
+  /** Its address as the peer id of the transport between gateways. */
   readonly peer: PeerId;
   /** The tag of its run. */
   readonly tag: Uint8Array;
@@ -36,7 +39,7 @@ export class Roster {
   #byPeer = new Map<PeerId, Gateway>();
   #byName = new Map<string, Gateway>();
 
-  /** `transport`: name of the one between gateways. */
+  /** `transport`: the name of the transport between gateways. */
   constructor(others: () => readonly Member[], transport: string) {
     this.#others = others;
     this.#transport = transport;

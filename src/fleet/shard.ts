@@ -4,7 +4,7 @@
  * lies where this function says.
  */
 
-/** Shards of a fleet: at least, at most, and where the configuration says nothing. */
+/** The number of shards of a fleet: the least, the most, and the default. */
 export const shardsMin = 16;
 export const shardsMax = 256;
 export const shardsDefault = 64;
@@ -22,8 +22,8 @@ export function shardOf(clientId: string, shards: number): number {
 }
 
 /**
- * How much a member is preferred for a shard, from 0 to 2^32 - 1: whoever of the living has the highest weight owns it (rendezvous
- * hashing). A member that joins or leaves moves only the shards that it gets or had.
+ * The preference of a member for a shard, from 0 to 2^32 - 1. The living member with the highest value owns the shard
+ * (rendezvous hashing). A member that joins or leaves moves only the shards that it gets or had.
  */
 export function weightOf(member: string, shard: number): number {
   return mixed(fnv1a(textEncoder.encode(`${shard} ${member}`)));

@@ -1,4 +1,4 @@
-/** Datagrams that wait until it is known whose they are: bounded for each address, in addresses, and in octets. */
+/** Datagrams that wait until their shard is known. They are limited for each address, in addresses, and in octets. */
 
 export interface RoomLimits {
   readonly perAddressMax: number;
@@ -29,7 +29,7 @@ export class WaitingRoom<Item extends { readonly bytes: Uint8Array }> {
     return this.#octets;
   }
 
-  /** Less than a quarter of it is taken. */
+  /** True if less than a quarter is in use. */
   get isRoomy(): boolean {
     const { addressesMax, octetsMax } = this.#limits;
     return this.size < addressesMax / 4 && this.#octets < octetsMax / 4;
@@ -39,7 +39,7 @@ export class WaitingRoom<Item extends { readonly bytes: Uint8Array }> {
     return this.#byAddress.has(address);
   }
 
-  /** "first": nothing of this address waited before. "full": it does not wait. */
+  /** "first": no datagram of this address waited before. "full": the datagram is not accepted. */
   add(address: string, item: Item): "first" | "waits" | "full" {
     const waiting = this.#byAddress.get(address);
     const cost = item.bytes.length + itemBytes;
@@ -55,7 +55,7 @@ export class WaitingRoom<Item extends { readonly bytes: Uint8Array }> {
     return waiting ? "waits" : "first";
   }
 
-  /** In the order in which they came; they wait no longer. */
+  /** Removes the datagrams of this address, and returns them in their order. */
   take(address: string): readonly Item[] {
     const waiting = this.#byAddress.get(address);
     if (!waiting) return [];
