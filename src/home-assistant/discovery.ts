@@ -17,7 +17,7 @@ export interface GatewayNames {
   readonly statusTopic: string;
 }
 
-/** A topic of a client with what its declaration says. Names are those at the broker. */
+/** A topic of a client with its declaration. Topic names are those at the broker. */
 export interface DeclaredTopic {
   readonly topicName: string;
   readonly fields: readonly Field[];
@@ -87,7 +87,7 @@ export function devicePayload(names: GatewayNames, device: DeviceNames): DeviceP
   };
 }
 
-/** The gateway itself, with its own sensors: what it is to Home Assistant that devices hang on. */
+/** The gateway itself with its own sensors, as the device that the others belong to. */
 export function gatewayPayload(names: GatewayNames): DevicePayload {
   const id = idPrefixOf(names.gateway);
   const info = `${names.statusTopic}/gateway/info`;
@@ -123,7 +123,7 @@ export function gatewayPayload(names: GatewayNames): DevicePayload {
   };
 }
 
-/** The same, without components that only report their removal: whether the broker still has those makes no difference. */
+/** True if both are the same, ignoring components that only report their removal. */
 export function isSamePayload(kept: string, wanted: DevicePayload): boolean {
   const parsed = parsedPayload(kept);
   if (!parsed) return false;
@@ -131,7 +131,7 @@ export function isSamePayload(kept: string, wanted: DevicePayload): boolean {
   return JSON.stringify({ ...parsed, components: Object.fromEntries(living) }) === JSON.stringify(wanted);
 }
 
-/** Components that were told and are no more are named once more, by their platform alone: that removes them. */
+/** Adds removed components by their platform alone, which deletes them in Home Assistant. */
 export function withRemoved(kept: string | undefined, wanted: DevicePayload): DevicePayload {
   const before = kept === undefined ? undefined : parsedPayload(kept)?.components;
   if (!before) return wanted;
@@ -236,7 +236,7 @@ function commands(fields: readonly Field[]): Command[] {
 
 function commandsOf(field: NumberField): Command[] {
   if (field.bits) {
-    // One of several would set the others back.
+    // A command for one of several bits would reset the other bits.
     const [only, ...others] = field.bits;
     return only && others.length === 0 && (only.width ?? 1) === 1 ? [switchOf(only)] : [];
   }
@@ -274,7 +274,7 @@ function switchOf({ name, diagnostic }: BitField): Command {
   return { name, component };
 }
 
-/** Home Assistant wants numbers that it can show in a field. */
+/** The range of a number, which Home Assistant needs to show an input field. */
 function rangeOf({ type, scale = 1, offset = 0 }: NumberField): readonly [min: number, max: number] {
   const { min, max } = numberFormat(type);
   const most = 2 ** 31;

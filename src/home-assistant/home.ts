@@ -37,16 +37,18 @@ export interface Counts {
   readonly waiting: number;
 }
 
-/** The gateway, as this asks it. */
+/** The facts that this class reads from the gateway. */
 export interface Knowledge {
   client(clientId: string): ClientFacts | undefined;
   clientIds(): Iterable<string>;
   says(clientId: string, topicName: string): Declared | undefined;
   takes(clientId: string, topicName: string): Declared | undefined;
-  /** Is anything declared at all? */
+  /** True if there is any declaration. */
   readonly isDeclaring: boolean;
   counts(): Counts;
-  /** This client has no session any more: its retained state is to be removed at the broker, if that is still so. */
+  /**
+   * The client has no session any more. Its retained state must be removed at the broker, unless it has a new session.
+   */
   forgetState(clientId: string): void;
 }
 
@@ -55,7 +57,7 @@ export interface Broker {
   publish(topicName: string, text: string): void;
 }
 
-/** setTimeout, as a test has it. */
+/** Timers like setTimeout, so that tests can replace them. */
 export interface Timers {
   set(callback: () => void, ms: number): () => void;
 }
@@ -106,7 +108,7 @@ export class Home {
   #sending: (() => void) | undefined;
   #informing: (() => void) | undefined;
   #scanning: (() => void) | undefined;
-  /** Clients to be looked at. */
+  /** Clients whose discovery message must be checked. */
   readonly #changed = new Set<string>();
   #pauseMs = 0;
   #info = "";
@@ -127,7 +129,7 @@ export class Home {
     return `${this.#options.prefix}/status`;
   }
 
-  /** The connection stands and is subscribed; retained messages come now. */
+  /** The connection is open and subscribed; retained messages arrive now. */
   connected(broker: Broker): void {
     this.#broker = broker;
     this.#isSettled = false;
@@ -148,7 +150,7 @@ export class Home {
     this.#due.clear();
   }
 
-  /** A message came for one of `filters`. */
+  /** A message for one of `filters` was received. */
   received(topicName: string, text: string, isRetained: boolean): void {
     if (topicName === this.#birthTopic) {
       if (text === "online" && !isRetained && this.#isSettled) this.#sayAll();
@@ -160,7 +162,7 @@ export class Home {
     if (!this.#isSettled) this.#settle();
   }
 
-  /** A publication of a client was decoded. Asked for each, so it does next to nothing for what is known. */
+  /** A client's publication was decoded. Called for each publication, so it costs almost nothing for known topics. */
   saw(clientId: string, topicName: string): void {
     const known = this.#devices.get(clientId);
     if (known?.says.has(topicName)) return;
@@ -185,7 +187,7 @@ export class Home {
     this.#lookSoon(event.clientId);
   }
 
-  /** Declarations are others: what was learnt is asked for again. */
+  /** The declarations have changed, so the learnt topics are read again. */
   declarationsChanged(): void {
     for (const [clientId, { says }] of this.#devices) {
       const topics = [...says.keys()];
@@ -255,7 +257,7 @@ export class Home {
     if (wanted) return this.#compare(topicName, wanted);
     if (!this.#kept.has(topicName)) return;
     this.#say(topicName, "");
-    // Its session may have ended in an earlier run, or while the broker was away.
+    // The session may have ended in an earlier run, or while the broker could not be reached.
     if (this.#knowledge.client(clientId) === undefined) this.#knowledge.forgetState(clientId);
   }
 
@@ -313,7 +315,7 @@ export class Home {
     this.#sendNext();
   }
 
-  /** One at a time: ten thousand at once would fill the broker's window and the memory. */
+  /** Sends one message at a time, because ten thousand at once would fill the broker's window and the memory. */
   #sendNext(): void {
     if (this.#sending) return;
     const [next] = this.#due;
@@ -360,7 +362,7 @@ function clientIn(text: string): string | undefined {
   }
 }
 
-/** A client id as one level of a topic, as the core's status messages have it. */
+/** A client id as one level of a topic, as in the core's status messages. */
 function topicLevel(clientId: string): string {
   return clientId.replace(/[%/+#]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
 }

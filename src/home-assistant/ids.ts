@@ -8,7 +8,7 @@ export function idOf(text: string): string {
   return text.replace(/[^A-Za-z0-9]/gu, (character) => `-${Buffer.from(character).toString("hex")}`);
 }
 
-/** The beginning of all ids of a gateway. A retained message without it belongs to another program. */
+/** The common beginning of all ids of a gateway. A retained message without it belongs to another program. */
 export function idPrefixOf(gateway: string): string {
   return `mqttsn_${idOf(gateway)}`;
 }

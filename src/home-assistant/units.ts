@@ -1,6 +1,6 @@
-/** Which kind of sensor a unit stands for. https://www.home-assistant.io/integrations/sensor/#device-class */
+/** The kind of sensor for each unit. https://www.home-assistant.io/integrations/sensor/#device-class */
 
-/** Units that say by themselves what is measured. */
+/** Units that determine the measured quantity. */
 const byUnit: Readonly<Record<string, string>> = {
   "°C": "temperature",
   "°F": "temperature",
@@ -110,7 +110,7 @@ const onlyWith: Readonly<Record<string, readonly string[]>> = {
   power_factor: ["%"],
 };
 
-/** Undefined: none that Home Assistant has, or none that goes with the unit. */
+/** The device class; undefined: Home Assistant has none for the kind, or it does not fit the unit. */
 export function sensorClass(unit: string | undefined, kind: string | undefined): string | undefined {
   if (kind !== undefined) {
     const units = onlyWith[kind];
