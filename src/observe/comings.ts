@@ -17,7 +17,7 @@ const words = {
 } as const;
 type Kind = keyof typeof words;
 
-/** Calls back once after so many milliseconds, and does not keep the process alive for it. */
+/** Calls once after so many milliseconds, without keeping the process alive. */
 export type After = (ms: number, call: () => void) => void;
 
 export class ComingsAndGoings {
@@ -32,7 +32,7 @@ export class ComingsAndGoings {
     this.#after = after;
   }
 
-  /** False: it is only counted, and gets no log line. */
+  /** False: the event is counted, and gets no log line. */
   hasLine(event: GatewayEvent): boolean {
     const kind = kindOf(event);
     if (kind === undefined) return true;

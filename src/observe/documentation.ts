@@ -6,7 +6,7 @@ import { type EventKind, type EventOf, eventMetrics, eventRows, levelOf, sentenc
 const peer = "udp/192.0.2.7:49152";
 const clientId = "sensor-1";
 
-/** Each kind as it may look in a log: one for each sentence that it has. */
+/** Examples of each kind as log lines, one for each form of its sentence. */
 export const examples: { readonly [Kind in EventKind]: readonly EventOf<Kind>[] } = {
   client_state: [
     { event: "client_state", clientId, state: "active", peer, why: "CONNECT" },

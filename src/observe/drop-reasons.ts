@@ -11,8 +11,8 @@ export interface DropRow {
   /** `warn` if a message is lost that the operator expects to be kept, or if there is no other way to find the cause. */
   readonly level: "debug" | "warn";
   /**
-   * Whether any sender that can reach a transport may cause it, as often as it likes, before a rule of `access` admits it. The count then
-   * says nothing about the gateway's own devices, and no table may grow with it.
+   * True if any sender that can reach a transport may cause it, as often as it likes, before a rule of `access` admits
+   * it. The count then says nothing about the gateway's own devices, and no table may grow with it.
    */
   readonly byStrangers: boolean;
 }

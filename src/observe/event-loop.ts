@@ -7,7 +7,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Gauge, type Registry } from "prom-client";
 
 const lookEveryMs = 100;
-/** In effect never: prom-client asks for a number. */
+/** Milliseconds that stand for "never", because prom-client requires a number. */
 export const neverMs = 2_147_483_647;
 const quantiles = [0.5, 0.99, 1] as const;
 
@@ -34,7 +34,7 @@ export function addEventLoopMetric(registry: Registry): void {
   });
 }
 
-/** @param sinceLook nanoseconds since the last look; 0: this is the first one */
+/** @param sinceLook nanoseconds since the last look; 0: this is the first look */
 function secondsAbove(sinceLook: number): number {
   return Math.max(0, sinceLook - lookEveryMs * 1e6) / 1e9;
 }

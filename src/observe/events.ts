@@ -40,7 +40,7 @@ interface MetricRow {
   readonly label?: string;
 }
 
-/** Metrics that count events, or the state that events tell of. Names get the prefix `mqttsn_`. */
+/** Metrics that count events, or show a state that events report. Names get the prefix `mqttsn_`. */
 export const eventMetrics = {
   sessions: { type: "gauge", help: "Sessions by state", label: "state" },
   clients_lost_total: { type: "counter", help: "Clients that were lost without DISCONNECT" },
@@ -200,7 +200,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       const whose = clientId === undefined ? "" : ` for ${clientId}`;
       return up ? `connected to ${broker}${whose}` : `no connection to ${broker}${whose}: ${why}; trying again`;
     },
-    // The end of what a network says of its fault may differ each time (a port, a number).
+    // The end of a network's error text may differ each time (a port, a number).
     limitedBy: ({ clientId, upstream, up, why }) =>
       clientId === undefined && !up ? `gateway ${upstream} ${why.slice(0, 40)}` : undefined,
     metrics: ["broker_up", "upstream_links_up"],
@@ -371,7 +371,7 @@ export function floodKeyOf<Kind extends EventKind>(event: EventOf<Kind>): string
   return key === undefined ? undefined : `${event.event} ${key}`;
 }
 
-/** The event as a user with this role may see it, field by field; undefined: not at all. */
+/** The fields of the event that a user with this role may see; undefined: none. */
 export function seenBy(role: Role, event: GatewayEvent): Readonly<Record<string, unknown>> | undefined {
   const audience: Readonly<Record<string, Role>> = eventRows[event.event].audience;
   const fields = Object.entries(event).filter(([field]) => mayAs(role, audience[field] ?? "operator"));

@@ -12,7 +12,7 @@ import { decode } from "../wire/v12/codec.ts";
 import type { Message } from "../wire/v12/messages.ts";
 import { describe } from "../wire/v12/words.ts";
 
-/** Datagrams that one watch holds; a page looks twice a second. */
+/** Datagrams that one watch holds; a page reads them twice a second. */
 const heldMax = 200;
 const clientsNamedMax = 100;
 /** Datagrams that are kept for one client, while a page shows it, and for all clients. */
@@ -120,7 +120,7 @@ export class Live {
     for (const watch of this.#watches) watch.note(event);
   }
 
-  /** A device was refused before the core knew of it. */
+  /** A device was refused before the core got any message of it. */
   knocked(): void {
     for (const watch of this.#watches) watch.noteKnock();
   }
@@ -255,7 +255,7 @@ export class Watch {
     }
   }
 
-  /** Counts it as lost where there is none. */
+  /** Returns if there is room for a datagram; if not, the datagram is counted as lost. */
   hasRoom(): boolean {
     if (this.#datagrams.length < heldMax) return true;
     this.#lost++;

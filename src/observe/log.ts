@@ -10,10 +10,11 @@ export interface LogOptions {
   readonly format: "auto" | "json" | "pretty";
 }
 
-/** @param fd where it is written; standard output unless said otherwise */
+/** @param fd the descriptor that is written to; standard output by default */
 export async function createLog(options: LogOptions, fd = 1): Promise<Log> {
   const pretty = options.format === "pretty" || (options.format === "auto" && process.stdout.isTTY === true);
-  // pino escapes what JSON must; people look at logs with `cat`, and pino-pretty shows strings as they are.
+  // pino escapes only what JSON requires. People read logs with `cat`, and pino-pretty shows strings unchanged, so
+  // further characters are escaped here.
   const asShown = pretty ? shownWhenRead : shown;
   const streamWrite = !pretty && goesToJournal(process.env["JOURNAL_STREAM"], fd) ? withPriority : asShown;
   const hooks = { streamWrite };
@@ -31,12 +32,15 @@ export async function createLog(options: LogOptions, fd = 1): Promise<Log> {
   );
 }
 
-/** https://no-color.org: set to anything but an empty text. */
+/** https://no-color.org: colours are off if the variable is not empty. */
 export function hasColors(environment: Readonly<Record<string, string | undefined>>, isTerminal: boolean): boolean {
   return isTerminal && (environment["NO_COLOR"] ?? "") === "";
 }
 
-/** systemd names the file that its journal reads by device and inode; it may be another's that we were started from. */
+/**
+ * systemd names the journal's file by device and inode. The variable may be inherited from another program, so it is
+ * compared with the descriptor.
+ */
 export function goesToJournal(named: string | undefined, fd: number): boolean {
   if (named === undefined || named === "") return false;
   try {

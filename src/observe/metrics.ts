@@ -33,11 +33,11 @@ export interface MetricSources {
   brokerThere(): boolean;
   storeFails(): boolean;
   droppedCongested(): number;
-  /** Connections that we ended because the broker did not keep to receiveMaximum. */
+  /** Connections that the gateway ended because the broker exceeded receiveMaximum. */
   receiveMaximumExceeded(): number;
 }
 
-/** Read on each scrape: one number, or one for each label. */
+/** Called at each scrape: one number, or one for each label. */
 type Read = () => number | Readonly<Record<string, number>>;
 
 interface Metric {
@@ -131,7 +131,7 @@ function ofTraffic(sources: MetricSources): Metric[] {
   ];
 }
 
-/** A metric whose truth is elsewhere: set to it on each scrape. */
+/** Adds a metric whose value is stored elsewhere, and is read at each scrape. */
 function add(registry: Registry, { type, name, help, label, read }: Metric): void {
   const settings = {
     name: `mqttsn_${name}`,

@@ -9,7 +9,7 @@ import { floodKeyOf, levelOf, sentenceOf } from "./events.ts";
 import type { Log } from "./log.ts";
 
 const quietMs = 60_000;
-/** Different lines a minute of one kind and level: client ids can be made up, so being different says nothing. */
+/** Different lines a minute of one kind and level. There is a limit because attackers can invent client ids. */
 const differentMax = 100;
 /** Kinds of repeated lines remembered at a time; beyond, the oldest is forgotten and may be logged again. */
 const rememberedMax = 1_000;
@@ -69,7 +69,10 @@ export class ReportLog {
     return leftOut > 0 ? `${more} (${leftOut} others of this kind were left out)` : more;
   }
 
-  /** How many of this kind were left out in the minute before; undefined: this minute has had its lines. */
+  /**
+   * The number of lines of this kind that were left out in the minute before; undefined: this minute has reached its
+   * limit.
+   */
   #leftOutBefore(kind: string, now: number): number | undefined {
     const minute = this.#minutes.get(kind);
     if (!minute || now - minute.since >= quietMs) {

@@ -12,11 +12,11 @@ export interface ServiceManagerOptions {
   /** Runs the program until it ends; calls back with an error if there was one. */
   readonly run?: (words: readonly string[], done: (error: Error | null) => void) => void;
   readonly every?: (ms: number, call: () => void) => () => void;
-  /** Logged once: systemd does not accept our messages. */
+  /** Logged once: systemd does not accept the gateway's messages. */
   readonly warn: (say: string) => void;
 }
 
-/** How long a start may take after each message that it continues. */
+/** The time that each message allows for a start to continue. */
 const startingMs = 60_000;
 
 export class ServiceManager {
@@ -38,7 +38,7 @@ export class ServiceManager {
     if (this.#isAsked) this.#say(`STATUS=${status}`, `EXTEND_TIMEOUT_USEC=${startingMs * 1_000}`);
   }
 
-  /** The gateway serves. From now on the watchdog, if there is one, is fed. */
+  /** The gateway serves. From now on it sends the watchdog messages, if there is a watchdog. */
   ready(status: string): void {
     if (!this.#isAsked) return;
     this.#say("READY=1", `STATUS=${status}`);
@@ -62,7 +62,7 @@ export class ServiceManager {
     return (this.#options.environment["NOTIFY_SOCKET"] ?? "") !== "";
   }
 
-  /** One at a time: on a machine that hangs in its disk, processes must not pile up. */
+  /** Only one process runs at a time. On a machine with a blocked disk, processes must not accumulate. */
   #ping(): void {
     if (this.#pinging) return;
     this.#pinging = true;

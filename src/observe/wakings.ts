@@ -1,4 +1,7 @@
-/** How long sleepers are awake: from their PINGREQ to PINGRESP, or until they are given up. [MQTT-SN 1.2 §6.14] */
+/**
+ * Measures how long sleeping clients are awake: from their PINGREQ to PINGRESP, or until they are given up.
+ * [MQTT-SN 1.2 §6.14]
+ */
 import type { GatewayEvent } from "../core/event.ts";
 import { Durations } from "../durations.ts";
 
@@ -9,7 +12,7 @@ const recentMax = 24;
 const clientsMax = 5_000;
 
 interface Waking {
-  /** When it ended. */
+  /** The time when the waking ended. */
   readonly at: number;
   readonly awakeSeconds: number;
 }
