@@ -13,7 +13,7 @@ export interface BluetoothAddress {
 
 /** Keys with the high octet first. */
 export interface Bond {
-  /** Identifies the device at any address that it uses. */
+  /** The device's identity, at any address that it uses. */
   readonly identity: BluetoothAddress;
   /** Resolves the device's private addresses; absent: the device always uses the same address. */
   readonly identityKey?: Uint8Array;
@@ -44,7 +44,7 @@ export function isResolvable({ address, type }: BluetoothAddress): boolean {
   return type === "random" && kindOf(address) === resolvableKind;
 }
 
-/** Whose bond this is, by the address that the device has now. */
+/** True if the device with its present address is the owner of this bond. */
 export function isOf(bond: Bond, device: BluetoothAddress, aes: PairingCrypto["aes"]): boolean {
   if (bond.identity.address === device.address) return bond.identity.type === device.type;
   if (!bond.identityKey || !isResolvable(device)) return false;

@@ -1,4 +1,7 @@
-/** The primitives that pairing needs. The caller provides them: this folder has no random numbers and no ciphers. */
+/**
+ * The cryptographic functions that pairing needs. The caller provides them: this folder has no random numbers and no
+ * ciphers.
+ */
 
 export interface PairingCrypto {
   /** AES-128 of one block of 16 octets. */

@@ -46,7 +46,7 @@ export const ioCapabilities = {
 
 /** Bits of the authentication requirements. */
 export const requirements = { bonding: 0x01, mitm: 0x04, secureConnections: 0x08 } as const;
-/** Bits of the keys that are to be given. */
+/** Bits of the keys that a side distributes. */
 export const keyBits = { encryption: 0x01, identity: 0x02 } as const;
 
 /** Reasons in Pairing Failed. [3.H.3.5.5] */

@@ -15,7 +15,7 @@ export function xor(a: Uint8Array, b: Uint8Array): Uint8Array {
   return a.map((octet, i) => octet ^ (b[i] ?? 0));
 }
 
-/** Takes the same time for any difference. */
+/** The comparison takes the same time for any difference. */
 export function isSame(a: Uint8Array, b: Uint8Array): boolean {
   let difference = a.length ^ b.length;
   for (const [i, octet] of a.entries()) difference |= octet ^ (b[i] ?? 0);

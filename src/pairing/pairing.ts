@@ -13,18 +13,18 @@ export interface PairingOptions {
   readonly method: "just-works" | "passkey";
   /** 0 to 999999; with `passkey` only. */
   readonly passkey: number;
-  /** Whether a device without Secure Connections may pair too. */
+  /** True: a device without Secure Connections may pair, too. */
   readonly takesLegacy: boolean;
   readonly own: BluetoothAddress;
   readonly device: BluetoothAddress;
 }
 
-/** Why there is no pairing. The rest is in words. */
+/** The reason for a failed pairing; further details are in words. */
 export type PairingFault = "refused" | "passkey" | "insecure" | "not-kept" | "broken";
 
 export type PairingStep =
   | { readonly is: "send"; readonly packet: Uint8Array }
-  /** The link is to be encrypted with this key, high octet first; `encrypted` is to be called then. */
+  /** Encrypt the link with this key, high octet first, and then call `encrypted`. */
   | { readonly is: "encrypt"; readonly key: Uint8Array }
   | { readonly is: "bonded"; readonly bond: Bond }
   | { readonly is: "failed"; readonly fault: PairingFault; readonly say: string };
@@ -182,7 +182,7 @@ export class Pairing {
     this.#stage = "confirm";
   }
 
-  /** One bit of the passkey. */
+  /** Begins the round for one bit of the passkey. */
   #nextRound(): void {
     this.#ownRandom = this.#crypto.random(keyOctets);
     this.#stage = "confirm";
@@ -192,7 +192,8 @@ export class Pairing {
 
   #onConfirm(data: Uint8Array): void {
     this.#confirm = reversed(data);
-    // In legacy pairing both sides make theirs by the same rule: ours said back, with our random number behind it, would fit.
+    // In legacy pairing both sides make the value by the same rule. An attacker could return the gateway's own value
+    // and random number, so an equal value is refused.
     const isOurs = !this.#isSecure && isSame(this.#confirm, this.#legacyConfirm(this.#ownRandom));
     if (isOurs) return this.#fail(failures.confirm, ...this.#mismatch());
     if (this.#isSecure && this.#options.method === "just-works") this.#ownRandom = this.#crypto.random(keyOctets);
@@ -232,7 +233,7 @@ export class Pairing {
     this.#push({ is: "encrypt", key });
   }
 
-  /** False: it is none, or was not to come. */
+  /** False: the message is no key, or was not expected. */
   #onKey(code: number, data: Uint8Array): boolean {
     if (!this.#due.delete(code)) return false;
     switch (code) {
