@@ -8,7 +8,7 @@ export type ObjectForm =
       readonly form: "number";
       readonly bytes: 1 | 2 | 3 | 4;
       readonly signed: boolean;
-      /** One step of what is written. */
+      /** The value of one step of the number. */
       readonly step: number;
       readonly decimals: number;
     }
@@ -47,7 +47,7 @@ function numbers(
   });
 }
 
-/** u: unsigned, s: signed; octets; decimals. */
+/** u: unsigned, s: signed; then octets and decimals. */
 const measured = numbers([
   [0x00, "packet_id", "", "u1", 0],
   [0x01, "battery", "%", "u1", 0],
@@ -109,7 +109,7 @@ const measured = numbers([
   [0xf0, "device_type", "", "u2", 0],
 ]);
 
-/** The ids follow each other, from this one on. */
+/** The first of several consecutive ids. */
 const firstOfRun = 0x15;
 const runOfBooleans = [
   "battery_low",

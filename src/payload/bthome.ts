@@ -25,7 +25,7 @@ export type BthomeFrame =
   | { readonly encrypted: false; readonly objects: Uint8Array }
   | { readonly encrypted: true; readonly counter: number };
 
-/** `isWhole`: false where an object that is not known, or one that is cut off, ended the reading. */
+/** `isWhole`: false if an unknown object, or one that is cut off, ended the reading. */
 export interface BthomeReadings {
   readonly readings: readonly BthomeReading[];
   readonly isWhole: boolean;
@@ -33,14 +33,14 @@ export interface BthomeReadings {
 
 const uuidInAir = Uint8Array.of(0xd2, 0xfc);
 const encryptedBit = 0x01;
-/** Reserved; some write the address behind it. What is not described is not read. */
+/** Reserved bits. Some sensors add their address after such an octet. Undocumented formats are not read. */
 const reservedBits = 0x1a;
 const version = 2;
 const counterBytes = 4;
 const micBytes = 4;
 const keyBytes = 16;
 
-/** `serviceData`: without the UUID. undefined: it is no BTHome v2. */
+/** `serviceData`: without the UUID. Undefined: the data are not BTHome v2. */
 export function parseBthome(serviceData: Uint8Array): BthomeFrame | undefined {
   const information = serviceData[0];
   if (information === undefined || information >> 5 !== version || (information & reservedBits) !== 0) return undefined;
@@ -50,7 +50,7 @@ export function parseBthome(serviceData: Uint8Array): BthomeFrame | undefined {
   return { encrypted: true, counter: viewOf(serviceData).getUint32(counterAt, true) };
 }
 
-/** The objects of encrypted service data. undefined: the key is another one, or an octet was changed. */
+/** The objects of encrypted service data. Undefined: the key is wrong, or an octet was changed. */
 export function decryptBthome(serviceData: Uint8Array, address: string, key: Uint8Array): Uint8Array | undefined {
   const counterAt = serviceData.byteLength - micBytes - counterBytes;
   if (counterAt < 1 || key.byteLength !== keyBytes) return undefined;
@@ -68,7 +68,10 @@ export function decryptBthome(serviceData: Uint8Array, address: string, key: Uin
   }
 }
 
-/** Reads as far as it can: an object that is not known has no known length, so what follows it cannot be read. */
+/**
+ * Reads the objects up to the first unknown one. The length of an unknown object is not known, so the rest cannot be
+ * read.
+ */
 export function readBthome(objects: Uint8Array): BthomeReadings {
   const readings: BthomeReading[] = [];
   const times = new Map<string, number>();
@@ -86,18 +89,18 @@ export function readBthome(objects: Uint8Array): BthomeReadings {
   return { readings, isWhole: true };
 }
 
-/** The packet id, by which the same packet is known when it comes again; undefined: it has none. */
+/** The packet id, by which a repeated packet is recognized; undefined: the packet has none. */
 export function packetIdOf(readings: readonly BthomeReading[]): number | undefined {
   const found = readings.find(({ id }) => id === 0)?.value;
   return typeof found === "number" ? found : undefined;
 }
 
-/** Objects as a sensor would send them: id and octets of the value. For examples and tests. */
+/** Encodes objects as a sensor sends them: id and octets of the value. For examples and tests. */
 export function writeBthome(objects: readonly { readonly id: number; readonly octets: Uint8Array }[]): Uint8Array {
   return concat([Uint8Array.of(version << 5), ...objects.flatMap(({ id, octets }) => [Uint8Array.of(id), octets])]);
 }
 
-/** The same service data, encrypted. @throws {RangeError} where key or address is none. */
+/** The same service data, encrypted. @throws {RangeError} if key or address is invalid. */
 export function encryptBthome(
   plain: Uint8Array,
   { address, key, counter }: { readonly address: string; readonly key: Uint8Array; readonly counter: number },
@@ -118,7 +121,7 @@ function nonceOf(address: string, information: number, counter: Uint8Array): Uin
   return octets.byteLength === 6 ? concat([octets, uuidInAir, Uint8Array.of(information), counter]) : undefined;
 }
 
-/** The octets of an object's value; undefined: they end before it does. */
+/** The octets of an object's value; undefined: the data end before it does. */
 function contentOf(object: BthomeObject, objects: Uint8Array, at: number): Uint8Array | undefined {
   const start = hasLength(object) ? at + 1 : at;
   const end = start + lengthOf(object, objects, at);
@@ -145,7 +148,7 @@ function lengthOf(object: BthomeObject, objects: Uint8Array, at: number): number
   }
 }
 
-/** undefined: it says that nothing happened. */
+/** Undefined: the object reports that nothing happened. */
 function toValue(object: BthomeObject, content: Uint8Array): BthomeValue | undefined {
   switch (object.form) {
     case "number": {

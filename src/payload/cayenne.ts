@@ -26,7 +26,7 @@ interface CayenneType {
   readonly id: number;
   readonly name: string;
   readonly unit?: string;
-  /** One without a name is the value itself. */
+  /** The parts of the value. A single part without a name is the value itself. */
   readonly parts: readonly Part[];
 }
 

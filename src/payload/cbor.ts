@@ -1,13 +1,16 @@
-/** CBOR as what JSON has. [RFC 8949] Octets become text in hexadecimal; whole numbers beyond 2^53 become text, too. */
+/**
+ * Converts CBOR to values that JSON has. [RFC 8949] Octets become text in hexadecimal; whole numbers beyond 2^53 become
+ * text, too.
+ */
 import { decode, encode } from "cborg";
 import { misfit, newObject, type PayloadCodec, type PayloadValue, type Reading, toHex, type Writing } from "./value.ts";
 
-/** Levels of arrays and maps in one another. */
+/** Levels of nested arrays and maps. */
 const depthMax = 32;
 
 export const cbor: Required<PayloadCodec> = { read, write };
 
-/** The item that the octets are, with maps as `Map`; tags are not known. Or why they are none. */
+/** Decodes one item, with maps as `Map`; tags are not known. Otherwise returns the reason. */
 export function decodeCbor(
   payload: Uint8Array,
 ): { readonly ok: true; readonly item: unknown } | { ok: false; why: string } {

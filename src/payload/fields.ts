@@ -35,7 +35,7 @@ export interface NumberField extends Described {
   /** The value is the number times `scale`, plus `offset`, rounded to as many digits as these have. */
   readonly scale?: number | undefined;
   readonly offset?: number | undefined;
-  /** Names for numbers; one that has none stays a number. */
+  /** Names for numbers; a number without a name stays a number. */
   readonly values?: Readonly<Record<string, string>> | undefined;
   /** The number is a set of bits: these are published, and not the number. */
   readonly bits?: readonly BitField[] | undefined;
@@ -52,7 +52,7 @@ export interface BitField extends Described {
   readonly values?: Readonly<Record<string, string>> | undefined;
 }
 
-/** `bytes`: in hexadecimal. `text`: UTF-8, what follows a zero octet is padding. */
+/** `bytes`: in hexadecimal. `text`: UTF-8; octets after a zero octet are padding. */
 export interface OctetsField extends Described {
   readonly type: "bytes" | "text";
   /** Absent: all that is left. */
@@ -69,11 +69,11 @@ export interface SkippedField {
 
 export type Field = NumberField | OctetsField | SkippedField;
 
-/** One field, compiled. Both answer where the next begins, or why there is none. */
+/** One compiled field. */
 interface Step {
   readonly label: string;
   readonly isOptional: boolean;
-  /** Undefined: what is left. */
+  /** The number of octets; undefined: all that are left. */
   readonly bytes: number | undefined;
   readonly read: (
     view: DataView,
@@ -81,7 +81,7 @@ interface Step {
     end: number,
     into: { [name: string]: PayloadValue },
   ) => Misfit | undefined;
-  /** Answers the octets of the field; undefined: the command does not say it. */
+  /** Returns the octets of the field; undefined: the command does not contain it. */
   readonly write: (from: PayloadObject) => Uint8Array | Misfit | undefined;
 }
 
@@ -148,7 +148,7 @@ function stepOf(field: Field): Step {
       isOptional,
       bytes: field.length,
       read: () => undefined,
-      // Nothing says an optional gap; it is written where something follows, and nothing can.
+      // A command cannot contain a gap. An optional gap is therefore left out.
       write: () => (isOptional ? undefined : octets),
     };
   }
@@ -304,7 +304,9 @@ export function isNumberField(field: Field): field is NumberField {
   return field.type !== "bytes" && field.type !== "text" && field.type !== "skip";
 }
 
-/** The bits of a number must all be within it, and none in two of its parts. Undefined: so they are. */
+/**
+ * Checks that all bits are within the number, and that no bit is in two parts. Undefined: the declaration is correct.
+ */
 export function wrongBits({ type, bits = [] }: Pick<NumberField, "type" | "bits">): string | undefined {
   const { bytes, isFloat } = numberFormat(type);
   if (bits.length > 0 && (isFloat || bytes > 4)) return `${type} has no bits that can be named: use u8 to u32`;

@@ -9,7 +9,10 @@ import { misfit, newObject, type PayloadCodec, type PayloadValue } from "./value
 export const formatNames = ["cayenne", "bthome", "senml-json", "senml-cbor", "cbor", "json"] as const;
 export type FormatName = (typeof formatNames)[number];
 
-/** BTHome v2's objects, without the octet of device information and without encryption: MQTT-SN carries them itself. */
+/**
+ * The objects of BTHome v2 without the octet of device information and without encryption, because MQTT-SN carries them
+ * itself.
+ */
 const bthome: PayloadCodec = {
   read: (payload) => {
     const { readings, isWhole } = readBthome(payload);

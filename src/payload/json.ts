@@ -1,11 +1,11 @@
-/** JSON that a device says itself: only looked at, and passed on in its shortest form. [RFC 8259] */
+/** JSON from a device: it is checked, and passed on in its shortest form. [RFC 8259] */
 import { misfit, type PayloadCodec, type PayloadValue, type Reading } from "./value.ts";
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const utf8 = new TextEncoder();
 /**
- * Arrays of at most so many octets lie in V8's heap. A longer one, and each that TextEncoder makes, has memory outside, which costs the
- * collector a microsecond each.
+ * Arrays of at most so many octets are in V8's heap. A longer array, and each from TextEncoder, has memory outside,
+ * which costs the garbage collector a microsecond each.
  */
 const shortMax = 64;
 
@@ -28,7 +28,7 @@ export function jsonOctets(value: PayloadValue): Uint8Array {
   return (text.length <= shortMax ? shortOctets(text) : undefined) ?? utf8.encode(text);
 }
 
-/** Undefined: it is not of ASCII alone. */
+/** Undefined: the text is not only ASCII. */
 function shortOctets(text: string): Uint8Array | undefined {
   const octets = new Uint8Array(text.length);
   for (let i = 0; i < octets.length; i++) {

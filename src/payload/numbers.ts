@@ -3,7 +3,7 @@
 const big = ["u8", "i8", "u16", "i16", "u24", "i24", "u32", "i32", "u64", "i64", "f32", "f64"] as const;
 const little = ["u16le", "i16le", "u24le", "i24le", "u32le", "i32le", "u64le", "i64le", "f32le", "f64le"] as const;
 
-/** `le`: the low octet first. Without it the high one, as in MQTT-SN itself. */
+/** `le`: the low octet first; without it, the high octet first, as in MQTT-SN itself. */
 export const numberTypes = [...big, ...little] as const;
 export type NumberType = (typeof numberTypes)[number];
 

@@ -1,11 +1,11 @@
-/** An example of each declaration, so that a person sees what it makes of octets before a device sends some. */
+/** Makes an example of each declaration, so that a person sees its result before a device sends data. */
 import type { Field } from "./fields.ts";
 import { isNumberField } from "./fields.ts";
 import type { FormatName } from "./formats.ts";
 import { numberFormat } from "./numbers.ts";
 import { fromHex } from "./value.ts";
 
-/** Every number holds this; it fits into each type, and shows what a scale does. */
+/** The value of every number in a sample. It fits into each type, and shows the effect of a scale. */
 const sampleNumber = 100;
 
 const ofFormat: Readonly<Record<FormatName, string>> = {

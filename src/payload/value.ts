@@ -10,23 +10,23 @@ export type PayloadValue =
 
 export type PayloadObject = { readonly [name: string]: PayloadValue };
 
-/** Why octets do not fit a declaration. */
+/** The reason why octets do not fit a declaration. */
 export interface Misfit {
   readonly ok: false;
-  /** A whole clause for people: names the field, and the octet where it broke (counted from 0). */
+  /** A whole clause for people: names the field, and the octet of the error (counted from 0). */
   readonly why: string;
 }
 
 export type Reading = { readonly ok: true; readonly value: PayloadValue } | Misfit;
 export type Writing = { readonly ok: true; readonly payload: Uint8Array } | Misfit;
 
-/** Octets to what they say. Never throws; the same octets always say the same. */
+/** Decodes octets. Never throws; the same octets always have the same result. */
 export type Reader = (payload: Uint8Array) => Reading;
 
 /** Converts a value to octets. Never throws. */
 export type Writer = (value: PayloadValue) => Writing;
 
-/** One way of putting things into octets. Without `write` it is for reading only. */
+/** A payload format. Without `write` it can only be read. */
 export interface PayloadCodec {
   readonly read: Reader;
   readonly write?: Writer;
@@ -38,7 +38,7 @@ export function isObject(value: PayloadValue): value is PayloadObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The own value of that name: what everything inherits is not meant. */
+/** The object's own value of that name, and no inherited one. */
 export function memberOf(value: PayloadObject, name: string): PayloadValue | undefined {
   return Object.hasOwn(value, name) ? value[name] : undefined;
 }
@@ -55,7 +55,7 @@ export function toHex(octets: Uint8Array): string {
   return text;
 }
 
-/** Undefined: it is no text in hexadecimal. */
+/** Undefined: the text is not hexadecimal. */
 export function fromHex(text: string): Uint8Array | undefined {
   if (text.length % 2 !== 0 || /[^0-9a-f]/i.test(text)) return undefined;
   const octets = new Uint8Array(text.length / 2);
