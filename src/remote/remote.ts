@@ -34,7 +34,7 @@ export interface RemoteOptions {
   readonly answerTopics: readonly string[];
   readonly commandsPerSecondMax: number;
   readonly eventsPerSecondMax: number;
-  /** 0 if the broker supports no higher one. */
+  /** 0 if the broker supports no higher QoS. */
   readonly qos: 0 | 1 | 2;
 }
 
@@ -64,7 +64,7 @@ export class Remote implements Speaker {
   #outlet: Outlet | undefined;
   #underWay = 0;
   #quietUntil = Number.NEGATIVE_INFINITY;
-  /** Events that were not published since the last one. */
+  /** The number of events that were left out since the last published one. */
   #leftOut = 0;
 
   constructor(options: RemoteOptions, parts: RemoteParts) {
@@ -92,7 +92,7 @@ export class Remote implements Speaker {
     const [name = "", id, ...more] = topicName.slice(this.#options.topic.length + "/command/".length).split("/");
     const answerTo = this.#answerTopic(id, message);
     const refuse = (say: string) => this.#answer(answerTo, message, { command: name, outcome: "refused", say });
-    // The broker would send it again at each connection.
+    // The broker would send a retained command again at each connection.
     if (message.retain) return refuse("a command must not be retained");
     if (more.length > 0 || (id !== undefined && !/^[\w.~-]{1,64}$/.test(id)))
       return refuse(
@@ -157,7 +157,7 @@ export class Remote implements Speaker {
     return id === undefined ? undefined : `${topic}/answer/${id.slice(0, 64)}`;
   }
 
-  /** Logs at most one warning a minute, because senders decide how many there are. */
+  /** Logs at most one warning a minute, because senders determine how many there are. */
   #warn(say: string): void {
     const now = this.#parts.now();
     if (now < this.#quietUntil) return;
@@ -204,7 +204,10 @@ class Allowance {
   }
 }
 
-/** Others can read what is sent to the broker. So commands with a secret, or that give access, are not offered. */
+/**
+ * Other clients can read what is published at the broker. So commands with a secret, or that give access, are not
+ * offered.
+ */
 function isOffered(name: string): name is CommandName {
   if (!Object.hasOwn(commands, name)) return false;
   const command: AnyCommand = commands[name as CommandName];
