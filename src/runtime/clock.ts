@@ -1,4 +1,4 @@
-/** The two things the runtime takes from a clock: what time it is, and one wake-up call. */
+/** The functions of a clock that the runtime needs: the time, and one wake-up call. */
 import { performance } from "node:perf_hooks";
 import type { Instant } from "../core/types.ts";
 
@@ -7,7 +7,7 @@ export interface Clock {
   now(): Instant;
   /** Calls once at or after `at`; a new call replaces the last. `undefined` cancels. */
   wakeAt(at: Instant | undefined, call: () => void): void;
-  /** Calls once, after what waits to be read now was handed over, or a part of it. */
+  /** Calls once, after at least a part of the data that can be read now was handed over. */
   afterReading(call: () => void): void;
 }
 
@@ -28,7 +28,7 @@ export class SystemClock implements Clock {
     this.#timer = setTimeout(call, delay);
   }
 
-  /** Immediates come behind the turn of the event loop in which sockets are read; timers come before it. */
+  /** Node runs immediates after it has read sockets, and timers before. */
   afterReading(call: () => void): void {
     setImmediate(call);
   }
@@ -37,7 +37,7 @@ export class SystemClock implements Clock {
 /** More than this, and the time of day was set meanwhile. */
 const clockStepMs = 50;
 
-/** Microseconds since 1970, by the time of day of this machine; between two times that it is set they only grow. */
+/** Microseconds since 1970 by this machine's clock. They only increase, except when the clock is set. */
 export function microsecondClock(): () => number {
   let origin = performance.timeOrigin;
   return () => {

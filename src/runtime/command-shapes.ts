@@ -33,7 +33,7 @@ export const sessionDetails = {
   will: z.object({ topic: z.string(), qos, retain: z.boolean(), bytes: count }).optional(),
 };
 
-/** How many devices are in each state. */
+/** The number of devices in each state. */
 export const states = { active: count, asleep: count, awake: count, disconnected: count, lost: count, late: count };
 
 export function done<Output>(output: Output): Outcome<Output> {

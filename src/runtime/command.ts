@@ -35,18 +35,18 @@ interface Spec<In extends z.ZodObject> {
   readonly description: string;
   readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
-  /** From the texts of a query, as they stand in a URL, to values; no key besides is taken. */
+  /** The schema that converts the texts of a query in a URL to values; unknown keys are refused. */
   readonly input: In;
   readonly role: Role;
-  /** Each time is a line in the log. For what changes something, or hands out all at once. */
+  /** True: each use is logged. For commands that change something, or hand out data in bulk. */
   readonly audited: boolean;
-  /** All of it has payloads: it is not for roles that do not see payloads. */
+  /** The whole answer is payloads, so roles that do not see payloads cannot use the command. */
   readonly isPayloads?: true;
-  /** Only for who may open the control socket: by HTTP there is no such command. */
+  /** Only users of the control socket have this command; it does not exist over HTTP. */
   readonly isLocal?: true;
   /** The answer has a secret: only over the control socket, from this machine, or over https. */
   readonly isPrivate?: true;
-  /** Input or output is confidential: the log has only that the command was used, and its result. */
+  /** Input or output is confidential: the log contains only the use of the command and its result. */
   readonly isSecret?: true;
   /** The part of the input that is logged, if not all of it may be logged. */
   readonly noted?: (query: Query) => object;
@@ -63,7 +63,7 @@ interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<I
 }
 
 interface StreamSpec<In extends z.ZodObject> extends Spec<In> {
-  /** Content type of what is sent piece by piece. */
+  /** Content type of the octets, which are sent in pieces. */
   readonly stream: string;
   readonly run: (operator: Operator, input: z.output<In>, reader: Reader) => Outcome<AsyncIterable<Uint8Array>>;
 }
@@ -100,7 +100,7 @@ export function stream<In extends z.ZodObject>(spec: StreamSpec<In>) {
   return { ...spec, answer };
 }
 
-/** Each problem in words, with the name of what it is about; the first few of many. */
+/** Describes each problem in words, with the name of the input; at most the first few. */
 function wrongInput(error: z.core.$ZodError): Answer {
   const problems = error.issues.flatMap((issue) => {
     if (issue.code === "unrecognized_keys")

@@ -1,11 +1,11 @@
-/** How long the store takes for a commit, and whether it still answers. */
+/** Measures how long the store needs for a commit, and whether it still answers. */
 import { Durations } from "../durations.ts";
 import type { Store } from "../storage/store.ts";
 import type { Edges } from "./perform.ts";
 
 export class CommitWatch {
   readonly durations = new Durations();
-  /** When the commits came that are not answered; the store answers them in their order. */
+  /** The times of the commits without an answer; the store answers them in their order. */
   readonly #pending: number[] = [];
   readonly #now: () => number;
 
@@ -33,7 +33,7 @@ export class CommitWatch {
     };
   }
 
-  /** How long the oldest of those has waited; 0: none does. */
+  /** Seconds for which the oldest of them has waited; 0: none waits. */
   get waitingSeconds(): number {
     const [oldest] = this.#pending;
     return oldest === undefined ? 0 : (this.#now() - oldest) / 1_000;

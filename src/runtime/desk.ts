@@ -9,7 +9,7 @@ import type { Operator } from "./operator.ts";
 export interface Asker {
   readonly name: string;
   readonly role: Role;
-  /** The user of the control socket: a user that may open it owns the gateway. */
+  /** The user of the control socket: a user that may open it controls the gateway. */
   readonly isLocal?: true;
   /** Nobody can read the answer on its way: the user is on this machine, or uses https. */
   readonly isPrivate?: true;
@@ -28,7 +28,7 @@ export interface Route {
   readonly command: CommandName;
   readonly method: string;
   readonly path: string;
-  /** Only by the control socket. */
+  /** True: only over the control socket. */
   readonly isLocal: boolean;
 }
 
@@ -39,7 +39,7 @@ const notPrivate =
 /** Commands about this gateway, not about devices. They also work on a gateway that stands by. */
 const ofTheMachine = /^(overview|totals|radio|settings|console|token|fleet)\./;
 
-/** Every command, and how it is asked for. */
+/** Every command, with its method and path. */
 export const routes: readonly Route[] = Object.entries(commands as Record<CommandName, AnyCommand>).map(
   ([command, { method, path, isLocal = false }]) => ({ command: command as CommandName, method, path, isLocal }),
 );
@@ -51,7 +51,7 @@ export class OperatorDesk {
 
   readonly #standsBy: () => string | undefined;
 
-  /** `standsBy`: in a pair, why nothing can be asked here of devices; undefined: it can. */
+  /** `standsBy`: in a pair, why commands about devices cannot be used here; undefined: they can. */
   constructor(
     operator: Operator,
     audit: (entry: AuditEntry) => void,
@@ -62,12 +62,12 @@ export class OperatorDesk {
     this.#standsBy = standsBy;
   }
 
-  /** All that may be asked from elsewhere than this machine, as an OpenAPI document. */
+  /** The commands that can be used from other machines, as an OpenAPI document. */
   document(): object {
     return openApiOf(commands, this.#operator.installation.version);
   }
 
-  /** Carries out one command. Throws only for a mistake of ours. */
+  /** Executes one command. Throws only because of a programming error. */
   async ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
     const command: AnyCommand = commands[name];
     const asked = Object.fromEntries(query);
@@ -106,7 +106,7 @@ export class OperatorDesk {
   }
 }
 
-/** The same octets; at their end, or where they are cut off, it is said how many there were. */
+/** Passes the same octets on. When they end or are cut off, their number is logged. */
 async function* counted(
   octets: AsyncIterable<Uint8Array>,
   note: (outcome: string) => void,

@@ -1,4 +1,4 @@
-/** Commands about the devices that have a session: the list, one of them, what is sent to it and what waits for it. */
+/** Commands about devices with a session: the list, one device, messages to it, and its waiting messages. */
 import { z } from "zod";
 import { json } from "./command.ts";
 import { count, done, noSession, oneClient, sessionDetails, state, states } from "./command-shapes.ts";

@@ -20,14 +20,14 @@ import type { Clock } from "./clock.ts";
 import { type Edges, perform } from "./perform.ts";
 import type { Steps } from "./steps.ts";
 
-/** After these a client may sleep. */
+/** After these messages a client may sleep. */
 const endsListening: ReadonlySet<ToClient["type"]> = new Set(["DISCONNECT", "PINGRESP"]);
 
 /** The longest time of the timer. It limits the error with which a standstill of the process is measured. */
 const lookEveryMs = 1_000;
-/** If the timer is late by so much, the process stood still. */
+/** If the timer is late by more than this, the process stood still. */
 const stillMs = 1_000;
-/** If the timer is late by so much, the sockets are read first. Smaller delays are normal. */
+/** If the timer is late by more than this, the sockets are read first. Smaller delays are normal. */
 const lateMs = 50;
 /**
  * Milliseconds for which the sockets are read before a late timer is served. The limit prevents that a flood delays
@@ -60,24 +60,26 @@ export class Driver {
   readonly #answer = (input: Input): void => this.handle(input);
   /** Effects that wait for a commit, by that commit. The core counts its commits up by one. */
   readonly #held = new Map<CommitToken, Held[]>();
-  /** The last commit that something to this peer or link waits for: what follows does not overtake it. */
+  /**
+   * The last commit that an effect for this peer or link waits for. Later effects for the same destination wait too.
+   */
   readonly #lastHeld = new Map<string, CommitToken>();
   /** All commits up to this one are answered. The store commits in order. */
   #committed: CommitToken = 0;
-  /** The first commit that failed since one was done. */
+  /** The first failed commit after the last successful one; undefined: the last commit succeeded. */
   #failedFrom: CommitToken | undefined;
   /** Steps of QoS 2 exchanges whose commit failed, the latest copy of each. */
   readonly #stuck = new Map<string, Held>();
-  /** Clients with a publication among them: others of theirs do not overtake it. */
+  /** Clients with a publication among them. Further publications of these clients wait behind it. */
   readonly #stuckClients = new Set<string>();
   #armed: Instant | undefined;
-  /** When the timer comes if nothing holds it up: a deadline may be overdue already when it is set. */
+  /** The time when the timer should fire. A deadline may already be overdue when the timer is set. */
   #expected: Instant = 0;
-  /** When the core was last told something. */
+  /** The time of the last input of the core. */
   #seenAt: Instant;
-  /** Inputs so far. */
+  /** The number of inputs so far. */
   #inputs = 0;
-  /** The timer came late, and what waits is being read. */
+  /** The timer was late, and the waiting data of the sockets are being read. */
   #reading = false;
   #busy = false;
   #started = false;
@@ -98,7 +100,7 @@ export class Driver {
     this.#rearm();
   }
 
-  /** Hands one input to the core and does what comes of it. */
+  /** Hands one input to the core, and carries out the effects. */
   handle(input: Input): void {
     if (this.#stopped) return;
     if (this.#busy) {
@@ -140,7 +142,7 @@ export class Driver {
 
   #run(effects: readonly Effect[]): void {
     for (const effect of effects) {
-      // Behind what waits for a commit first: what is kept back is older than that.
+      // An effect that must wait for a commit waits for it first, because effects that were kept back are older.
       const token = this.#awaited(effect);
       if (token !== undefined) this.#hold(effect, token);
       else if (this.#failedFrom === undefined || !this.#isStuck(effect)) this.#perform(effect);
@@ -162,7 +164,10 @@ export class Driver {
     if (to !== undefined) this.#lastHeld.set(to, token);
   }
 
-  /** The commit that this effect has to wait for, if any: its own, or that of one before it to the same place. */
+  /**
+   * The commit that this effect must wait for: its own, or that of an earlier effect for the same destination.
+   * Undefined: none.
+   */
   #awaited(effect: Effect): CommitToken | undefined {
     const own = commitOf(effect);
     if (this.#held.size === 0) return own > this.#committed ? own : undefined;
@@ -172,7 +177,10 @@ export class Driver {
     return token > this.#committed ? token : undefined;
   }
 
-  /** Keeps it back if it may not leave while the store fails; also a repetition of what is kept back. */
+  /**
+   * Keeps the effect back if it must not be sent while the store fails. This includes a repetition of an effect that is
+   * kept back.
+   */
   #isStuck(effect: Effect, isVoid = false): boolean {
     const isFollower =
       effect.kind === "publish" && effect.publication.qos > 0 && this.#stuckClients.has(ownerOfLink(effect.linkId));
@@ -217,7 +225,7 @@ export class Driver {
     }
   }
 
-  /** Effects that wait for a failed commit are not carried out. The core is told, and decides again. */
+  /** Effects that wait for a failed commit are dropped. The core gets the failure as an input, and decides again. */
   #discard(token: CommitToken): void {
     this.#failedFrom ??= token;
     for (const [at, held] of this.#held) {
@@ -229,12 +237,15 @@ export class Driver {
     this.#release(token);
   }
 
-  /** In the order of their commits, which is that of what goes to one place. */
+  /** The held effects in the order of their commits. For one destination this is the order of sending. */
   #allHeld(): Held[] {
     return [...this.#held].sort(([a], [b]) => a - b).flatMap(([, held]) => held);
   }
 
-  /** The client may sleep from now on: what is kept back for it waits for its waking; the core has done the same. [§6.14] */
+  /**
+   * The client may sleep from now on. Messages to it that were kept back wait until it wakes; the core has decided the
+   * same. [§6.14]
+   */
   #voidNews(to: PeerId): void {
     for (const held of this.#stuck.values()) {
       const { effect } = held;
@@ -248,18 +259,19 @@ export class Driver {
   }
 
   /**
-   * An acknowledgement is for the connection by which the delivery came: the broker asks again over the next one, if it
-   * still remembers, and gets its answer then. Said now, it might mean another message with that id.
+   * An acknowledgement belongs to the connection of the delivery. Over the next connection the broker sends the message
+   * again, if it still has it, and gets its answer then. On a new connection, the old acknowledgement could belong to
+   * another message with the same id.
    */
   #voidAcks(linkId: LinkId): void {
-    // Ten thousand connections may end at once: nothing is looked through for one that nothing waits for.
+    // Ten thousand connections may end at once, so held effects are searched only if some wait for this connection.
     const held = this.#lastHeld.has(ownerOfLink(linkId)) ? [...this.#held.values()].flat() : [];
     for (const each of [...this.#stuck.values(), ...held]) {
       if (each.effect.kind === "ackBroker" && each.effect.linkId === linkId) each.isVoid = true;
     }
   }
 
-  /** Did the process stand still? Then the timer is overdue, though it may not have come yet. */
+  /** Detects if the process stood still. Then the timer is overdue, although it may not have fired yet. */
   #look(now: Instant): void {
     const ms = now - this.#seenAt;
     this.#seenAt = now;
@@ -268,7 +280,7 @@ export class Driver {
     this.#run(this.#core.handle({ kind: "stoodStill", ms }, now));
   }
 
-  /** Before `start` sessions are read, and nothing leaves. */
+  /** Before `start` the sessions are read, and nothing is sent. */
   #mayGoOn(): boolean {
     if (!this.#stopped && this.#started && !this.#owns()) this.stop();
     return !this.#stopped;
@@ -350,7 +362,7 @@ function commitOf(effect: Effect): CommitToken {
   }
 }
 
-/** A step of an exchange, whenever it is taken. */
+/** A key that is the same for each repetition of a step of an exchange. */
 function stepOf(effect: Effect): string {
   switch (effect.kind) {
     case "publish":

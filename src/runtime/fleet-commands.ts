@@ -1,4 +1,7 @@
-/** Commands about the gateways that share one store: a pair, of which one is active, or a fleet, of which all are. */
+/**
+ * Commands about gateways that share one store: a pair with one active gateway, or a fleet whose gateways are all
+ * active.
+ */
 import { z } from "zod";
 import { json, type Refusal } from "./command.ts";
 import { count, done, nothing } from "./command-shapes.ts";

@@ -3,7 +3,7 @@ export interface FleetFacts {
   /** The name of the gateway that was asked. */
   readonly name: string;
   readonly leaseSeconds: number;
-  /** How many shards there are. */
+  /** The number of shards. */
   readonly shards: number;
   /** Why the leases cannot be read now; "" = they can. */
   readonly trouble: string;

@@ -20,18 +20,18 @@ export interface Installation {
   brokers(): readonly BrokerFacts[];
   transports(): readonly TransportFacts[];
   identityOf(peer: PeerId): PeerIdentity | undefined;
-  /** When a client woke last, and for how long; the newest last. */
+  /** The last wakings of a client, and how long it was awake; the newest last. */
   wakingsOf(clientId: string): readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[];
   readonly knocks: Knocks;
   readonly totals: TotalsOfTheHour;
   readonly storeKind: "disk" | "memory" | "redis";
-  /** undefined: this gateway is none of a pair. */
+  /** Undefined: this gateway is not part of a pair. */
   pair(): PairFacts | undefined;
-  /** Hands over to the other one of the pair, then this gateway ends. A sentence: why not. */
+  /** Hands over to the other gateway of the pair, then this gateway ends. A sentence: why not. */
   drain(): Promise<
     { readonly from: string; readonly to: string; readonly epoch: number; readonly milliseconds: number } | string
   >;
-  /** undefined: this gateway is none of a fleet. */
+  /** Undefined: this gateway is not part of a fleet. */
   fleet(): FleetFacts | undefined;
   /** Hands all its shards over to the others of the fleet, then this gateway ends. A sentence: why not. */
   leave(): Promise<{ readonly shards: number } | string>;
@@ -46,7 +46,7 @@ export interface Installation {
   };
   /** The meaning of a drop reason, and advice. */
   reason(name: string): { readonly meaning: string; readonly advice: string } | undefined;
-  /** The addresses of this machine, where a device in the same network finds it. */
+  /** The addresses of this machine for devices in the same network. */
   addresses(): readonly string[];
   settings(): Settings;
   /**
@@ -82,7 +82,7 @@ export interface Installation {
   newKey(name: string, isKnown: boolean): Promise<{ readonly key: string } | string>;
   /** False: the device has no key here. */
   removeKey(name: string): Promise<boolean>;
-  /** Devices with a key, without it. */
+  /** Devices with a key; the key itself is left out. */
   withKeys(): readonly { readonly name: string; readonly added: string }[];
   /** Gives this topic id to this topic name from now on, for all clients or for one. A sentence: why not. */
   predefine(id: number, name: string, client: string | undefined): Promise<string | undefined>;

@@ -6,7 +6,7 @@ import type { GatewayEvent } from "../core/event.ts";
 import type { PeerId } from "../core/types.ts";
 import type { TurnedAway } from "../transports/transport.ts";
 
-/** Client ids can be made up: beyond, the one that knocked longest ago is forgotten. */
+/** Attackers can invent client ids. Beyond this limit, the device whose last attempt is the oldest is forgotten. */
 const knocksMax = 200;
 
 export interface Knock {
@@ -32,7 +32,7 @@ export class Knocks {
     this.#wallClock = wallClock;
   }
 
-  /** The last one first. */
+  /** All refused devices, the last one first. */
   get all(): readonly Knock[] {
     return [...this.#byWho.values()].reverse();
   }
@@ -53,7 +53,7 @@ export class Knocks {
     return true;
   }
 
-  /** Before it has said a message: it could not show who it is. */
+  /** The device was refused before its first message, because it could not prove its identity. */
   noteTurnedAway({ identity, from, why }: TurnedAway, hint: string): void {
     const who = identity === undefined ? `host ${from.replace(/:\d+$/, "")}` : `key ${identity}`; // without its port
     this.#add(who, { what: "key", clientId: identity, peer: from, why, hint });

@@ -1,6 +1,6 @@
 /** Octets to and from the brokers of each upstream, by day. In memory: the counts of a day begin again when the gateway starts. */
 
-/** From (in) and to (out) the broker, as TCP carries them. */
+/** Octets from (in) and to (out) the broker, as TCP carries them. */
 export interface Octets {
   readonly in: number;
   readonly out: number;

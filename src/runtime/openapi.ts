@@ -1,4 +1,7 @@
-/** The commands as an OpenAPI document, for programs and people who ask by HTTP. Made from the same table as the answers. */
+/**
+ * The commands as an OpenAPI document, for programs and people who use HTTP. It is made from the same table as the
+ * answers.
+ */
 import { z } from "zod";
 import type { AnyCommand } from "./command.ts";
 

@@ -41,7 +41,7 @@ const lettersAtOnce = 1_000;
 
 export type Operator = ReturnType<typeof createOperator>;
 
-/** `backup` turns a snapshot of the store into a file's octets. */
+/** `backup` converts a snapshot of the store to the octets of a file. */
 export function createOperator(
   core: GatewayCore,
   store: Store,
@@ -96,20 +96,23 @@ export function createOperator(
       const onDisk = await waitingOnDisk(store, clientId, core.firstUnsent(clientId), packetsNamed);
       return { clientId, underWay, onDisk: onDisk.map(([, { publication, at }]) => storedPacket(publication, at)) };
     },
-    /** Gives up what waits for a client, but for what it may have; answers how many; undefined: it has no session. */
+    /**
+     * Deletes the messages that wait for a client, except those that it may have received. Returns their number;
+     * undefined: the client has no session.
+     */
     clearWaiting: (clientId: string) => {
       if (!core.session(clientId)) return undefined;
       const before = core.counters.dropped.purged;
       driver.handle({ kind: "purgeDownlink", clientId });
       return core.counters.dropped.purged - before;
     },
-    /** False: it has no session. */
+    /** False: the client has no session. */
     send: (clientId: string, publication: Publication) => {
       if (!core.session(clientId)) return false;
       driver.handle({ kind: "sendDown", clientId, publication });
       return true;
     },
-    /** Gives up what clients sent and the broker does not have; answers how many. */
+    /** Deletes messages of clients that the broker does not have yet. Returns their number. */
     clearQueue: async ({ client, topic }: { client?: string | undefined; topic?: string | undefined }) => {
       const before = core.counters.dropped.purged;
       const owing = client === undefined ? [...core.sessions()].map(({ clientId }) => clientId) : [client];
@@ -180,9 +183,9 @@ export function createOperator(
       })),
     removeBond: (address: string) => devices.removeBond(address),
     hasTransport: (name: string) => devices.transports.includes(name),
-    /** undefined: as many as there may be capture already. */
+    /** Undefined: the limit of captures is reached. */
     capture: (options: CaptureOptions) => devices.capture(options),
-    /** undefined: there is nothing to back up. */
+    /** Undefined: the store cannot be backed up. */
     backup: () => {
       const snapshot = store.snapshot();
       return snapshot && backup(snapshot);

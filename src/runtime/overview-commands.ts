@@ -1,4 +1,4 @@
-/** Commands about the gateway as a whole: how it is, its brokers, topics and networks. */
+/** Commands about the gateway as a whole: its state, brokers, topics and networks. */
 import { z } from "zod";
 import { json } from "./command.ts";
 import { count, done, moment, nothing, states } from "./command-shapes.ts";

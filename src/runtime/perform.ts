@@ -19,7 +19,7 @@ export interface Edges {
   readonly tap?: Pick<Tap, "said" | "saidToAll">;
 }
 
-/** Carries out one effect; `answer` takes what comes of it. */
+/** Carries out one effect; `answer` is called with resulting inputs. */
 export function perform(effect: Effect, edges: Edges, answer: (input: Input) => void): void {
   switch (effect.kind) {
     case "send":
@@ -93,7 +93,7 @@ function send({ to, dialect, message }: Extract<Effect, { kind: "send" }>, edges
 }
 
 export function transportOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): Transport {
-  // Nearly always one of one: its name is compared where it stands, and nothing is cut out of the peer's.
+  // Nearly always there is only one transport. Its name is compared in place, so that no part of the peer id is copied.
   if (transports.size === 1) for (const [name, only] of transports) if (isAt(peer, name)) return only;
   const transport = transports.get(transportNameOf(peer));
   assert(transport, `no transport for peer ${peer}`);

@@ -9,7 +9,7 @@ import { transportNameOf } from "../core/peer-id.ts";
 import type { SessionRecord, StoredState } from "../core/record.ts";
 import type { Store, StoreReport } from "../storage/store.ts";
 
-/** Sessions, each with all that waits for its client: so many are read at once, and handed over. */
+/** Sessions, each with all messages for its client, that are read at once and handed over. */
 const sessionsAtOnce = 50;
 const handedAtOnce = 10;
 const namesAtOnce = 1_000;
@@ -34,7 +34,7 @@ export async function restore(
     readonly handle: (input: Input) => void;
     readonly hasTransport: (name: string) => boolean;
     readonly pause: () => Promise<void>;
-    /** How many sessions so far. */
+    /** Called with the number of sessions so far. */
     readonly progress?: (sessions: number) => void;
   },
 ): Promise<Restored> {

@@ -50,18 +50,18 @@ const usualLimits: StageLimits = {
   strangersMax: 100,
 };
 
-/** Messages behind one that waits for its script. */
+/** A message that waits for its script, and those behind it. */
 interface Line {
   readonly items: Held[];
   bytes: number;
-  /** Its first message is of a sender without a session. */
+  /** The first message is from a sender without a session. */
   isOfStranger: boolean;
-  /** The answer to the first message's question is not wanted any more. */
+  /** Cancels the question of the first message. */
   cancel: () => void;
   readonly close: () => void;
 }
 
-/** An answer, or the way to end the wish for one. */
+/** The answer, or a function that cancels the question. */
 type Wish = { readonly payloads: PayloadPolicy | undefined } | { readonly cancel: () => void };
 
 type Answers = ReadonlyMap<ScriptEntry, Answer>;
@@ -155,7 +155,7 @@ export class ScriptStage {
     if (lines.size > 0) this.#ofLinks.set(linkId, lines);
   }
 
-  /** Into its line, if there is one or it has to wait. */
+  /** Adds the message to its line, if there is one or the message must wait. */
   #enter<Key>(input: Held, lines: Map<Key, Line>, key: Key, close: () => void): void {
     let line = lines.get(key);
     if (line) {
@@ -179,7 +179,7 @@ export class ScriptStage {
     this.#bytes += octets;
   }
 
-  /** Its first message continues. */
+  /** Removes the first message from the line, and returns it. */
   #leave(line: Line): Held | undefined {
     const first = line.items.shift();
     if (!first) return undefined;
@@ -212,7 +212,7 @@ export class ScriptStage {
     if (first) this.#handOn(first, this.#unanswered(first, why));
   }
 
-  /** Hands on what need not wait, up to the first message that has to. */
+  /** Hands on messages that need not wait, up to the first one that must. */
   #advance(line: Line): void {
     for (let first = line.items[0]; first; first = line.items[0]) {
       const wish = this.#ask(first, line);
@@ -279,7 +279,7 @@ export class ScriptStage {
     return { payloads: withDown(entries, topicName, wish, this.#parts.values) };
   }
 
-  /** Asks for all of them at once. Returns at once if no script is asked; then `done` is not called. */
+  /** Asks all questions at once. If no script is asked, returns the answers, and does not call `done`. */
   #inquire(
     questions: readonly (readonly [ScriptEntry, Question])[],
     sender: string,
@@ -333,8 +333,9 @@ export class ScriptStage {
   }
 
   /**
-   * These messages came over a connection that has ended. At QoS 1 and 2 the broker has no answer and sends them again; over the next
-   * connection their packet ids may mean other messages. At QoS 0 they do not come again.
+   * These messages arrived over a connection that has ended. The broker sends QoS 1 and 2 again, because it has no
+   * acknowledgement; over the next connection their packet ids may mean other messages. Messages at QoS 0 are not sent
+   * again.
    */
   #endDeliveries(linkId: LinkId): void {
     for (const line of [...(this.#ofLinks.get(linkId)?.values() ?? [])]) {
@@ -348,7 +349,7 @@ export class ScriptStage {
     }
   }
 
-  /** Nothing that waits was acknowledged: devices and broker send it again. */
+  /** No waiting message was acknowledged, so devices and broker send them again. */
   #endAll(): void {
     this.#entries = undefined;
     const ofLinks = [...this.#ofLinks.values()].flatMap((lines) => [...lines.values()]);
@@ -360,7 +361,9 @@ export class ScriptStage {
   }
 }
 
-/** Senders without a session have one account: an address costs them nothing. No client id is empty. */
+/**
+ * All senders without a session share one account, because an attacker can use many addresses. No client id is empty.
+ */
 const everyStranger = "";
 
 const tooManyStrangers: Answer = {

@@ -1,11 +1,11 @@
-/** Commands about the configuration: what it is, what a change would mean, changing it. */
+/** Commands about the configuration: showing it, checking a change, changing it. */
 import { z } from "zod";
 import { json, stream } from "./command.ts";
 import { done, nothing } from "./command-shapes.ts";
 
 const changesMax = 1_000;
 
-/** JSON in a text: it may hold any value of the configuration. */
+/** JSON in a text, because a value of the configuration may have any type. */
 const settingChanges = z
   .codec(
     z.string(),

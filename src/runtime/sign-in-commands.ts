@@ -1,4 +1,4 @@
-/** Commands about who may look at the console or ask by a program: links, tokens, the password. */
+/** Commands about access to the console and the API: links, tokens, the password. */
 import { z } from "zod";
 import { json, type Outcome } from "./command.ts";
 import { done, nothing } from "./command-shapes.ts";

@@ -28,7 +28,7 @@ export function stateInWords(facts: StateFacts): StateWords {
   return { says: sentence(facts, dueSeconds), isLate, dueSeconds };
 }
 
-/** "12 s", "4 min", "3 h", "2 d": the largest unit that still says enough. */
+/** "12 s", "4 min", "3 h", "2 d": the largest unit that is still precise enough. */
 export function duration(seconds: number): string {
   const whole = Math.max(0, Math.round(seconds));
   if (whole < 100) return `${whole} s`;
@@ -85,7 +85,7 @@ function sentence(facts: StateFacts, dueSeconds: number | undefined): string {
 }
 
 export interface HandoverFacts {
-  /** "": none. */
+  /** "" = none. */
   readonly owner: string;
   readonly epoch: number;
   readonly handover?:
@@ -93,7 +93,7 @@ export interface HandoverFacts {
     | undefined;
 }
 
-/** How the lease passed to its holder, in words. */
+/** Describes how the lease passed to its holder. */
 export function handoverWords({ owner, epoch, handover }: HandoverFacts): string {
   const who = owner === "" ? "" : ` to ${owner}`;
   if (!handover) return `epoch ${epoch}; how it came${who} is not known`;

@@ -5,7 +5,7 @@
 import type { Instant } from "../core/types.ts";
 import { Durations } from "../durations.ts";
 
-/** `input`: one of the broker, the store or a person, or a datagram that came by itself. */
+/** `input`: an input from the broker, the store or a person, or a single datagram. */
 export const stepKinds = ["datagrams", "input", "deadlines"] as const;
 export type StepKind = (typeof stepKinds)[number];
 
@@ -23,7 +23,7 @@ export class Steps {
     this.#now = now;
   }
 
-  /** A step begins; undefined: it is a part of one that began before. Hand over to `end` what this answers. */
+  /** Begins a step. The result must be passed to `end`. Undefined: the step is a part of one that has begun before. */
   begin(): Instant | undefined {
     if (this.#isInside) return undefined;
     this.#isInside = true;

@@ -12,7 +12,7 @@ export interface CaptureOptions {
   /** Client id; undefined: all. */
   readonly client: string | undefined;
   readonly transport: string | undefined;
-  /** false: what devices publish is left out. */
+  /** False: the payloads of devices are left out. */
   readonly payload: boolean;
 }
 
@@ -28,7 +28,7 @@ export interface TapOptions {
     bytes: Uint8Array,
   ) => { readonly peer: PeerId; readonly clientId: string | undefined };
   readonly clientAt: (peer: PeerId) => string | undefined;
-  /** How many octets come before the contents of a message. */
+  /** The number of octets before the contents of a message. */
   readonly payloadStart: (bytes: Uint8Array) => number;
   /** The message of this client as JSON, decoded by its declaration; undefined: not known. Called for captures with payloads. */
   readonly saidIn?: (way: "in" | "out", clientId: string | undefined, bytes: Uint8Array) => string | undefined;
@@ -65,12 +65,12 @@ export class Tap {
     this.#limits = { ...usualLimits, ...options.limits };
   }
 
-  /** How many capture. */
+  /** The number of open captures. */
   get readers(): number {
     return this.#readers.size;
   }
 
-  /** A datagram came; called before anything is made of it. */
+  /** A datagram was received; called before it is decoded. */
   heard(from: PeerId, bytes: Uint8Array): void {
     this.#options.page?.tap?.("in", from, bytes);
     if (this.#readers.size === 0) return;
@@ -107,7 +107,7 @@ export class Tap {
     return { [Symbol.asyncIterator]: () => reader };
   }
 
-  /** Every capture ends, with all that it has. */
+  /** Ends every capture, after its last data. */
   close(): void {
     this.#isClosed = true;
     for (const reader of [...this.#readers]) reader.end();
@@ -135,7 +135,7 @@ interface Taken {
   readonly peer: PeerId | undefined;
   readonly transport: string;
   readonly bytes: Uint8Array;
-  /** "" where it is not known. */
+  /** "" = not known. */
   readonly clientId: string;
 }
 
@@ -175,7 +175,8 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
     const { client, transport: wanted, payload } = this.#options;
     if (wanted !== undefined && wanted !== transport) return;
     if (client !== undefined && client !== clientId) return;
-    // A copy: what leaves may be written in a buffer that is used again, and a view would hold the whole of one that came.
+    // Copied, because sent datagrams may be in a buffer that is used again, and a view would keep the whole received
+    // buffer in memory.
     const kept = bytes.slice(0, payload ? bytes.length : this.#world.payloadStart(bytes));
     const comment = peer === undefined ? "to everybody" : commentOf(peer, clientId);
     const value = payload ? this.#world.saidIn?.(direction, clientId === "" ? undefined : clientId, bytes) : undefined;
@@ -190,7 +191,7 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
     this.#answer();
   }
 
-  /** Something is handed over, if anybody waits for it. */
+  /** Sends a sign of life, if the reader waits for data. */
   giveSign(): void {
     const wanted = this.#wanted;
     if (!wanted) return;
@@ -254,7 +255,7 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
     if (!first) return undefined;
     this.#first++;
     this.#waitingBytes -= bytesOf(first.datagram.bytes, first.datagram.value);
-    // Moved together now and then, so that neither many are moved for each nor those handed over are kept.
+    // The array is shortened now and then. So few entries are moved, and entries that were handed over are not kept.
     if (this.#first > 1_000 && this.#first * 2 > this.#waiting.length) {
       this.#waiting = this.#waiting.slice(this.#first);
       this.#first = 0;

@@ -11,7 +11,7 @@ export interface Totals {
   readonly dropped: number;
 }
 
-/** Per second, one number for each ten seconds; `at` is when each ends. */
+/** Messages per second, one number for each ten seconds; `at` is the end of each. */
 export type HourOfTotals = { readonly [Field in keyof Totals]: number[] } & { readonly at: number[] };
 
 interface Row {

@@ -12,9 +12,9 @@ import { stateInWords } from "./state-words.ts";
 
 /** Browsers that ask within this time get the same view. */
 const pictureMs = 1_000;
-/** Searches and orders of one picture that are remembered: several browsers look at the same, as a rule. */
+/** Searches and orders of one view that are remembered, because several browsers usually show the same. */
 const orderedMax = 16;
-/** Names in the table of topics; a large gateway has as many as it has devices. */
+/** Names in the table of topics. A large gateway may have as many as it has devices. */
 const topicsMax = 1_000;
 const usersNamed = 20;
 
@@ -31,7 +31,7 @@ export interface DeviceQuery {
 
 type Wanted = Omit<DeviceQuery, "offset" | "limit">;
 
-/** Every session, as they were at one moment. */
+/** All sessions at one moment. */
 interface Picture {
   readonly at: number;
   readonly rows: readonly DeviceRow[];
@@ -102,7 +102,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
       const owedToBroker = all.reduce((sum, { owed }) => sum + owed, 0);
       const pair = installation.pair();
       const needs = needsOf({
-        // A gateway that stands by connects to none.
+        // A gateway that stands by is connected to no broker.
         brokers: pair && pair.role !== "active" ? [] : brokers,
         pair,
         transports,

@@ -7,7 +7,7 @@
 import { existsSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 
-/** Nothing of this program is older: 2026-11-01. */
+/** The clock cannot be right if it is before this time, because the program is newer: 2026-11-01. */
 export const oldestPlausible = Date.UTC(2026, 10, 1);
 
 const lookEveryMs = 1_000;
@@ -79,7 +79,7 @@ export class WallClock {
   }
 }
 
-/** Whether systemd-timesyncd, if it runs, has heard from a time server since the start of the system. */
+/** True if systemd-timesyncd is not running, or has got an answer of a time server since the start of the system. */
 function timesyncHeard(): boolean {
   return !existsSync(timesyncFolder) || existsSync(`${timesyncFolder}/synchronized`);
 }
