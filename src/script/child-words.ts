@@ -41,7 +41,7 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
   z.object({ is: z.literal("answered"), id: z.number(), answer }),
 ]);
 
-/** Undefined: it is none. */
+/** Undefined: the message is not valid. */
 export function parseReport(said: unknown): ChildReport | undefined {
   const { success, data } = report.safeParse(said);
   return success ? data : undefined;

@@ -6,9 +6,9 @@
  */
 import type { Decoded, Origin, PayloadPolicy, Unfit } from "../core/payloads.ts";
 
-/** A file as the process gets it. */
+/** A script file, as it is passed to the process. */
 export interface ScriptSource {
-  /** How the configuration names it; problems begin with it. */
+  /** The name in the configuration; problems begin with it. */
   readonly file: string;
   readonly text: string;
 }

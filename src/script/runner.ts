@@ -31,7 +31,7 @@ export interface RunnerCounters {
   readonly restarts: number;
 }
 
-/** Questions that wait for their turn, and the octets in them. */
+/** Questions that wait for their turn, and their octets. */
 export const waitingMax = 1_000;
 const waitingBytesMax = 2 * 2 ** 20;
 /** Milliseconds that a question waits for its turn. After that it is not asked. */
@@ -42,7 +42,9 @@ const hungMs = 500;
 const startMs = 30_000;
 const firstPauseMs = 1_000;
 const pauseMsMax = 60_000;
-/** Senders whose payloads used up their time are remembered, so many; beyond, the oldest is forgotten. */
+/**
+ * Senders whose payloads used up their time are remembered up to this number. Beyond it, the oldest one is forgotten.
+ */
 const sendersMax = 10_000;
 /** Payloads in a row, before a sender pauses. */
 const patience = 2;
@@ -72,9 +74,9 @@ export class ScriptRunner {
   readonly #child: WatchedChild;
   #scripts: readonly ScriptSource[] = [];
   #loaded = new Map<string, Loaded>();
-  /** starting: nothing can be asked; loading: questions wait. */
+  /** starting: questions are refused; loading: questions wait. */
   #state: "none" | "starting" | "loading" | "idle" | "asking" = "none";
-  /** Scripts changed while one was asked. */
+  /** The scripts were changed while a question was open. */
   #isStale = false;
   readonly #waiting: Call[] = [];
   #waitingBytes = 0;
@@ -125,14 +127,14 @@ export class ScriptRunner {
     else if (this.#state === "asking") this.#isStale = true;
   }
 
-  /** May it have a function for this direction? Without it, there is nothing to ask. */
+  /** True if the script may have a function for this direction. Otherwise there is no need to ask. */
   can(file: string, is: Direction): boolean {
     return this.#loaded.get(file)?.can.includes(is) ?? true;
   }
 
   /**
-   * Calls `done` once, later; the returned function cancels this. Or returns an answer at once, if no script is asked.
-   * @param sender whose payload it is, to count those that use up the time
+   * Calls `done` once, later; the returned function cancels this. If no script is asked, returns an answer immediately.
+   * @param sender the sender of the payload, to count payloads that use up the time
    */
   ask(question: Question, sender: string, done: (answer: Answer) => void): Answer | (() => void) {
     const refuse = (why: string): Answer => {
@@ -243,7 +245,7 @@ export class ScriptRunner {
     this.#child.send({ do: "ask", id: this.#lastId, question: call.question });
   }
 
-  /** `isHung`: the process had to be killed for it, which costs everybody. */
+  /** `isHung`: the process had to be killed, which delays all other questions. */
   #blame(call: Call, isHung = false): void {
     if (!call.isLate) this.#counts.overTime++;
     else if (!isHung) return;

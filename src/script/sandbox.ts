@@ -46,7 +46,7 @@ const loadMs = 1_000;
 const octetsMax = 65_535;
 const sayCharsMax = 200;
 
-/** In the order in which they are looked for. */
+/** Names of the functions, in the order in which they are tried. */
 const functions = {
   up: ["decodeUplink", "Decode"],
   down: ["encodeDownlink", "Encode"],
@@ -88,7 +88,7 @@ const callSource = `(() => {
   };
 })()`;
 
-/** Node has it; its types, without those of a browser, do not say so. */
+/** Node has WebAssembly, but its types without those of a browser do not contain it. */
 const { WebAssembly: wasm } = globalThis as unknown as {
   readonly WebAssembly: {
     readonly Module: new (octets: Uint8Array) => object;
@@ -117,7 +117,7 @@ export class Sandbox {
   static async open(limits: Limits): Promise<Sandbox> {
     const file = createRequire(import.meta.url).resolve("@jitl/quickjs-wasmfile-release-sync/wasm");
     const { default: found } = await import("@jitl/quickjs-wasmfile-release-sync");
-    // Its types are of CommonJS, where what is imported is one level deeper.
+    // The types are those of CommonJS, where the import is one level deeper.
     const variant = "default" in found ? found.default : found;
     return new Sandbox({ variant, module: new wasm.Module(readFileSync(file)) }, limits);
   }
@@ -183,7 +183,7 @@ class Script {
   #call: QuickJSHandle | undefined;
   #until = 0;
 
-  /** A sentence: why it cannot be used. */
+  /** Returns a sentence if the script cannot be used. */
   static open(quickJs: QuickJSWASMModule, source: ScriptSource, limits: Limits): Script | string {
     const script = new Script(quickJs, source, limits);
     const problem = script.#load();

@@ -10,7 +10,7 @@ const charactersMax = 4_096;
 export class ScriptValues {
   readonly #values = new Map<string, string>();
 
-  /** @param octets as the device sends or receives them; `json`: their meaning */
+  /** @param octets as the device sends or receives them; `json`: the decoded value */
   note(way: "in" | "out", clientId: string | undefined, topicName: string, octets: Uint8Array, json: Uint8Array): void {
     if (json.byteLength > charactersMax || octets.byteLength > charactersMax) return;
     const key = keyOf(way, clientId, topicName, octets);
@@ -23,7 +23,7 @@ export class ScriptValues {
     }
   }
 
-  /** JSON; undefined: no script was asked for this, or it is forgotten. */
+  /** The JSON; undefined: no script was asked for this payload, or the result was forgotten. */
   of(way: "in" | "out", clientId: string | undefined, topicName: string, octets: Uint8Array): string | undefined {
     return this.#values.get(keyOf(way, clientId, topicName, octets));
   }
