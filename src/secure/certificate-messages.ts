@@ -1,20 +1,20 @@
 /** The messages of a handshake with certificates. [RFC 5246 7.4.2 to 7.4.8, RFC 8422 5] */
 import { joined, none, number, Reader, vector } from "./octets.ts";
 
-/** secp256r1, the only group that is spoken. */
+/** secp256r1, the only supported group. */
 export const p256 = 23;
-/** ecdsa with sha256, the only signature that is. */
+/** ecdsa with sha256, the only supported signature. */
 export const ecdsaSha256 = 0x0403;
 const namedCurve = 3;
 const ecdsaSign = 64;
-/** Certificates of one client that are read. */
+/** The most certificates of one client that are read. */
 const chainMax = 4;
 
 export function encodeCertificates(chain: readonly Uint8Array[]): Uint8Array {
   return vector(joined(...chain.map((each) => vector(each, 3))), 3);
 }
 
-/** undefined: they do not hold together, or are too many. */
+/** Undefined: the lengths do not fit, or there are too many certificates. */
 export function readCertificates(body: Uint8Array): readonly Uint8Array[] | undefined {
   const reader = new Reader(body);
   const list = new Reader(reader.vector(3));
@@ -23,7 +23,7 @@ export function readCertificates(body: Uint8Array): readonly Uint8Array[] | unde
   return reader.ok && reader.left === 0 && list.ok && chain.length <= chainMax ? chain : undefined;
 }
 
-/** Group and point, as they are signed. */
+/** Group and point, in the form in which they are signed. */
 export function exchangeParameters(point: Uint8Array): Uint8Array {
   return joined(number(namedCurve, 1), number(p256, 2), vector(point, 1));
 }
@@ -66,7 +66,7 @@ export function encodeSignature(signature: Uint8Array): Uint8Array {
   return joined(number(ecdsaSha256, 2), vector(signature, 2));
 }
 
-/** A list of numbers of two octets, or of one, behind its length; empty: it does not hold together. */
+/** A list of numbers of one or two octets after its length; empty: the lengths do not fit. */
 export function numbersIn(extension: Uint8Array, octets: 1 | 2): readonly number[] {
   const reader = new Reader(extension);
   const list = new Reader(reader.vector(octets));

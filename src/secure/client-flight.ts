@@ -16,7 +16,7 @@ import { contentTypes, plainRecord } from "./record.ts";
 import { keyMarkOctets } from "./record-of.ts";
 import type { Secrets, Setup } from "./setup-state.ts";
 
-/** In octets. [RFC 4279 5.3: at least so long ones are to be taken] */
+/** The longest identity in octets. [RFC 4279 5.3: at least such a length must be supported] */
 const identityOctetsMax = 128;
 const fatal = 2;
 
@@ -29,7 +29,7 @@ const expected = {
   verify: [messageTypes.certificateVerify, onVerify],
 } as const satisfies Record<string, readonly [type: number, procedure: Procedure]>;
 
-/** A message of the client's flight, or a part of one. */
+/** Handles a message of the client's flight, or a fragment of one. */
 export function onFragment(common: Common, setup: Setup, fragment: Fragment): void {
   const { stage } = setup;
   if (stage !== "certificate" && stage !== "keyExchange" && stage !== "verify") return;
@@ -116,7 +116,7 @@ function secretsOf(
   return { master, keys, read, keyMark: keyMark(common, trust), isKnown };
 }
 
-/** Called once: the setup has ended after it. */
+/** Called once, because the setup ends after it. */
 function refuse(common: Common, setup: Setup, refusal: CertificateRefusal): void {
   const { address } = setup;
   common.counters.certificatesRefused[refusal]++;
@@ -126,7 +126,7 @@ function refuse(common: Common, setup: Setup, refusal: CertificateRefusal): void
   common.contexts.removeSetup(setup);
 }
 
-/** undefined: nothing that could be anybody's name here. */
+/** Undefined: the octets cannot be an identity here. */
 function identityOf(bytes: Uint8Array): string | undefined {
   if (bytes.length === 0 || bytes.length > identityOctetsMax) return undefined;
   const text = textOf(bytes);

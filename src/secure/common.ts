@@ -15,14 +15,17 @@ export interface SecureOptions {
   /** Length of the connection ids that devices get; 0: none are given. */
   readonly cidOctets: number;
   readonly contextsMax: number;
-  /** Open handshakes, in all and from one host. */
+  /** Open handshakes in total, and from one host. */
   readonly setupsMax: number;
   readonly setupsPerHostMax: number;
-  /** ClientHellos that are looked at, with a cookie and without one: each kind so many. Beyond: dropped, and counted. */
+  /**
+   * ClientHellos per second that are processed, counted separately with a cookie and without one. Further ones are
+   * dropped and counted.
+   */
   readonly hellosPerSecondMax: number;
-  /** A context without messages for so long is dropped. */
+  /** A context without messages for this time is dropped. */
   readonly idleMs: number;
-  /** How old the stored receive window may be: after a crash, records of this time can be replayed once. */
+  /** The greatest age of the stored receive window: after a crash, records of this time can be replayed once. */
   readonly storeTopEveryMs: number;
 }
 
@@ -72,12 +75,12 @@ export class Common {
     then?.(key);
   }
 
-  /** Handshakes are numbered: of two of one device the later one counts. */
+  /** Handshakes are numbered. Of two handshakes of one device, the later one counts. */
   nextBegun(): number {
     return ++this.#begun;
   }
 
-  /** A new context of this device is being stored: nothing older may be stored after it. */
+  /** True if a new context of this device is being stored. An older one must not be stored after it. */
   isStoring(identity: string): boolean {
     return this.#storing.has(identity);
   }

@@ -15,11 +15,11 @@ import { type Direction, seqMax } from "./record.ts";
 import type { Suite } from "./suites.ts";
 import { ReplayWindow } from "./window.ts";
 
-/** Numbers reserved with one commit. */
+/** Sequence numbers that are reserved with one commit. */
 export const reservedAtOnce = 1_024;
 /** More records than a process can send during the commits that a store may lose. */
 const jumpMin = 2 ** 24;
-/** There are 2 ** 48 numbers, enough for some thousands of takeovers. */
+/** The range of a random jump. There are 2 ** 48 numbers, enough for some thousands of takeovers. */
 const jumpSpread = 2 ** 36;
 /** Random octets for a jump. */
 export const jumpOctets = 5;
@@ -28,7 +28,7 @@ const heldMax = 16;
 
 /** The server's last flight. It is repeated as long as the device may not have received it. [RFC 6347 4.2.4] */
 export interface LastFlight {
-  /** The client random of that handshake. A late copy of its ClientHello is recognized by it. Not stored. */
+  /** The client random of that handshake, which recognizes a late copy of its ClientHello. Not stored. */
   readonly clientRandom: Uint8Array | undefined;
   /** The message Finished. */
   readonly finished: Uint8Array;
@@ -76,7 +76,7 @@ export class SecureContext {
   readonly held: Held[] = [];
   address: string;
   heardAt: Instant;
-  /** When it was moved to the end of the list that is ordered by silence. */
+  /** The time when the context was last moved to the end of the list, which is ordered by silence. */
   touchedAt: Instant;
   lastFlight: LastFlight | undefined;
   /** Top of the window that is stored, or that is being stored. */
@@ -108,12 +108,15 @@ export class SecureContext {
     this.heardAt = now;
     this.touchedAt = now;
     this.#sendNext = sendNext;
-    // Nothing may be sent until a ceiling is stored.
+    // Nothing may be sent before a ceiling is stored.
     this.#ceiling = sendNext;
     this.#asked = Math.max(state.ceiling, sendNext);
   }
 
-  /** A context from an earlier run; it begins at a number that was not used. undefined: there are no such numbers left. */
+  /**
+   * A context from an earlier run; it begins with a number that was not used. Undefined: there are no such numbers
+   * left.
+   */
   static takenOver(crypto: Crypto, state: ContextState, now: Instant): SecureContext | undefined {
     const jump = jumpMin + (readNumber(crypto.random(jumpOctets), 0, jumpOctets) % jumpSpread);
     if (state.ceiling + jump > seqMax - jumpMin) return undefined;
@@ -146,7 +149,7 @@ export class SecureContext {
     if (ok) this.#ceiling = Math.max(this.#ceiling, ceiling);
   }
 
-  /** Whether all sequence numbers were used. */
+  /** True if all sequence numbers were used. */
   get isUsedUp(): boolean {
     return this.#asked > seqMax - reservedAtOnce;
   }
@@ -158,7 +161,10 @@ export class SecureContext {
     return { identity, suite, cid, peerCid, keys, keyMark, address, ceiling, readTop: window.top, lastFlight };
   }
 
-  /** Keeps a message until a ceiling is stored. @returns false: the oldest one was dropped; the device sees a lost datagram. */
+  /**
+   * Keeps a message until a ceiling is stored.
+   * @returns false: the oldest message was dropped; for the device this is a lost datagram.
+   */
   hold(held: Held): boolean {
     this.held.push(held);
     if (this.held.length <= heldMax) return true;

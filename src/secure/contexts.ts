@@ -31,12 +31,12 @@ export class Contexts {
     return this.#byIdentity.get(identity);
   }
 
-  /** One whose device has this connection id for it, or will have it after its handshake. */
+  /** The context whose device uses this connection id, or the open handshake that gave it. */
   ofCid(cid: Uint8Array): SecureContext | Setup | undefined {
     return this.#byCid.get(hex(cid));
   }
 
-  /** The last one that finished a handshake, or moved, there. */
+  /** The context that last finished a handshake at this address, or moved to it. */
   at(address: string): SecureContext | undefined {
     return this.#byAddress.get(address);
   }
@@ -53,7 +53,7 @@ export class Contexts {
     return this.#byIdentity.values().next().value;
   }
 
-  /** Takes the place of the one of this identity, which is answered. */
+  /** Adds a context. Returns the earlier one of this identity, which it replaces. */
   add(context: SecureContext): SecureContext | undefined {
     const old = this.#byIdentity.get(context.identity);
     if (old) this.remove(old);
@@ -74,7 +74,7 @@ export class Contexts {
   move(context: SecureContext, address: string): void {
     if (this.#byAddress.get(context.address) === context) this.#byAddress.delete(context.address);
     context.address = address;
-    // One that is found by its address alone keeps it.
+    // A context without a connection id can only be found by its address, so it keeps the entry.
     if (this.#byAddress.get(address)?.cid !== undefined || !this.#byAddress.has(address))
       this.#byAddress.set(address, context);
   }

@@ -1,6 +1,6 @@
-/** Certificates, as far as a handshake asks about them. What one is, and which are good, is decided where they are read. */
+/** Certificates, as a handshake uses them. The caller decides how they are read, and which are accepted. */
 
-/** Why a device was refused. The alert is the answer to the device. [RFC 5246 7.2.2] */
+/** Reasons for refusing a certificate. The alert is the answer to the device. [RFC 5246 7.2.2] */
 export const certificateRefusals = {
   none: { alert: 40, say: "it shows no certificate" },
   malformed: { alert: 42, say: "what it shows is no certificate" },

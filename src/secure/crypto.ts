@@ -2,11 +2,11 @@
 
 export type AeadName = "aes-128-ccm-8" | "aes-128-ccm" | "aes-128-gcm";
 
-/** One direction's cipher under one key. Nonces have 12 octets. */
+/** The cipher of one direction, with one key. Nonces have 12 octets. */
 export interface Aead {
-  /** The text, enciphered, and its tag behind it: to be copied at once, for the next call may write over it. */
+  /** The encrypted text, followed by its tag. Must be copied immediately, because the next call may overwrite it. */
   seal(nonce: Uint8Array, about: Uint8Array, text: Uint8Array): Uint8Array;
-  /** undefined: the tag does not match. */
+  /** Undefined: the tag does not match. */
   open(nonce: Uint8Array, about: Uint8Array, sealed: Uint8Array): Uint8Array | undefined;
 }
 

@@ -33,7 +33,7 @@ export interface Message {
   readonly body: Uint8Array;
 }
 
-/** A whole message in one fragment, as it is sent and as the transcript has it. [RFC 6347 4.2.6] */
+/** A whole message in one fragment, in the form for sending and for the transcript. [RFC 6347 4.2.6] */
 export function encodeMessage({ type, seq, body }: Message): Uint8Array {
   const head = new Uint8Array(headOctets);
   head[0] = type;
@@ -43,7 +43,7 @@ export function encodeMessage({ type, seq, body }: Message): Uint8Array {
   return joined(head, body);
 }
 
-/** An encoded message in pieces of at most so many octets of its body. */
+/** Divides an encoded message into fragments with at most so many octets of its body. */
 export function inFragments(message: Uint8Array, octetsMax: number): readonly Uint8Array[] {
   const total = message.length - headOctets;
   if (total <= octetsMax) return [message];
@@ -58,7 +58,7 @@ export function inFragments(message: Uint8Array, octetsMax: number): readonly Ui
   return fragments;
 }
 
-/** All fragments in a record; undefined: it does not hold together. */
+/** All fragments in a record; undefined: the lengths do not fit. */
 export function readFragments(content: Uint8Array): readonly Fragment[] | undefined {
   const fragments: Fragment[] = [];
   for (let at = 0; at < content.length; ) {
@@ -75,7 +75,7 @@ export function readFragments(content: Uint8Array): readonly Fragment[] | undefi
   return fragments;
 }
 
-/** Puts the one message together that is waited for; others are dropped, for the sender repeats them. */
+/** Reassembles the one expected message. Fragments of others are dropped, because the sender repeats them. */
 export class Assembly {
   readonly #octetsMax: number;
   #next: number;
@@ -91,13 +91,13 @@ export class Assembly {
     return this.#next;
   }
 
-  /** The message, once it is whole. */
+  /** Returns the message when it is complete. */
   take({ type, seq, total, offset, body }: Fragment): Message | undefined {
     if (seq !== this.#next || total > this.#octetsMax) return undefined;
     if (body.length === total) return this.#whole({ type, seq, body: total === 0 ? none : body });
     this.#parts ??= { type, body: new Uint8Array(total), has: new Uint8Array(total), missing: total };
     const parts = this.#parts;
-    // Fragments of two messages with one number: the message that came first continues.
+    // Two messages have the same number. Only fragments of the first one are used.
     if (parts.type !== type || parts.body.length !== total) return undefined;
     for (let i = 0; i < body.length; i++) {
       if (parts.has[offset + i] === 1) continue;

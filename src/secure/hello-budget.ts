@@ -14,7 +14,7 @@ export class HelloBudget {
   readonly #most: number;
   #left: number;
   #at: Instant;
-  /** How many came, those beyond included. */
+  /** The number of ClientHellos, including those beyond the limit. */
   asked = 0;
 
   constructor(perSecond: number, now: Instant) {
@@ -24,7 +24,7 @@ export class HelloBudget {
     this.#at = now;
   }
 
-  /** One more; false: it is beyond. */
+  /** Counts a ClientHello; false: it is beyond the limit. */
   take(now: Instant): boolean {
     this.asked++;
     if (now > this.#at) {

@@ -32,13 +32,13 @@ export interface ClientHello {
 
 const randomEnd = 34;
 
-/** Does this ClientHello bring a cookie, if it is one? At the cost of two octets. */
+/** True if a ClientHello contains a cookie. Reads only two octets. */
 export function hasCookie(body: Uint8Array): boolean {
   const cookieAt = randomEnd + 1 + (body[randomEnd] ?? 0);
   return (body[cookieAt] ?? 0) > 0;
 }
 
-/** undefined: it is none. */
+/** Undefined: the octets are no ClientHello. */
 export function readClientHello(body: Uint8Array): ClientHello | undefined {
   const reader = new Reader(body);
   const version = reader.number(2);
@@ -71,7 +71,7 @@ export interface ServerHello {
   readonly extensions: Extensions;
 }
 
-/** Without a session id: nothing is kept to resume. */
+/** The session id is empty, because sessions are not resumed. */
 export function encodeServerHello({ random, suite, extensions }: ServerHello): Uint8Array {
   const head = [number(dtls12, 2), random, number(0, 1), number(suite, 2), number(0, 1)];
   return joined(...head, ...encodeExtensions(extensions));
@@ -93,7 +93,7 @@ export function encodeHelloVerifyRequest(cookie: Uint8Array): Uint8Array {
   return joined(number(dtls10, 2), vector(cookie, 1));
 }
 
-/** The cookie in it. */
+/** The cookie in the message. */
 export function readHelloVerifyRequest(body: Uint8Array): Uint8Array | undefined {
   const reader = new Reader(body);
   reader.take(2);
@@ -118,7 +118,7 @@ function encodeExtensions(extensions: Extensions): readonly Uint8Array[] {
   return [vector(joined(...[...extensions].map(([type, data]) => joined(number(type, 2), vector(data, 2)))), 2)];
 }
 
-/** undefined: they do not hold together, or one comes twice. [RFC 5246 7.4.1.4] */
+/** Undefined: the lengths do not fit, or an extension occurs twice. [RFC 5246 7.4.1.4] */
 function readExtensions(reader: Reader): Extensions | undefined {
   const extensions = new Map<number, Uint8Array>();
   if (reader.left === 0) return extensions;

@@ -1,4 +1,4 @@
-/** From what both sides share to the keys of both directions. [RFC 5246 5, 6.3, 8.1; RFC 4279 2; RFC 7627 4] */
+/** Derives the keys of both directions from the shared secret. [RFC 5246 5, 6.3, 8.1; RFC 4279 2; RFC 7627 4] */
 import type { Crypto } from "./crypto.ts";
 import { joined, number, octetsOf } from "./octets.ts";
 import type { Suite } from "./suites.ts";

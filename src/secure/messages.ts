@@ -6,7 +6,7 @@ import type { ProofKind, SuiteName } from "./suites.ts";
 export type Instant = number;
 
 export type SecureInput =
-  /** `address`: where answers go; behind its last colon is what differs between programs of one host. */
+  /** `address`: the destination of answers. The part after its last colon differs between programs of one host. */
   | { readonly kind: "datagram"; readonly address: string; readonly bytes: Uint8Array }
   | { readonly kind: "send"; readonly identity: string; readonly bytes: Uint8Array }
   /** The answer to `askKey`; undefined: no device has this identity. */
@@ -20,7 +20,7 @@ export type SecureInput =
   /** The end: state that is only in memory is stored. */
   | { readonly kind: "stop" };
 
-/** `record` undefined: what is stored of this identity is deleted. */
+/** `record` undefined: the stored record of this identity is deleted. */
 export interface SecureChange {
   readonly identity: string;
   readonly record: Uint8Array | undefined;
@@ -47,7 +47,7 @@ export type SecureEffect =
       readonly hasCid: boolean;
     }
   | { readonly kind: "closed"; readonly identity: string; readonly reason: ClosedReason }
-  /** All changes or none; `persisted` answers, in the order of these effects. */
+  /** Store all changes or none; `persisted` answers, in the order of these effects. */
   | { readonly kind: "persist"; readonly changes: readonly SecureChange[]; readonly token: number }
   /** A device showed a certificate that was refused. */
   | { readonly kind: "badCertificate"; readonly address: string; readonly refusal: CertificateRefusal }

@@ -10,7 +10,7 @@ export class Reader {
     this.#bytes = bytes;
   }
 
-  /** Everything that was asked for was there. */
+  /** False if a read went beyond the end. */
   get ok(): boolean {
     return this.#ok;
   }
@@ -35,7 +35,7 @@ export class Reader {
     return this.#bytes.subarray(this.#at - octets, this.#at);
   }
 
-  /** A vector whose length stands before it, in so many octets. [RFC 5246 4.3] */
+  /** A vector after its length, which has so many octets. [RFC 5246 4.3] */
   vector(lengthOctets: number): Uint8Array {
     return this.take(this.number(lengthOctets));
   }
@@ -84,7 +84,7 @@ export function joined(...parts: readonly Uint8Array[]): Uint8Array {
   return bytes;
 }
 
-/** Takes the same time for any difference, so that an attacker cannot find a secret octet by octet. */
+/** The comparison takes the same time for any difference, so that an attacker cannot find a secret octet by octet. */
 export function isEqual(one: Uint8Array, other: Uint8Array): boolean {
   if (one.length !== other.length) return false;
   let difference = 0;
@@ -98,7 +98,7 @@ export function hex(bytes: Uint8Array): string {
   return text;
 }
 
-/** undefined: no text in UTF-8. */
+/** Undefined: the octets are no text in UTF-8. */
 export function textOf(bytes: Uint8Array): string | undefined {
   try {
     return strict.decode(bytes);

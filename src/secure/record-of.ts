@@ -1,6 +1,6 @@
 /**
- * A context as octets, for the store. The first says the version; what makes no sense is no context, and its device
- * shakes hands again.
+ * Encodes a context for the store. The first octet is the version. An invalid record is ignored, and its device makes a
+ * new handshake.
  */
 import type { ContextState } from "./context.ts";
 import { ivOctets } from "./key-schedule.ts";
@@ -32,7 +32,7 @@ export function recordOf(state: ContextState): Uint8Array {
   );
 }
 
-/** undefined: not written by this version, or damaged. */
+/** Undefined: the record was not written by this version, or is damaged. */
 export function stateOf(record: Uint8Array): ContextState | undefined {
   const reader = new Reader(record);
   if (reader.number(1) !== version) return undefined;

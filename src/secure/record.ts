@@ -15,7 +15,7 @@ const headOctets = 13;
 const explicitNonceOctets = 8;
 /** [RFC 6347 4.1: as in TLS] */
 export const plaintextOctetsMax = 2 ** 14;
-/** Beyond, numbers of an epoch are used up. [RFC 6347 4.1] */
+/** The last sequence number of an epoch. [RFC 6347 4.1] */
 export const seqMax = 2 ** 48 - 1;
 
 export interface RecordIn {
@@ -31,7 +31,7 @@ export interface RecordIn {
   readonly end: number;
 }
 
-/** One direction of one connection. */
+/** The keys of one direction of a connection. */
 export interface Direction {
   readonly aead: Aead;
   readonly iv: Uint8Array;
@@ -46,7 +46,10 @@ export interface RecordOut {
   readonly content: Uint8Array;
 }
 
-/** The record that begins there; undefined: none, and the rest of the datagram is none either. `cidOctets`: of our ids. */
+/**
+ * The record at this offset; undefined: there is none, and the rest of the datagram is ignored. `cidOctets`: the length
+ * of the server's connection ids.
+ */
 export function readRecord(bytes: Uint8Array, at: number, cidOctets: number): RecordIn | undefined {
   const type = bytes[at] ?? 0;
   const withCid = type === contentTypes.cid;
@@ -66,7 +69,7 @@ export function readRecord(bytes: Uint8Array, at: number, cidOctets: number): Re
   };
 }
 
-/** `version`: 0xfefd, but for HelloVerifyRequest. [RFC 6347 4.2.1] */
+/** `version`: 0xfefd, except for HelloVerifyRequest. [RFC 6347 4.2.1] */
 export function plainRecord(type: number, seq: number, content: Uint8Array, version = 0xfefd): Uint8Array {
   const bytes = new Uint8Array(headOctets + content.length);
   bytes[0] = type;
@@ -77,13 +80,13 @@ export function plainRecord(type: number, seq: number, content: Uint8Array, vers
   return bytes;
 }
 
-/** How much longer an encrypted record is than its content. */
+/** Octets by which an encrypted record is longer than its content. */
 export function sealedOverhead(tagOctets: number, cidOctets: number | undefined): number {
   const bare = headOctets + explicitNonceOctets + tagOctets;
   return cidOctets === undefined ? bare : bare + cidOctets + 1;
 }
 
-/** A record of epoch 1. No two may ever have the same number under one key: who calls sees to that. */
+/** A record of epoch 1. The caller must never use a number twice with one key. */
 export function sealedRecord(direction: Direction, { type, seq, cid, content }: RecordOut): Uint8Array {
   const seqBytes = new Uint8Array(seqOctets);
   seqBytes[1] = 1;
@@ -108,7 +111,7 @@ export function sealedRecord(direction: Direction, { type, seq, cid, content }: 
   return bytes;
 }
 
-/** undefined: not sealed under this key, or without content. */
+/** Undefined: the record was not encrypted with this key, or has no content. */
 export function openRecord(
   direction: Direction,
   record: RecordIn,

@@ -1,4 +1,4 @@
-/** Records of a context leave here, and nowhere else: the rule of the numbers is kept in one place. */
+/** Sends the records of contexts. No other file does this, so the rule of sequence numbers is kept in one place. */
 import type { Common } from "./common.ts";
 import type { SecureContext } from "./context.ts";
 import type { Instant } from "./messages.ts";
@@ -8,7 +8,7 @@ import { recordOf } from "./record-of.ts";
 
 const changeCipherSpec = Uint8Array.of(1);
 
-/** Now, or as soon as a number may be used for it. */
+/** Sends the content now, or as soon as a sequence number may be used for it. */
 export function sendContent(common: Common, context: SecureContext, type: number, content: Uint8Array): void {
   const record = context.held.length > 0 ? undefined : sealed(context, type, content);
   if (record) common.say({ kind: "transmit", address: context.address, bytes: record });
@@ -37,7 +37,7 @@ function sendHeld(common: Common, context: SecureContext): void {
   for (const { type, content } of context.held.splice(0)) sendContent(common, context, type, content);
 }
 
-/** ChangeCipherSpec and Finished. Answers whether they left. */
+/** Sends ChangeCipherSpec and Finished. False: they could not be sent. */
 export function sendLastFlight(common: Common, context: SecureContext, now: Instant): boolean {
   const flight = context.lastFlight;
   const finished = flight && sealed(context, contentTypes.handshake, flight.finished);
@@ -49,8 +49,8 @@ export function sendLastFlight(common: Common, context: SecureContext, now: Inst
 }
 
 /**
- * The device repeats its own last flight: ours was lost. It may also be that each side takes the other's repetition for a
- * question, for ever; so there is a pause, which doubles, and an end.
+ * The device repeats its last flight, because the server's flight was lost. It is also possible that each side answers
+ * the other's repetition without end. So there is a pause, which doubles, and a limit.
  */
 export function repeatLastFlight(common: Common, context: SecureContext, now: Instant): void {
   const flight = context.lastFlight;

@@ -36,7 +36,7 @@ const alertBytes = {
   noRenegotiation: Uint8Array.of(1, 100),
   accessDenied: Uint8Array.of(fatal, 49),
 } as const;
-/** Contexts stored with one commit. */
+/** Contexts that are stored with one commit. */
 const storedAtOnce = 500;
 const helloVersion = 0xfeff;
 
@@ -47,10 +47,10 @@ export class SecureServer {
   readonly #cookies: CookieMaker;
   readonly #firstHellos: HelloBudget;
   readonly #secondHellos: HelloBudget;
-  /** The device was heard since it was stored. */
+  /** Contexts with records that were received since they were stored. */
   readonly #dirty = new Set<SecureContext>();
   #storeTopsAt: Instant | undefined;
-  /** Nothing is to be done for a handshake before. */
+  /** The next time at which an open handshake needs an action. */
   #setupsAt: Instant = Number.POSITIVE_INFINITY;
 
   constructor(crypto: Crypto, options: SecureOptions, now: Instant) {
@@ -75,14 +75,14 @@ export class SecureServer {
     return this.#contexts.of(identity)?.address;
   }
 
-  /** How this device proved who it is; undefined: it has no context. */
+  /** The kind of proof that this device used; undefined: it has no context. */
   proofOf(identity: string): ProofKind | undefined {
     return this.#contexts.of(identity)?.suite.by;
   }
 
   /**
-   * Identities whose context was made with a key or certificate that is not valid any more. `goodFor`: the keys, or what makes a
-   * certificate valid; undefined: not known.
+   * Identities whose context was made with a key or certificate that is not valid any more. `goodFor`: the keys, or the
+   * public keys that make a certificate valid; undefined: not known.
    */
   strangers(goodFor: (identity: string, by: ProofKind) => readonly Uint8Array[] | undefined): readonly string[] {
     const strangers: string[] = [];
@@ -124,12 +124,12 @@ export class SecureServer {
     return this.#common.take();
   }
 
-  /** ClientHellos that came since the start: without a cookie, and with one. */
+  /** ClientHellos since the start: without a cookie, and with one. */
   get hellos(): { readonly first: number; readonly second: number } {
     return { first: this.#firstHellos.asked, second: this.#secondHellos.asked };
   }
 
-  /** When `timeout` is to be called; earlier does no harm. */
+  /** The next time to call `timeout`; an earlier call has no effect. */
   nextDeadline(): Instant | undefined {
     if (this.size > this.#common.options.contextsMax) return 0;
     const quietest = this.#contexts.quietest();
@@ -153,7 +153,9 @@ export class SecureServer {
     }
   }
 
-  /** Alerts are passed over where anybody may have said them, and ChangeCipherSpec says nothing that is not known. */
+  /**
+   * Alerts without encryption are ignored, because any sender can forge them. ChangeCipherSpec contains nothing new.
+   */
   #plain(address: string, record: RecordIn, now: Instant): void {
     if (record.type !== contentTypes.handshake) return;
     const fragments = readFragments(record.body);
@@ -172,7 +174,7 @@ export class SecureServer {
     this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
   }
 
-  /** Nothing is kept before the cookie came back; so a ClientHello in fragments is none. */
+  /** Nothing is stored before the cookie is returned, so a ClientHello in fragments is refused. */
   #hello(address: string, record: RecordIn, fragment: Fragment, now: Instant): void {
     const { body, total, type, seq } = fragment;
     if (!(hasCookie(body) ? this.#secondHellos : this.#firstHellos).take(now)) {
@@ -235,7 +237,10 @@ export class SecureServer {
     } else if (!known || !this.#ofContext(known, address, record, now)) this.counters.badRecords++;
   }
 
-  /** One without a connection id is found by its address; a new handshake there may be beside the old context. */
+  /**
+   * A record without a connection id is assigned by its address. An open handshake at this address may exist beside the
+   * old context.
+   */
   #bare(address: string, record: RecordIn, now: Instant): void {
     const at = this.#contexts.setupAt(address);
     const setup = at && !at.cid ? at : undefined;
@@ -257,7 +262,7 @@ export class SecureServer {
     }
   }
 
-  /** Answers whether it was this device that sealed it. */
+  /** True if the record is authentic for this context. */
   #ofContext(context: SecureContext, address: string, record: RecordIn, now: Instant): boolean {
     if (!context.window.isFresh(record.seq)) {
       this.counters.replays++;

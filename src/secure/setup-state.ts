@@ -21,7 +21,7 @@ const earlyMax = 4;
 /** The result of the hellos of both sides. */
 export interface Agreement {
   readonly address: string;
-  /** The address without what differs between programs of one host. */
+  /** The address without the part that differs between programs of one host. */
   readonly host: string;
   readonly suite: Suite;
   readonly clientRandom: Uint8Array;
@@ -40,7 +40,7 @@ export interface Secrets {
   readonly keys: TrafficKeys;
   readonly read: Direction;
   readonly keyMark: Uint8Array;
-  /** There is such an identity. */
+  /** True if the identity exists. */
   readonly isKnown: boolean;
 }
 
@@ -57,7 +57,7 @@ export class Setup {
   readonly transcript: Uint8Array[] = [];
   readonly assembly: Assembly;
   readonly window = new ReplayWindow();
-  /** Messages of the flight that the client is to answer. */
+  /** Messages of the present flight, which the client must answer. */
   readonly flight: Uint8Array[] = [];
   readonly endsAt: Instant;
   stage: Stage;
@@ -80,7 +80,10 @@ export class Setup {
   #periodMs = firstPeriodMs;
   #repeatsLeft = repeats;
 
-  /** `messageSeq`, `recordSeq`: of the ClientHello; ours continue from there. [RFC 6347 4.2.1, 4.2.2] */
+  /**
+   * `messageSeq`, `recordSeq`: the numbers of the ClientHello; the server's numbers continue from there.
+   * [RFC 6347 4.2.1, 4.2.2]
+   */
   constructor(
     agreed: Agreement,
     { messageSeq, recordSeq, begun }: { messageSeq: number; recordSeq: number; begun: number },
@@ -100,12 +103,12 @@ export class Setup {
     this.endsAt = now + lifeMs;
   }
 
-  /** When something is to be done if nothing comes. */
+  /** The time of the next action, if nothing is received before. */
   get dueAt(): Instant {
     return this.#mayRepeat ? Math.min(this.#sentAt + this.#periodMs, this.endsAt) : this.endsAt;
   }
 
-  /** Answers whether the flight is to be sent again now. Once a part of its answer came it is the client that repeats. */
+  /** True if the flight must be sent again now. After a part of the client's answer only the client repeats. */
   takeRepeat(now: Instant): boolean {
     if (!this.#mayRepeat || now < this.#sentAt + this.#periodMs) return false;
     this.#repeatsLeft--;

@@ -35,7 +35,7 @@ import { changeOf, sendLastFlight } from "./sending.ts";
 import { type Agreement, Setup } from "./setup-state.ts";
 import type { Suite } from "./suites.ts";
 
-/** Fatal alerts that are said before there are keys. [RFC 5246 7.2] */
+/** Fatal alerts that are sent before there are keys. [RFC 5246 7.2] */
 export const alerts = { handshakeFailure: 40, illegalParameter: 47, decodeError: 50, protocolVersion: 70 } as const;
 
 const datagramOctetsMax = 1_200;
@@ -49,7 +49,7 @@ export interface HelloAt {
   readonly recordSeq: number;
 }
 
-/** Begins a handshake; the number of an alert where it cannot be. The cookie was checked. */
+/** Begins a handshake, or returns the number of an alert. The cookie was checked before. */
 export function beginSetup(common: Common, at: HelloAt, now: Instant): Setup | number {
   const { hello, address, message, recordSeq } = at;
   const agreed = agreementOn(common, hello, address);
@@ -62,7 +62,7 @@ export function beginSetup(common: Common, at: HelloAt, now: Instant): Setup | n
   return setup;
 }
 
-/** In as few datagrams as pass every network. */
+/** Sends the flight in the fewest datagrams that every network can carry. */
 export function sendFlight(common: Common, setup: Setup): void {
   const fragments = setup.flight.flatMap((message) => inFragments(message, fragmentOctetsMax));
   let records: Uint8Array[] = [];
@@ -82,7 +82,8 @@ export function sendFlight(common: Common, setup: Setup): void {
 }
 
 /**
- * A sealed record for this handshake. Answers whether it was authentic, or may yet be. `now`: of this input.
+ * Handles an encrypted record for this handshake. True: it was authentic, or may prove to be. `now`: the time of this
+ * input.
  */
 export function onSealed(common: Common, setup: Setup, record: RecordIn, now: Instant): boolean {
   if (!setup.secrets) {
@@ -142,7 +143,10 @@ function firstCommon(hello: ClientHello, spoken: readonly Suite[], hasCredential
   return undefined;
 }
 
-/** Group, form of points and signature; who names no groups or forms takes all. [RFC 8422 5.1, RFC 5246 7.4.1.4.1] */
+/**
+ * True if the client supports P-256, uncompressed points and the signature. A client that names no groups or forms
+ * supports all. [RFC 8422 5.1, RFC 5246 7.4.1.4.1]
+ */
 function takesP256({ extensions }: ClientHello): boolean {
   const groups = extensions.get(extensionTypes.supportedGroups);
   const forms = extensions.get(extensionTypes.pointFormats);
@@ -166,7 +170,7 @@ function sayExchange(common: Common, setup: Setup, { chain, sign }: Credentials)
   say(setup, messageTypes.certificateRequest, encodeCertificateRequest());
 }
 
-/** undefined: the extension does not hold together. */
+/** Undefined: the lengths in the extension do not fit. */
 function cidIn(extension: Uint8Array): Uint8Array | undefined {
   const reader = new Reader(extension);
   const cid = reader.vector(1);
@@ -231,7 +235,7 @@ function contextOf(common: Common, setup: Setup, finished: Uint8Array, now: Inst
   return context;
 }
 
-/** Finished leaves when the context is stored: a crash must not unsay it. */
+/** Finished is sent after the context was stored, so that a crash cannot make it untrue. */
 function store(common: Common, setup: Setup, context: SecureContext, now: Instant): void {
   const { identity } = context;
   if (isOutdated(common, context)) return common.contexts.removeSetup(setup);
@@ -251,7 +255,7 @@ function store(common: Common, setup: Setup, context: SecureContext, now: Instan
   });
 }
 
-/** The device began another handshake after this one, and ended it. */
+/** True if the device began another handshake after this one, and has finished it. */
 function isOutdated({ contexts }: Common, { identity, begun }: SecureContext): boolean {
   return (contexts.of(identity)?.begun ?? 0) > begun;
 }
@@ -264,7 +268,10 @@ function open(common: Common, context: SecureContext, now: Instant): void {
   sendLastFlight(common, context, now);
 }
 
-/** The inputs of what was encrypted before are dropped. */
+/**
+ * Makes the store agree with the memory: the present context of this identity is stored again, or its record is
+ * deleted.
+ */
 function storeWhoIs(common: Common, identity: string): void {
   if (common.isStoring(identity)) return;
   const context = common.contexts.of(identity);

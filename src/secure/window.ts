@@ -1,28 +1,30 @@
-/** Which numbers of the last 64 came already: a record that comes twice is taken once. [RFC 6347 4.1.2.6] */
+/**
+ * Remembers which of the last 64 numbers were received, so that a repeated record is accepted once. [RFC 6347 4.1.2.6]
+ */
 
 const width = 64;
 const half = 32;
 
 export class ReplayWindow {
   #top: number;
-  /** Bit i: top - i came. */
+  /** Bit i: number top - i was received. */
   #low: number;
-  /** Bit i: top - 32 - i came. */
+  /** Bit i: number top - 32 - i was received. */
   #high: number;
 
-  /** `top`: all up to this number count as come. */
+  /** `top`: all numbers up to this one count as received. */
   constructor(top = -1) {
     this.#top = top;
     this.#low = -1;
     this.#high = -1;
   }
 
-  /** The highest that came; -1: none. */
+  /** The highest number that was received; -1: none. */
   get top(): number {
     return this.#top;
   }
 
-  /** Asked before the record is opened; says nothing of whether it is authentic. */
+  /** Called before the record is decrypted, so it does not prove that the record is authentic. */
   isFresh(seq: number): boolean {
     const back = this.#top - seq;
     if (back < 0) return true;
@@ -30,7 +32,7 @@ export class ReplayWindow {
     return back < half ? (this.#low & (1 << back)) === 0 : (this.#high & (1 << (back - half))) === 0;
   }
 
-  /** An authentic record came. Answers whether it is newer than every one before. */
+  /** Notes an authentic record. True: its number is the highest so far. */
   take(seq: number): boolean {
     const ahead = seq - this.#top;
     if (ahead <= 0) {
