@@ -16,7 +16,7 @@ export function sendContent(common: Common, context: SecureContext, type: number
   reserve(common, context);
 }
 
-/** Numbers ahead of need. */
+/** Reserves sequence numbers before they are needed. */
 export function reserve(common: Common, context: SecureContext): void {
   if (common.isStoring(context.identity)) return;
   const ceiling = context.ceilingToAsk();
