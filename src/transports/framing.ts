@@ -18,8 +18,8 @@ export interface ReassemblerOptions {
 const encapsulated = 0xfe;
 
 /**
- * Length of the message that begins here: 0 = more octets are needed, -1 = no message begins so. An encapsulation's own
- * Length ends before the message that it carries; here the two are one. [MQTT-SN 1.2 §5.5]
+ * Length of the message that begins here: 0 = more octets are needed, -1 = no message begins so. The Length of an
+ * encapsulation ends before the message that it carries; this function counts both. [MQTT-SN 1.2 §5.5]
  */
 export function messageLength(bytes: Uint8Array): number {
   const [header, type] = bytes;
@@ -54,12 +54,15 @@ export class Reassembler {
     return this.#part.byteLength;
   }
 
-  /** Its reader stood still: the silence was not the line's, and what the part lacks may be waiting. */
+  /**
+   * The reader of the stream stood still. So the silence was not on the line, and the rest of the message may still be
+   * waiting.
+   */
   excuse(now: Instant): void {
     this.#lastAt = now;
   }
 
-  /** Takes what one notification, or one read, brought; answers the messages that are complete with it. */
+  /** Takes the octets of one notification or one read. Returns the messages that are complete now. */
   take(chunk: Uint8Array, now: Instant): Uint8Array[] {
     if (this.#part.byteLength > 0 && now - this.#lastAt >= this.#options.resyncMs) this.#discard();
     this.#lastAt = now;

@@ -1,4 +1,4 @@
-/** The transports there are. A new one is one new file and one line here. */
+/** The list of transports. A new one needs one new file and one line here. */
 import { z } from "zod";
 import { BleTransport } from "./ble/ble.ts";
 import { bleOptions } from "./ble/options.ts";

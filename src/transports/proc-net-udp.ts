@@ -1,4 +1,7 @@
-/** Datagrams that the kernel dropped on a socket of ours, from the last column of /proc/net/udp and udp6. Linux only. */
+/**
+ * Datagrams that the kernel dropped on a socket of this process, from the last column of /proc/net/udp and udp6. Linux
+ * only.
+ */
 import { readFileSync } from "node:fs";
 import { endianness } from "node:os";
 
@@ -9,7 +12,7 @@ export interface LocalSockets {
   readonly port: number;
 }
 
-/** Undefined where the system does not tell. */
+/** Undefined: the system does not report drops. */
 export function kernelDrops(socket: LocalSockets): number | undefined {
   try {
     return dropsIn(readFileSync(socket.v6 ? "/proc/net/udp6" : "/proc/net/udp", "latin1"), socket);

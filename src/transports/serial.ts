@@ -35,7 +35,7 @@ export interface LineEvents {
 /** Opens a line; rejects with the system's error, or the loader's where the package is missing. */
 export type LineOpener = (path: string, options: SerialOptions, events: LineEvents) => Promise<OpenLine>;
 
-/** One configured port: open, or waiting to be tried again. */
+/** One configured port: open, or waiting for the next attempt. */
 interface Line {
   readonly path: string;
   port: OpenLine | undefined;
@@ -43,7 +43,7 @@ interface Line {
   stopWaiting: (() => void) | undefined;
   pauseMs: number;
   reassembler: Reassembler;
-  /** Ends the look after a part, while there is one. */
+  /** Ends the watch for the rest of a message, if there is one. */
   stopWatching: (() => void) | undefined;
   lastHeard: number | undefined;
   failures: number;
@@ -117,7 +117,7 @@ export class SerialTransport implements Transport {
     else this.#stats.sendErrors++;
   }
 
-  /** Sent to everything on the line. The module behind it interprets the radius. */
+  /** Sends to the whole line. The module behind it interprets the radius. */
   broadcast(bytes: Uint8Array, _radius: number): void {
     for (const { port } of this.#lines.values()) if (port) this.#write(port, bytes);
   }
@@ -209,8 +209,8 @@ export class SerialTransport implements Transport {
   }
 
   /**
-   * Silence in the middle of a message is the line's, unless it was we who did not listen: the kernel has kept the rest.
-   * (It keeps 4,095 octets, and the driver some 64 KB behind them.)
+   * A silence in the middle of a message ends this message, unless this process stood still: then the kernel has kept
+   * the rest. (It keeps 4,095 octets, and the driver some 64 KB more.)
    */
   #noteStall(now: Instant): void {
     if (this.#stalls.note(now) === 0) return;
@@ -233,7 +233,7 @@ export class SerialTransport implements Transport {
     this.#tryAgain(line, why);
   }
 
-  /** Said when it is new; a line that is away for a month is one line in the log. */
+  /** Logged when the cause is new; a line that is unplugged for a month is logged once. */
   #tryAgain(line: Line, why: string): void {
     line.failures++;
     const say = `${line.path}: ${why}`;
@@ -320,7 +320,7 @@ const openSerialPort: LineOpener = async (path, options, events) => {
   };
 };
 
-/** Why a line does not open, and what to type. The package's errors are sentences; what they quote is the system's. */
+/** Why a line cannot be opened, and what to type. The package's errors are sentences that quote the system's error. */
 export function adviceFor(error: unknown, path: string): string {
   const text = error instanceof Error ? error.message : String(error);
   const code = error instanceof Error && "code" in error ? String(error.code) : "";

@@ -1,12 +1,12 @@
 /**
- * Notices that this process stood still: stopped, swapped out, or busy for too long. What a kernel held for it in that
- * time may have been more than it holds, and then octets of a stream are missing without a word.
+ * Detects that this process stood still: stopped, swapped out, or busy for too long. The kernel may have received more
+ * than it can keep, and then octets of a stream are missing without any sign.
  */
 import type { Instant } from "../core/types.ts";
 
 /** How often `note` has to be called while nothing happens, in milliseconds. */
 export const stallCheckMs = 200;
-/** From then on it is a stall. Shorter ones happen, and a kernel holds a few hundred packets. */
+/** A pause of this length is a stall. Shorter ones are normal, and a kernel keeps a few hundred packets. */
 const stallMs = 500;
 
 export class StallWatch {
@@ -16,7 +16,10 @@ export class StallWatch {
     this.#notedAt = now;
   }
 
-  /** To be called before anything that was read is used. Answers how long it stood still, in ms; 0 = it did not. */
+  /**
+   * Must be called before received data are used. Returns the milliseconds for which the process stood still; 0 = it
+   * did not.
+   */
   note(now: Instant): number {
     const pause = now - this.#notedAt;
     this.#notedAt = now;

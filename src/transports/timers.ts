@@ -1,4 +1,4 @@
-/** Time, as a transport takes it from the machine, or a test from its script. */
+/** The time and timers of a transport: the machine's, or a test's. */
 import { performance } from "node:perf_hooks";
 import type { Instant } from "../core/types.ts";
 
@@ -7,7 +7,7 @@ export interface Timers {
   now(): Instant;
   /** Calls once; the answer cancels. */
   after(ms: number, call: () => void): () => void;
-  /** Calls again and again; the answer ends it. */
+  /** Calls repeatedly; the returned function ends this. */
   every(ms: number, call: () => void): () => void;
 }
 

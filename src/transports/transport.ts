@@ -9,11 +9,11 @@ import type { GatewayError } from "../errors.ts";
 import type { SecureCounters } from "../secure/messages.ts";
 
 export interface TransportEvents {
-  /** One message came. The bytes are the receiver's to keep; `from` begins with the transport's name and a slash. */
+  /** A message was received. The receiver may keep the bytes; `from` begins with the transport's name and a slash. */
   datagram(from: PeerId, bytes: Uint8Array): void;
   /**
-   * Calls `work` at once; several datagrams come while it runs. What they cause may leave when it is over, together.
-   * A transport that hands over one at a time never says it.
+   * Calls `work` immediately; several datagrams are delivered while it runs. Resulting messages may be sent together
+   * after it. A transport that delivers one datagram at a time never calls it.
    */
   batch?(work: () => void): void;
   /** The link to this peer has ended (Bluetooth). A transport without links never calls it. */
@@ -42,13 +42,13 @@ export interface TransportStats {
   readonly bytesIn: number;
   readonly bytesOut: number;
   readonly sendErrors: number;
-  /** Datagrams that the kernel dropped because our receive buffer was full. */
+  /** Datagrams that the kernel dropped because the receive buffer was full. */
   readonly kernelDrops?: number;
 }
 
 /** The state of a network whose devices have links, read on scrape. */
 export interface LinkReport {
-  /** Whether the adapter works; `condition` says this in words, or what is missing. */
+  /** True if the adapter works; `condition` describes this in words, or what is missing. */
   readonly up: boolean;
   readonly condition: string;
   readonly counters: Readonly<Record<string, number>>;
@@ -97,7 +97,7 @@ export interface SecureKeeper {
 
 /** Counters and gauges of encryption, read when metrics are collected. */
 export interface SecureReport {
-  /** Devices whose handshake is done. */
+  /** Devices that have completed a handshake. */
   readonly contexts: number;
   readonly setups: number;
   readonly counters: Readonly<SecureCounters>;
@@ -136,17 +136,23 @@ export interface Transport {
   /** Called before `start`: where bonds are stored; not called if nothing is stored. Absent if devices are not paired. */
   keepBondsIn?(folder: string): void;
   bonds?(): readonly BondReport[];
-  /** The device of this identity is unknown from now on. false: it was. */
+  /** Removes the bond of this identity, so that the device is unknown from now on. False: there was none. */
   removeBond?(identity: string): boolean;
-  /** Before `start`: the keys that the gateway itself made for devices, by identity. Absent where there are no keys. */
+  /**
+   * Called before `start` with the keys that the gateway itself made for devices, by identity. Absent if there are no
+   * keys.
+   */
   takeKeys?(made: () => ReadonlyMap<string, Uint8Array>): void;
   /** The keys have changed: devices whose key was removed or replaced are disconnected. */
   keysChanged?(): void;
-  /** Whether this client id belongs to a device with a key, so that no other device may use it. */
+  /** True if this client id belongs to a device with a key, so that no other device may use it. */
   reserves?(clientId: string): boolean;
-  /** Before `start`: where it keeps what survives. Absent where nothing does. */
+  /** Called before `start` with the store for state that survives a restart. Absent if there is none. */
   keepBy?(keeper: SecureKeeper): void;
-  /** Before `start`: nothing leaves from when this says no. Asked for each send. Absent where the network is one machine's own. */
+  /**
+   * Called before `start`. Nothing is sent after `mayLeave` has returned false; it is called for each send. Absent if
+   * only one machine uses the network.
+   */
   sendsWhile?(mayLeave: () => boolean): void;
   /** Reads the files again. @throws {GatewayError} if it cannot; then nothing changes. */
   reload?(): void;

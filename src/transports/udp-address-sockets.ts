@@ -17,7 +17,7 @@ import type { Timers } from "./timers.ts";
 export const lookEveryMs = 5_000;
 /** If there are more addresses, the further ones have no socket of their own. */
 export const socketsMax = 128;
-/** Peers, in each of two generations; one that was forgotten is answered from where the kernel chooses. */
+/** Peers, in each of two generations. For a peer that was forgotten, the kernel chooses the source address. */
 const peersMax = 65_536;
 
 export interface AddressSocketsInit {
@@ -54,13 +54,13 @@ export class AddressSockets {
     if (!this.#closed) this.#stopLooking = this.#init.timers.every(lookEveryMs, () => void this.#look());
   }
 
-  /** The socket by which this peer wrote to us last. Undefined: that for all addresses. */
+  /** The socket that received the peer's last datagram. Undefined: the socket for all addresses. */
   socketFor(peer: PeerId): Socket | undefined {
     const host = this.#hostOf.get(peer);
     return host === undefined ? undefined : this.#byHost.get(host)?.socket;
   }
 
-  /** This socket does not work: the next look opens another. */
+  /** The socket does not work; the next look opens another one. */
   drop(socket: Socket): void {
     for (const [host, each] of this.#byHost) if (each.socket === socket) this.#end(host, each);
   }
@@ -95,7 +95,7 @@ export class AddressSockets {
     }
   }
 
-  /** Once. */
+  /** Reports this once. */
   #say(why: string): void {
     if (this.#said) return;
     this.#said = true;

@@ -14,7 +14,7 @@ import type { NativeBatch } from "./udp-native.ts";
 export const wordsPerDatagram = 8;
 export const [offsetAt, lengthAt, portAt, scopeAt, addressAt] = [0, 1, 2, 3, 4] as const;
 
-/** Names at hand, in each of two generations. A name beyond is put together again. */
+/** Names that are cached, in each of two generations. A further name is composed again. */
 const namesMax = 16_384;
 const v4Mapped = 0xffff;
 

@@ -20,14 +20,14 @@ import type { NativeBatch } from "./udp-native.ts";
 import { ReplyAddresses, wordsPerLocal } from "./udp-reply-addresses.ts";
 
 /**
- * Datagrams per system call, and in one turn of the event loop: what they cause is done before more are read. With eight
- * times as many, what belongs to each of 1,000 clients had left the processor's cache when it was needed again.
+ * Datagrams per system call, and in one turn of the event loop: they are handled completely before more are read. With
+ * eight times as many, the data of each of 1,000 clients had left the processor's cache when they were needed again.
  */
 const batchMax = 64;
 /** The largest datagram there is; the odd octets spread the heads of messages over the processor's cache. */
 const shareBytes = 65_536 + 64;
 const sendArenaBytes = 131_072;
-/** Datagrams that wait for room in the socket's buffer; what comes then is not sent. */
+/** Datagrams that wait for room in the socket's buffer. Beyond this, datagrams are not sent. */
 const waitingMax = 1_024;
 /** This value in place of a length means: the kernel refused the datagram, or it was longer than its place. */
 const lost = 0xffff_ffff;
@@ -43,7 +43,7 @@ export interface BatchEvents extends PeerNames {
   notSent(count: number): void;
   /** The socket has failed and cannot be used any more. */
   failed(error: Error): void;
-  /** Asked before each system call that sends; absent = always. */
+  /** Called before each system call that sends; absent = sending is always allowed. */
   mayLeave?(): boolean;
 }
 
@@ -70,14 +70,14 @@ export class UdpBatch {
   #out = 0;
   #outBytes = 0;
   #receiving = false;
-  /** In this wake-up. */
+  /** The number of datagrams in this wake-up. */
   #received = 0;
   #flushing = false;
   #closed = false;
   /** Found no room in the socket's buffer, oldest first. */
   #waiting: { readonly to: PeerId; readonly bytes: Uint8Array }[] = [];
   readonly #addresses: Addresses;
-  /** Undefined where the socket has one address. */
+  /** Undefined: the socket has only one address. */
   readonly #locals: Locals | undefined;
 
   private constructor(
@@ -96,8 +96,8 @@ export class UdpBatch {
   }
 
   /**
-   * Undefined when the address cannot be bound, or is no literal: node:dgram then says why, or does it.
-   * `gatherMilliseconds` above 0: while datagrams come one after the other, that long passes between two readings.
+   * Undefined: the address cannot be bound, or is no literal. node:dgram then reports the error, or binds it.
+   * `gatherMilliseconds` above 0: while datagrams arrive one after the other, so much time passes between two reads.
    */
   static open(
     native: NativeBatch,
@@ -135,7 +135,10 @@ export class UdpBatch {
     return isTaken;
   }
 
-  /** The kernel passes these shares (0 to 1) of DTLS ClientHellos without a cookie and with one. False: this is not possible. */
+  /**
+   * Makes the kernel pass these shares (0 to 1) of DTLS ClientHellos without a cookie and with one. False: this is not
+   * possible.
+   */
   thinHellos(first: number, second: number): boolean {
     const of65536 = (share: number) => Math.round(65_536 * Math.min(1, Math.max(0, share)));
     return !this.#closed && this.#native.thin(this.#fd, of65536(first), of65536(second)) === 0;
@@ -221,15 +224,15 @@ export class UdpBatch {
   }
 
   /**
-   * Answers of many broker connections come in many callbacks of one turn: they leave together, at its end. What leaves at
-   * the end of each callback leaves alone, as often as not.
+   * Answers of many broker connections arrive in many callbacks of one turn, so they are sent together at its end. At
+   * the end of each callback, they would often be sent one by one.
    */
   readonly #endTurn = (): void => {
     this.#flushing = false;
     this.#flush();
   };
 
-  /** There is room again. */
+  /** The socket's buffer has room again. */
   #sendWaiting(): void {
     const waiting = this.#waiting;
     this.#waiting = [];

@@ -1,6 +1,6 @@
 /**
- * The compiled part of UDP, native/udp-batch.c, as TypeScript sees it. It is optional: where it could not be compiled, or
- * this is not Linux, there is none.
+ * The compiled part of UDP, native/udp-batch.c, as TypeScript sees it. It is optional: there is none if it could not be
+ * compiled, or on other systems than Linux.
  */
 import { createRequire } from "node:module";
 
@@ -20,7 +20,7 @@ export interface NativeBatch {
   unwatch(watch: unknown): void;
 }
 
-/** The compiled part; undefined where it is not there, or is not for this system. */
+/** The compiled part; undefined: it does not exist, or not for this system. */
 export function loadNativeBatch(): NativeBatch | undefined {
   if (process.platform !== "linux") return undefined;
   try {

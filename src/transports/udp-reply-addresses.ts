@@ -30,14 +30,14 @@ export class ReplyAddresses {
     this.#byPeer = new RecentMap(max);
   }
 
-  /** The peer wrote to the address whose words begin at `at`. */
+  /** Notes that the peer sent to the address whose words begin at `at`. */
   heard(peer: PeerId, words: Uint32Array, at: number): void {
     const known = this.#byPeer.get(peer);
     if ((known !== undefined && isAt(known, words, at)) || isUnknown(words, at)) return;
     this.#byPeer.set(peer, this.#localAt(words, at));
   }
 
-  /** Writes there from which address the peer is to be answered. */
+  /** Writes the source address for answers to this peer. */
   write(peer: PeerId, words: Uint32Array, at: number): void {
     const local = this.#byPeer.get(peer);
     words[at] = local?.[0] ?? 0;

@@ -25,7 +25,7 @@ import type { UdpOptions } from "./udp-options.ts";
 
 const firstPauseMs = 1_000;
 const longestPauseMs = 30_000;
-/** Peers whose address is at hand, in each of two generations. */
+/** Peers whose address is cached, in each of two generations. */
 const rememberedMax = 10_000;
 
 interface Address {
@@ -133,7 +133,10 @@ export class UdpTransport implements Transport {
     }
   }
 
-  /** The kernel passes these shares (0 to 1) of DTLS ClientHellos without a cookie and with one. False: this is not possible. */
+  /**
+   * Makes the kernel pass these shares (0 to 1) of DTLS ClientHellos without a cookie and with one. False: this is not
+   * possible.
+   */
   thinHellos(first: number, second: number): boolean {
     return this.#batch?.thinHellos(first, second) ?? false;
   }
@@ -169,7 +172,10 @@ export class UdpTransport implements Transport {
     }
   }
 
-  /** From this one, or if that cannot be (the host may have lost the address) from the one for all addresses. */
+  /**
+   * Sends from this socket. If that fails, because the host may have lost the address, sends from the socket for all
+   * addresses.
+   */
   #sendFrom(own: Socket, forAll: Socket, address: Address, bytes: Uint8Array): void {
     const onSent = (error: Error | null) => {
       if (error) this.#sendTo(forAll, address, bytes);
@@ -242,8 +248,8 @@ export class UdpTransport implements Transport {
   }
 
   /**
-   * The same once more, in a way that sockets for single addresses may stand beside it. Not so from the beginning: that a
-   * port belongs to another program would not be noticed.
+   * Opens the socket again, so that sockets for single addresses can exist beside it. The first socket is opened
+   * without this, because otherwise a port of another program would not be noticed.
    */
   async #openForAll(before: SocketAsPromised, { host, port }: Address): Promise<SocketAsPromised> {
     await closeQuietly(before);
@@ -398,7 +404,7 @@ export class UdpTransport implements Transport {
   }
 }
 
-/** Peers are addresses, never names: nothing is looked up, and no datagram waits a turn for it. */
+/** Peers are addresses, never names. So nothing is resolved, and no datagram waits for it. */
 function noLookup(
   address: string,
   _options: unknown,
@@ -413,7 +419,7 @@ function isMulticast(address: string): boolean {
   return first >= 224 && first <= 239;
 }
 
-/** In the form in which node:dgram tells what a socket is bound to. */
+/** Compared in the form in which node:dgram reports the address of a socket. */
 function isForAll(address: string): boolean {
   return address === "0.0.0.0" || address === "::";
 }

@@ -6,7 +6,7 @@ import { normalUuid } from "./uuid.ts";
 type Rule = NonNullable<BleOptions["allow"]>[number];
 type Known = Pick<Advertisement, "address" | "name" | "services" | "rssi">;
 
-/** undefined = it may; otherwise why not, in plain words. */
+/** Undefined: the device may connect; otherwise the reason in plain words. */
 export type Admit = (device: Known) => string | undefined;
 
 export function createAdmission(options: Pick<BleOptions, "allow" | "deny" | "service" | "rssiMin">): Admit {
@@ -20,7 +20,7 @@ export function createAdmission(options: Pick<BleOptions, "allow" | "deny" | "se
   };
 }
 
-/** Whether a device is one of those that a rule names; a rule that names nothing fits all. */
+/** True if the rule names the device; a rule without names fits all. */
 export function matcher(rule: Rule): (device: Known) => boolean {
   const address = rule.address === undefined ? undefined : glob(rule.address);
   const name = rule.name === undefined ? undefined : glob(rule.name);

@@ -5,7 +5,7 @@ export interface Advertisement {
   readonly addressType: "public" | "random";
   readonly connectable: boolean;
   readonly name: string | undefined;
-  /** In the spelling of `normalUuid`. */
+  /** UUIDs in the form of `normalUuid`. */
   readonly services: readonly string[];
   readonly serviceData: readonly { readonly uuid: string; readonly data: Uint8Array }[];
   /** Each with the company id in front, low octet first. */

@@ -6,8 +6,8 @@
 const manufacturerSpecific = 0xff;
 
 /**
- * Contents of the elements with manufacturer data, company id in front, in their order. What is cut off, or ends early
- * with zeros, ends the search: what was whole before it counts.
+ * Contents of the elements with manufacturer data, company id first, in their order. An element that is cut off, or
+ * zeros, end the search; elements before are returned.
  */
 export function manufacturerElements(data: Uint8Array): readonly Uint8Array[] {
   const found: Uint8Array[] = [];

@@ -92,7 +92,7 @@ export class BleTransport implements Transport {
     this.#bondsFile = new BondsFile(join(folder, `bonds-${this.name}.json`), (say) => this.#tell("warn", say));
   }
 
-  /** Without the keys. */
+  /** The bonds without their keys. */
   bonds(): readonly BondReport[] {
     return this.#bonds.all().map(({ identity, name, since, authenticated, secureConnections }) => {
       return { identity, name, since, authenticated, secureConnections };
@@ -141,7 +141,7 @@ export class BleTransport implements Transport {
     this.#hub.releaseLink(this.#addressOf(peer) ?? "", this.#timers.now());
   }
 
-  /** There is no receiver: a connected device has already found the gateway. */
+  /** Bluetooth has no receivers of broadcasts, because a connected device has already found the gateway. */
   broadcast(): void {}
 
   forgetCounter(address: string): boolean {
@@ -218,7 +218,7 @@ export class BleTransport implements Transport {
   }
 }
 
-/** 127: the controller does not know it. [Core 7.7.65.2] */
+/** The value 127 means that the controller does not know it. [Core 7.7.65.2] */
 function rssiIn(device: Device | undefined): number | undefined {
   return device === undefined || device.rssi === 127 ? undefined : device.rssi;
 }

@@ -1,4 +1,4 @@
-/** How devices are paired, and which. */
+/** Options for pairing, and for the devices that are paired. */
 import { z } from "zod";
 import { matchFields, namesSomething } from "./match-options.ts";
 

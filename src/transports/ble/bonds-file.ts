@@ -1,6 +1,6 @@
 /**
- * The bonds, on disk. They are keys: for the gateway's user alone to read, and in no backup of the store. Written at once,
- * as a new file that takes the old one's place.
+ * Stores the bonds on disk. They contain keys, so only the gateway's user may read the file, and it is in no backup of
+ * the store. Written immediately, as a new file that replaces the old one.
  */
 import { readFileSync } from "node:fs";
 import { mkdir, open, rename } from "node:fs/promises";
@@ -49,7 +49,7 @@ export class BondsFile {
     this.#warn = warn;
   }
 
-  /** @throws {GatewayError} ERR_TRANSPORT_OPEN when it is there and cannot be read: it is not written over then. */
+  /** @throws {GatewayError} ERR_TRANSPORT_OPEN when the file exists and cannot be read; then it is not overwritten. */
   read(): readonly KeptBond[] {
     let text: string;
     try {

@@ -12,7 +12,7 @@ import type { BleOptions } from "./options.ts";
 type Passkey = NonNullable<BleOptions["bonding"]["passkey"]>;
 
 export interface KeptBond extends Bond {
-  /** Date on which it was made, for display. */
+  /** Date of the pairing, for display. */
   readonly since: string;
   /** The name that the device advertised then. */
   readonly name: string;

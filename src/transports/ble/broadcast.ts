@@ -20,8 +20,8 @@ const tagBytes = 4;
 /** The length of a key for AES-128; longer keys are for tags alone. */
 const cipherKeyBytes = 16;
 /**
- * A counter that is only a little behind the last one is a late copy, if it arrives soon after it; otherwise the sensor began to count
- * again.
+ * A counter that is only a little behind the last one is a late copy, if it arrives soon after the last one. Otherwise
+ * the sensor has begun to count again.
  */
 const lateCopies = 64;
 const lateCopyMs = 60_000;
@@ -78,7 +78,7 @@ export class BroadcastReceiver {
   /** Counters of authenticated senders, never forgotten: there are as many as keys. */
   readonly #authenticated: Map<string, number>;
 
-  /** `counters`: those of authenticated senders, as they were stored. */
+  /** `counters`: the stored counters of authenticated senders. */
   constructor(
     options: BleOptions["broadcast"],
     keys: ReadonlyMap<string, Uint8Array>,

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { sensorKeys } from "./key-options.ts";
 
-/** Which sensors of BTHome are published, and where to. */
+/** Options: the BTHome sensors that are published, and their topics. */
 export const bthomeOptions = z
   .strictObject({
     rules: z

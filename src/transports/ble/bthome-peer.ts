@@ -14,7 +14,7 @@ export function addressOfPeer(name: string): string {
   return name.startsWith(prefix) ? name.slice(prefix.length) : name;
 }
 
-/** Whether this peer of the transport is a BTHome sensor. */
+/** True if this peer of the transport is a BTHome sensor. */
 export function isBthomePeer(transport: string, peer: string): boolean {
   return peer.startsWith(`${transport}/${prefix}`);
 }

@@ -11,7 +11,7 @@ import type { BleOptions } from "./options.ts";
 
 export const bthomeUuid = "fcd2";
 
-/** Without a packet id or a counter, the same octets within this time are the same reading, told again. */
+/** Without a packet id or a counter, equal octets within this time are the same reading, sent again. */
 const repeatsMs = 10_000;
 /** A packet id has one octet: after this time it may be used again. */
 const packetIdMs = 60_000;
@@ -35,12 +35,12 @@ interface Sender {
 
 type Known = Pick<Advertisement, "address" | "name" | "services" | "rssi">;
 
-/** The BTHome service data of an advertisement, if it has some and a rule wants it. */
+/** The BTHome service data of an advertisement; undefined: there are none, or no rule needs them. */
 export function bthomeData(seen: Pick<Advertisement, "serviceData">, isWanted: boolean): Uint8Array | undefined {
   return isWanted ? seen.serviceData.find(({ uuid }) => uuid === bthomeUuid)?.data : undefined;
 }
 
-/** Under which its counter is stored: a sensor may have one of ours beside it. */
+/** The name of its counter in the store. The sensor may have a counter of the gateway's own format, too. */
 export function bthomeCounterName(address: string): string {
   return `bthome/${address}`;
 }
@@ -54,7 +54,7 @@ export class BthomeReceiver {
   /** Counters of encrypted senders, never forgotten: there are as many as keys. */
   readonly #counters = new Map<string, number>();
 
-  /** `counters`: as they were stored, each under `bthomeCounterName`. */
+  /** `counters`: the stored counters, each under `bthomeCounterName`. */
   constructor(
     options: BleOptions["broadcast"],
     keys: ReadonlyMap<string, Uint8Array>,
@@ -151,7 +151,7 @@ function markOf(readings: readonly BthomeReading[], objects: Uint8Array): Mark {
   return { text: Buffer.from(objects).toString("hex"), holdsMs: repeatsMs };
 }
 
-/** One message for all readings, as JSON; one for each where the topic names the reading. */
+/** One message with all readings as JSON; one for each reading if the topic names the reading. */
 function messagesOf(
   { topic, retain }: { readonly topic: string; readonly retain: boolean },
   address: string,

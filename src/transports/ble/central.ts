@@ -1,6 +1,6 @@
 /**
- * The contract between the transport and the process that has the adapter. Both directions carry plain values, so they
- * pass between processes, and a script can play the other side in a test.
+ * The interface between the transport and the process with the adapter. Both directions carry plain values, so they can
+ * pass between processes, and a test can play the other side.
  */
 import type { Bond } from "../../pairing/bond.ts";
 import type { Advertisement } from "./advertisement.ts";
@@ -12,21 +12,22 @@ import type { SecurityFault, WantedSecurity } from "./link-security.ts";
 export type CentralCommand =
   | { readonly do: "scan"; readonly on: boolean }
   /**
-   * Connect, encrypt the link if `security` is there, find the service, subscribe. Answered by `linked` or `linkFailed`.
-   * Keys and passkeys go this way and no other: what starts a process can be read by others.
+   * Connect, encrypt the link if `security` is there, find the service, subscribe. Answered by `linked` or
+   * `linkFailed`. Keys and passkeys are passed only in this way, because other users can read the arguments of a
+   * process.
    */
   | { readonly do: "link"; readonly address: string; readonly security?: WantedSecurity }
   /** Answered by `unlinked`, also when there is no such link. */
   | { readonly do: "unlink"; readonly address: string }
-  /** One message. Answered by `written`; a link that goes answers for all that was not written. */
+  /** Write one message. Answered by `written`. If the link ends, its end is the answer to all open writes. */
   | { readonly do: "write"; readonly address: string; readonly id: number; readonly bytes: Uint8Array };
 
 export type CentralEvent =
-  /** The adapter can be used, from now on; nothing of before holds. */
+  /** The adapter can be used from now on; earlier states are not valid any more. */
   | { readonly is: "ready"; readonly adapter: string; readonly driver: string }
   /**
-   * The central cannot work any more, and why, in plain words with what to do. All links have ended. `hung`: it did not answer any more, so
-   * what it did then may be the cause.
+   * The central cannot work any more; the reason in plain words, with advice. All links have ended. `hung`: it did not
+   * answer any more, so its last action may be the cause.
    */
   | { readonly is: "unavailable"; readonly why: string; readonly hung?: boolean }
   | ({ readonly is: "seen" } & Advertisement)
@@ -42,11 +43,12 @@ export type CentralEvent =
   | { readonly is: "unlinked"; readonly address: string; readonly why: string }
   | { readonly is: "data"; readonly address: string; readonly bytes: Uint8Array }
   | { readonly is: "written"; readonly address: string; readonly id: number; readonly failed?: string }
-  /** The device refused what was written to it, and why. `written` tells of the same message. */
+  /** The device refused a write, and why. `written` is sent for the same message. */
   | { readonly is: "refused"; readonly address: string; readonly why: string }
   /**
-   * Its process stood still, in ms, until now (0: it did not), or the kernel dropped packets that it did not read in time.
-   * `dropped`: how many; absent: that is not known, and of what follows octets may be missing.
+   * The process with the adapter stood still for these milliseconds until now (0: it did not), or the kernel dropped
+   * packets that it did not read in time. `dropped`: their number; absent: not known, and octets may be missing in
+   * further data.
    */
   | { readonly is: "stalled"; readonly ms: number; readonly dropped?: number };
 
@@ -88,7 +90,7 @@ export interface CentralCounters {
   readonly rssBytes: number;
 }
 
-/** The adapter, wherever it is driven. */
+/** The adapter, in this process or another one. */
 export interface Central {
   start(onEvent: (event: CentralEvent) => void): void;
   command(command: CentralCommand): void;

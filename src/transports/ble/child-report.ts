@@ -1,13 +1,13 @@
 /**
- * Checks the messages of the child, which has parts from other projects in it, and reports what it receives by radio. A message with
- * another form is ignored, and must not make the gateway fail.
+ * Checks the messages of the child, because it contains code of other projects, and reports data that it receives by
+ * radio. An invalid message is ignored, and must not make the gateway fail.
  */
 import { z } from "zod";
 import type { Bond } from "../../pairing/bond.ts";
 import type { ChildReport } from "./central.ts";
 import { securityFaults } from "./link-security.ts";
 
-/** Longer than anything that a device or an adapter says. */
+/** No text of a device or an adapter is longer. */
 const textMax = 4_000;
 const octetsMax = 70_000;
 
@@ -58,7 +58,7 @@ const report: z.ZodType<ChildReport> = z.discriminatedUnion("is", [
   z.object({ is: z.literal("stalled"), ms: count, dropped: count.exactOptional() }),
 ]);
 
-/** undefined: it is none. */
+/** Undefined: the message is invalid. */
 export function parseReport(found: unknown): ChildReport | undefined {
   return report.safeParse(found).data;
 }

@@ -1,6 +1,6 @@
 /**
- * The process that has the adapter: takes commands from the gateway, tells it what happens. It decides nothing, and
- * nothing that it keeps is needed after its end.
+ * The process with the adapter: it gets commands from the gateway, and reports events. It decides nothing, and its
+ * state is not needed after its end.
  */
 import { performance } from "node:perf_hooks";
 import process from "node:process";
@@ -23,7 +23,7 @@ function tell(report: ChildReport): void {
   send(report);
 }
 
-/** Before anything that was read: it may be what overflowed. */
+/** Called before received data are handled, because a buffer may have overflowed. */
 function noteStall(): void {
   const ms = stalls.note(performance.now());
   const dropped = drops.take();

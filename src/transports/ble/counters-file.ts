@@ -1,6 +1,7 @@
 /**
- * Counters of authenticated broadcast sensors, on disk, so that a restart lets nothing old through. Written at most
- * once a second, as a new file that takes the old one's place. After a power cut the last second may be missing.
+ * Stores the counters of authenticated broadcast sensors on disk, so that no old broadcast is accepted after a restart.
+ * Written at most once a second, as a new file that replaces the old one. After a power cut the last second may be
+ * missing.
  */
 import { readFileSync } from "node:fs";
 import { open, rename } from "node:fs/promises";
@@ -50,10 +51,10 @@ export class CountersFile {
     this.#writeSoon();
   }
 
-  /** false: there was none. */
+  /** False: there was no counter. */
   forget(address: string): boolean {
     let wasThere = false;
-    // Formats beside our own put their name in front.
+    // The counters of other formats have a prefix before the address.
     for (const name of this.#counters.keys()) {
       if (name === address || name.endsWith(`/${address}`)) wasThere = this.#counters.delete(name) || wasThere;
     }

@@ -13,7 +13,7 @@ export interface Pause {
 
 export interface Waiting {
   readonly bytes: Uint8Array;
-  /** When it counts as lost, while the device is not connected. */
+  /** The time after which the message counts as lost, if the device is not connected. */
   readonly until: Instant;
 }
 
@@ -25,9 +25,9 @@ export interface Link {
   lastTraffic: Instant;
   /** Writes that the central has: id, and since when. */
   readonly writing: Map<number, Instant>;
-  /** Writes in a row that it refused. */
+  /** Consecutive writes that the device refused. */
   refusals: number;
-  /** Octets of what comes may be missing: it is not listened to any more. */
+  /** True: octets may be missing in its data, so the link's data are ignored. */
   isTorn: boolean;
   /** The client sleeps or has disconnected: the link may end at this time. */
   releaseAt: Instant | undefined;
@@ -44,7 +44,7 @@ export interface Device {
   refusal: string | undefined;
   lastSeen: Instant;
   phase: "idle" | "linking" | "linked" | "unlinking";
-  /** When the phase began. */
+  /** The time when the phase began. */
   phaseSince: Instant;
   link: Link | undefined;
   /** Messages for the device, also while it is not connected. */
@@ -74,7 +74,9 @@ export interface Device {
   spoke: boolean;
 }
 
-/** Devices by address, ordered by when they were seen last. Limited; connected devices are not forgotten. */
+/**
+ * Devices by address, ordered by the time of their last advertisement. Limited; connected devices are not forgotten.
+ */
 export class DeviceTable {
   readonly #devices = new Map<string, Device>();
   readonly #max: number;
@@ -95,7 +97,7 @@ export class DeviceTable {
     return this.#devices.get(address);
   }
 
-  /** The device, known or new, as the one seen last. */
+  /** Returns the device, known or new, and moves it to the end of the order. */
   seen(address: string, now: Instant): Device {
     const device = this.#devices.get(address) ?? newDevice(address, now);
     this.#devices.delete(address);

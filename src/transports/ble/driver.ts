@@ -12,13 +12,13 @@ export type Loaded =
   | {
       readonly noble: Noble;
       readonly driver: Driver;
-      /** Why this one, in words. */
+      /** The reason for this choice, in words. */
       readonly because: string;
     }
-  /** In one line, with what to type. */
+  /** One line, with what to type. */
   | { readonly unavailable: string };
 
-/** `load` throws what the package throws. */
+/** `load` throws the errors of the package. */
 export async function loadDriver(
   choice: DriverChoice,
   load: (driver: Driver) => Promise<Noble> = (driver) => loadPackage(driver, false),

@@ -5,13 +5,13 @@
 import { readdirSync } from "node:fs";
 import type { HciNative } from "./hci-native.ts";
 
-/** Some thousands of notifications; the kernel gives less where its own limit (net.core.rmem_max) is lower. */
+/** Enough for some thousands of notifications; the kernel allows less if its own limit (net.core.rmem_max) is lower. */
 const receiveBytes = 4 * 2 ** 20;
 
 export class DropWatch {
   readonly #native: HciNative | undefined;
   readonly #openFiles: () => readonly number[];
-  /** Drops of each HCI socket, when they were last looked at. */
+  /** The drops of each HCI socket at the last look. */
   readonly #sockets = new Map<number, number>();
 
   constructor(native: HciNative | undefined, openFiles: () => readonly number[] = ownFiles) {
@@ -19,7 +19,10 @@ export class DropWatch {
     this.#openFiles = openFiles;
   }
 
-  /** Looks for sockets of the adapter among the open files, and has them hold more. To be called now and then. */
+  /**
+   * Looks for sockets of the adapter among the open files, and enlarges their receive buffers. Must be called now and
+   * then.
+   */
   find(): void {
     const native = this.#native;
     if (!native) return;
@@ -33,7 +36,7 @@ export class DropWatch {
     }
   }
 
-  /** Packets dropped since it was last asked. undefined: that cannot be known here. */
+  /** Packets dropped since the last call. Undefined: not known. */
   take(): number | undefined {
     let dropped = 0;
     for (const [fd, before] of this.#sockets) {

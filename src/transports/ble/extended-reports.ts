@@ -8,7 +8,7 @@ const extendedReport = 0x0d;
 const headBytes = 24;
 /** The most that noble can count. A chain may have 1,650 octets; longer ones are not passed on. */
 const dataBytesMax = 255;
-/** Advertisers whose pieces are kept at once. Beyond, the oldest one's are thrown away. */
+/** Advertisers whose fragments are kept at the same time. Beyond, those of the oldest one are dropped. */
 const partsMax = 32;
 const statuses = { complete: 0, more: 1 } as const;
 
@@ -48,7 +48,7 @@ export class ExtendedReports {
   }
 }
 
-/** undefined: its lengths do not fit. */
+/** Undefined: the lengths do not fit. */
 function read(packet: Buffer): readonly Report[] | undefined {
   const reports: Report[] = [];
   let at = 5;
@@ -65,7 +65,7 @@ function read(packet: Buffer): readonly Report[] | undefined {
   return reports;
 }
 
-/** One report. Its length may be more than an event could say; noble does not read that. */
+/** One report. Its length may be more than an event can state; noble does not read that field. */
 function packetOf(head: Buffer, data: Buffer): Buffer {
   const packet = Buffer.concat([Buffer.of(event, leEvent, 0, extendedReport, 1), head, data]);
   packet[2] = Math.min(0xff, packet.length - 3);

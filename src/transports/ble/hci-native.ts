@@ -22,7 +22,7 @@ const wordsPerAdapter = 4;
 const adaptersMax = 16;
 const upFlag = 1;
 
-/** The compiled part; undefined where it is not there, or is not for this system. */
+/** The compiled part; undefined: it does not exist, or not for this system. */
 export function loadHciNative(): HciNative | undefined {
   if (process.platform !== "linux") return undefined;
   try {
@@ -32,7 +32,7 @@ export function loadHciNative(): HciNative | undefined {
   }
 }
 
-/** The adapters that the kernel tells of, whether or not we may use them; undefined: it cannot be asked. */
+/** The adapters that the kernel lists, even if this process may not use them; undefined: they cannot be read. */
 export function readAdapters(native: Pick<HciNative, "adapters"> | undefined): readonly Adapter[] | undefined {
   if (!native) return undefined;
   const words = new Uint32Array(adaptersMax * wordsPerAdapter);

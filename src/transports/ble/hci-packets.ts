@@ -36,11 +36,11 @@ export type HciPacket =
   | { readonly is: "updated"; readonly handle: number; readonly status: number; readonly parameters: LinkParameters }
   /** The device's controller asks for other parameters. [4.E.7.7.65.6] */
   | { readonly is: "asked"; readonly handle: number; readonly wanted: WantedParameters }
-  /** The controller refused a command before it began with it. */
+  /** The controller refused a command before it began to execute it. */
   | { readonly is: "refused"; readonly opcode: number; readonly status: number }
   /** A whole L2CAP packet that came from a device. */
   | { readonly is: "data"; readonly handle: number; readonly channel: number; readonly payload: Buffer }
-  /** One that is not whole: `length` octets it is to have. Only of the channel of the Security Manager. */
+  /** The first fragment of a packet with `length` octets. Only for the channel of the Security Manager. */
   | { readonly is: "begun"; readonly handle: number; readonly length: number; readonly payload: Buffer }
   /** The rest, of any channel. */
   | { readonly is: "more"; readonly handle: number; readonly payload: Buffer };
@@ -62,13 +62,16 @@ const events = { disconnected: 0x05, encryption: 0x08, commandComplete: 0x0e, co
 const leEvents = { connected: 0x01, updated: 0x03, asked: 0x06, connectedEnhanced: 0x0a } as const;
 const intervalUnitMs = 1.25;
 const supervisionUnitMs = 10;
-/** Fragments of what a controller received: the first one, and those behind it. Our own first ones, seen on a raw socket, have 0. */
+/**
+ * Fragments that a controller received: the first one, and the following ones. The first fragments that this host sends
+ * have 0 on a raw socket.
+ */
 const receivedFirst = 2;
 const receivedMore = 1;
 const unacceptable = 0x3b;
 const authenticationFailure = 0x05;
 
-/** undefined: nothing of interest, or cut off. */
+/** Undefined: the packet is of no interest, or cut off. */
 export function readPacket(packet: Buffer): HciPacket | undefined {
   if (packet[0] === packetTypes.data) return readData(packet);
   if (packet[0] !== packetTypes.event || packet.length < 4) return undefined;
@@ -185,7 +188,10 @@ export function startEncryption(
   return command(opcodes.startEncryption, Buffer.concat([head, random, found, Buffer.from(key).reverse()]));
 }
 
-/** Active, on the usual PHY alone, all the time; addresses as they are, of everybody. [4.E.7.8.64] */
+/**
+ * Active scanning without pauses, on the usual PHY only, with the present address, for advertisements of all devices.
+ * [4.E.7.8.64]
+ */
 export function extendedScan(): Buffer {
   return command(opcodes.extendedScan, Buffer.from([0, 0, 0x01, 1, 0x12, 0, 0x12, 0]));
 }

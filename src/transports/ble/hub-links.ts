@@ -1,6 +1,5 @@
 /**
- * The links of a hub: how they are made and ended, the messages over them, and the deadlines of each. hub.ts decides which device gets a
- * link.
+ * The links of a hub: making and ending them, their messages and deadlines. hub.ts decides which device gets a link.
  */
 import type { Instant } from "../../core/types.ts";
 import { Reassembler } from "../framing.ts";
@@ -26,15 +25,18 @@ const longestPauseMs = 300_000;
 const strangerMs = 30_000;
 const strangerPause: Pause = { firstMs: 60_000, longestMs: 3_600_000 };
 const neverSpoke = "it has never sent an MQTT-SN message";
-/** A device that refuses so many writes in a row does not work: its firmware must be corrected. */
+/** A device that refuses so many consecutive writes does not work: its firmware must be corrected. */
 const refusalsMax = 3;
 const refusingPause: Pause = { firstMs: 10_000, longestMs: 300_000 };
-/** Different reports of one device; the device chooses their content, so there is a limit. */
+/** Different notices about one device. There is a limit, because the device chooses their content. */
 const noticesMax = 8;
-/** A device whose connecting made the central hang: an hour at most. */
+/** The pause for a device whose connection made the central hang: it grows up to an hour. */
 const blockedPauseMs = 60_000;
 const longestBlockedPauseMs = 3_600_000;
-/** After the Bluetooth process stood still: by then everything that waited has been read, and devices have begun to repeat. */
+/**
+ * Milliseconds after the Bluetooth process stood still. After them all waiting data have been read, and devices have
+ * begun to repeat.
+ */
 const suspectMs = 1_000;
 
 export class HubLinks {
@@ -67,8 +69,8 @@ export class HubLinks {
       mtu: event.mtu,
       incoming: new Reassembler({
         maxMessageBytes,
-        // Within the supervision time-out the radio may stop and then continue where it was: what comes then is not a new message. A device
-        // may have asked for a longer time-out.
+        // Within the supervision time-out the radio may stop and then continue in the middle of a message, so data
+        // after a shorter pause are no new message. A device may have asked for a longer time-out.
         get resyncMs() {
           const supervisionMs = Math.max(supervisionSeconds * 1_000, device.parameters?.supervisionMs ?? 0);
           return Math.max(resyncSeconds * 1_000, supervisionMs + 1_000);
@@ -111,7 +113,7 @@ export class HubLinks {
       this.#voice.tell("info", `${this.#voice.nameOf(device)}: paired ${how}, by ${kind}; its bond is kept`);
       return;
     }
-    // The link is set up nevertheless, and then ended: `onLinked` finds that no device waits for it.
+    // The link is set up nevertheless, and then ended, because `onLinked` finds no waiting device.
     const why = `it says that it is ${bond.identity.address}, which has a bond; if it lost that, remove it (mqtt-sn-gateway ble unbond ${bond.identity.address})`;
     this.onLinkFailed({ is: "linkFailed", address, why, fault: "bond-lost" }, now);
   }
@@ -138,7 +140,7 @@ export class HubLinks {
     this.#failed(device, why, now, refusingPause);
   }
 
-  /** One more failure in a row: the pause doubles. */
+  /** Counts one more consecutive failure: the pause doubles. */
   #failed(device: Device, why: string, now: Instant, pause: Pause): void {
     const pauseMs = Math.min(pause.firstMs * 2 ** device.failures, pause.longestMs);
     device.failures++;
@@ -224,7 +226,7 @@ export class HubLinks {
     this.#voice.tell("debug", `${this.#voice.nameOf(device)}: ${noise} octets are no message`);
   }
 
-  /** Before `linked` they are part of what is said then. */
+  /** Parameters before `linked` are reported together with it. */
   onParameters(address: string, parameters: LinkParameters): void {
     const device = this.#devices.get(address);
     if (!device || device.phase === "idle") return;
@@ -342,7 +344,7 @@ export class HubLinks {
     }
   }
 
-  /** `penalty`: it is the device's fault. */
+  /** `penalty`: the pause, if the device caused the end. */
   unlink(device: Device, why: string, now: Instant, penalty?: Pause): void {
     device.leaving = why;
     device.penalty = penalty;

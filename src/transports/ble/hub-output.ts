@@ -27,7 +27,7 @@ export interface HubCounters {
   readonly broadcastDrops: Record<BroadcastDrop, number>;
   /** Devices that were paired. */
   bonded: number;
-  /** Links that were not encrypted as they were to be. */
+  /** Links that could not be encrypted as required. */
   readonly insecure: Record<SecurityFault, number>;
 }
 

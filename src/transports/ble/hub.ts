@@ -21,12 +21,12 @@ import type { BleOptions } from "./options.ts";
 import { pairingCrypto } from "./pairing-crypto.ts";
 import { nextToLink, toGiveUp } from "./schedule.ts";
 
-/** How often `tick` is to be called, in milliseconds. */
+/** The interval in milliseconds at which `tick` must be called. */
 export const tickMs = 100;
 /** Messages per device that wait or are being written. Beyond, a message counts as a lost datagram. */
 const outboxMessagesMax = 64;
 const outboxBytesMax = 65_536;
-/** A device that was not seen for so long is treated as a new one, and is the last in the order. */
+/** A device that was not seen for this time is treated as a new one, and is the last in the order. */
 const forgottenMs = 30_000;
 /** Milliseconds between two attempts to connect, at least, during which the adapter listens to advertisements. */
 const breathMs = 300;
@@ -42,9 +42,9 @@ export class BleHub {
   readonly #bonds: Bonds;
   #condition: { readonly ready: boolean; readonly say: string } = { ready: false, say: "starting" };
   #scanning = false;
-  /** When scanning changes over. */
+  /** The time when scanning ends. */
   #scanUntil: Instant = 0;
-  /** Scanning since; an attempt needs some of it. */
+  /** The time when scanning began. An attempt to connect needs some scanning before it. */
   #scanSince: Instant = 0;
 
   constructor(
@@ -140,7 +140,7 @@ export class BleHub {
     this.#schedule(now);
   }
 
-  /** One message to a device. Held for a while if it is not connected. */
+  /** Sends one message to a device. The message is held for a while if the device is not connected. */
   send(address: string, bytes: Uint8Array, now: Instant): void {
     const device = this.#devices.get(address);
     const fits =
@@ -158,13 +158,13 @@ export class BleHub {
     this.#schedule(now);
   }
 
-  /** The client there does not need its link any more: it sleeps or has disconnected. */
+  /** The client does not need its link any more, because it sleeps or has disconnected. */
   releaseLink(address: string, now: Instant): void {
     const link = this.#devices.get(address)?.link;
     if (link) link.releaseAt = now + this.#options.lingerSeconds * 1_000;
   }
 
-  /** A broadcast sensor counts from the beginning again. false: no counter of it was known. */
+  /** A broadcast sensor has begun to count from the beginning. False: no counter of it was known. */
   forgetCounter(address: string): boolean {
     const wasOfBthome = this.#bthome?.forget(address) ?? false;
     return this.#broadcasts.forget(address) || wasOfBthome;
@@ -242,7 +242,7 @@ export class BleHub {
     if (why !== "duplicate") this.#voice.tell("debug", `${this.#voice.name}/${address}: broadcast dropped: ${why}`);
   }
 
-  /** Connects to the next device, or makes room for it. */
+  /** Connects to the next device, or ends another link for it. */
   #schedule(now: Instant): void {
     if (!this.#condition.ready || !this.#scanning || now - this.#scanSince < breathMs || this.#links.linking()) return;
     const next = nextToLink(this.#devices.all(), { now, seenSince: this.#scanSince });

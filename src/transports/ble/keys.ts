@@ -31,7 +31,7 @@ export function readKeys(keys: BleOptions["broadcast"]["keys"]): Map<string, Uin
   return read;
 }
 
-/** @throws {GatewayError} ERR_TRANSPORT_OPEN, without a digit of it. */
+/** @throws {GatewayError} ERR_TRANSPORT_OPEN; the text contains no digit of the passkey. */
 export function readPasskey(source: NonNullable<BleOptions["bonding"]["passkey"]>): number {
   const where = "file" in source ? source.file : `variable ${source.env}`;
   const fail = (what: string) =>

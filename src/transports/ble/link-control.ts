@@ -56,7 +56,7 @@ export interface LinkControlOptions extends ParameterRules {
 
 export interface ControllerOutput {
   command(packet: Buffer): void;
-  /** One L2CAP packet to a device. */
+  /** Send one L2CAP packet to a device. */
   data(handle: number, channel: number, payload: Buffer): void;
   tell(news: LinkNews): void;
 }
@@ -65,7 +65,7 @@ interface ControlledLink {
   readonly address: string;
   parameters: LinkParameters;
   wanted: WantedParameters;
-  /** How often the wanted parameters were sent. */
+  /** The number of requests for the wanted parameters. */
   tries: number;
   /** A command of this class is in progress. */
   isUpdating: boolean;
@@ -76,7 +76,7 @@ interface ControlledLink {
   security: LinkSecurity | undefined;
 }
 
-/** The parameters of a link are corrected so often; then the other side's values stay. */
+/** The parameters of a link are corrected at most so often; after that the other side's values stay. */
 const triesMax = 4;
 const signals = { parametersAsked: 0x12, parametersAnswered: 0x13 } as const;
 const security = { failed: 0x05, request: 0x0b, notSupported: 0x05 } as const;
@@ -84,7 +84,7 @@ const security = { failed: 0x05, request: 0x0b, notSupported: 0x05 } as const;
 const securityOctetsMax = 65;
 const attError = 0x01;
 const attExchangeMtu = 0x02;
-/** Errors at which noble stops or begins to pair. This error makes it continue. */
+/** Errors at which noble stops or begins to pair. They are replaced by an error at which it continues. */
 const takenBadly = new Set<number>([
   attErrors.invalidPdu,
   attErrors.authentication,
@@ -109,19 +109,22 @@ export class LinkControl {
     return this.#find(address)?.[1].parameters;
   }
 
-  /** How the next link to this device is to be encrypted; undefined: not at all. */
+  /** Sets the encryption of the next link to this device; undefined: none. */
   want(address: string, security: WantedSecurity | undefined): void {
     if (security) this.#wanted.set(address, security);
     else this.#wanted.delete(address);
   }
 
-  /** Also where noble does not know yet that there is a link. */
+  /** Ends the link, even if noble does not know of it yet. */
   hangUp(address: string): void {
     const found = this.#find(address);
     if (found) this.#out.command(disconnect(found[0]));
   }
 
-  /** Everything that the controller says, before noble has it: what noble is to have instead, and what is to be done after. */
+  /**
+   * Handles a packet of the controller before noble gets it. Returns the packet for noble, and an action to run after
+   * it.
+   */
   take(packet: Buffer): { readonly pass: Buffer | undefined; readonly after?: () => void } {
     const read = readPacket(packet);
     if (!read) return { pass: packet };
@@ -132,11 +135,11 @@ export class LinkControl {
       case "more":
         return { pass: this.#assemble(read) ? undefined : packet };
       case "encryption":
-        // noble would send again what it sent last.
+        // noble would repeat its last packet.
         this.#links.get(read.handle)?.security?.onEncryption(read);
         return { pass: undefined };
       case "disconnected":
-        // Before noble reports the end of the link: the reason is known here.
+        // Called before noble reports the end of the link, because the reason is known here.
         this.#links.get(read.handle)?.security?.onEnd(read.reason);
         this.#links.delete(read.handle);
         return { pass: packet };
@@ -145,7 +148,7 @@ export class LinkControl {
     }
   }
 
-  /** The link is in use now. What a busy device or controller refused before, it may take now. */
+  /** The link is in use now. A device or controller that was busy may accept a refused request now. */
   settle(address: string): void {
     const found = this.#find(address);
     if (!found) return;
@@ -213,10 +216,10 @@ export class LinkControl {
     this.#setRight(handle, link);
   }
 
-  /** The command does not say for which link it was: for the one that waits. */
+  /** The event does not contain the link, so the link that waits for it is used. */
   #onCommandRefused({ opcode, status }: Extract<HciPacket, { is: "refused" }>): void {
     if (opcode === opcodes.startEncryption) {
-      // One link is made at a time, so it was for the youngest.
+      // One link is made at a time, so the newest one is meant.
       return [...this.#links.values()].at(-1)?.security?.onRefused(status);
     }
     if (opcode !== opcodes.updateConnection) return;
@@ -262,7 +265,7 @@ export class LinkControl {
     return granted;
   }
 
-  /** undefined: noble does not get it. */
+  /** Undefined: noble does not get the packet. */
   #onData({ handle, channel, payload }: Extract<HciPacket, { is: "data" }>, packet: Buffer): Buffer | undefined {
     const link = this.#links.get(handle);
     if (!link) return packet;
@@ -279,7 +282,7 @@ export class LinkControl {
     }
   }
 
-  /** True: it is done with. */
+  /** True: the packet is handled. */
   #onSecurity(handle: number, link: ControlledLink, payload: Buffer): boolean {
     if (link.security) {
       link.security.receive(payload);
@@ -295,7 +298,10 @@ export class LinkControl {
     return true;
   }
 
-  /** True: it belongs to a packet of the Security Manager. A controller may cut those in pieces of 27 octets. */
+  /**
+   * True: the fragment belongs to a packet of the Security Manager. A controller may divide these into fragments of 27
+   * octets.
+   */
   #assemble(piece: Extract<HciPacket, { is: "begun" | "more" }>): boolean {
     const link = this.#links.get(piece.handle);
     if (!link) return false;

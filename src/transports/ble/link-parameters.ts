@@ -1,8 +1,8 @@
-/** Which parameters a link is to have: the options, and what a device asks for within them. */
+/** Chooses the parameters of a link: from the options, and from requests of the device within their limits. */
 import type { ConnectionOptions } from "./connection-options.ts";
 import type { LinkParameters, WantedParameters } from "./hci-packets.ts";
 
-/** Intervals are multiples of it. */
+/** Intervals are multiples of this. */
 const stepMs = 1.25;
 
 export interface ParameterRules {

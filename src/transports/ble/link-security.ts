@@ -1,6 +1,6 @@
 /**
- * Encryption of one link: by the bond that is there, or by pairing. Packets and events of the controller go in, packets and
- * the outcome come out; no socket, no clock.
+ * Encryption of one link, with the existing bond or by pairing. Packets and events of the controller are inputs,
+ * packets and the result are outputs; no socket, no clock.
  */
 import type { Bond } from "../../pairing/bond.ts";
 import type { PairingCrypto } from "../../pairing/crypto.ts";
@@ -14,16 +14,16 @@ export interface WantedSecurity {
   readonly pairing?: Pick<PairingOptions, "method" | "passkey" | "takesLegacy">;
 }
 
-/** Why a link is not encrypted: those of pairing, and three more. */
+/** Reasons why a link is not encrypted: those of pairing, and three more. */
 export const securityFaults = [
   "refused",
   "passkey",
   "insecure",
   "not-kept",
   "broken",
-  /** The device has the bond no more. */
+  /** The device has lost the bond. */
   "bond-lost",
-  /** Its key is another than ours. */
+  /** The device's key differs from the gateway's. */
   "bond-wrong",
   "no-answer",
 ] as const satisfies readonly (PairingFault | string)[];
@@ -36,10 +36,10 @@ export type SecurityFault = (typeof securityFaults)[number];
 export interface SecurityOutput {
   command(packet: Buffer): void;
   packet(payload: Buffer): void;
-  /** `bond`: it is new. */
+  /** `bond`: the device was paired just now. */
   secured(bond?: Bond): void;
   failed(fault: SecurityFault, say: string): void;
-  /** Something moved: it does not hang. */
+  /** The procedure makes progress, so it does not hang. */
   moved(): void;
 }
 
@@ -76,7 +76,10 @@ export class LinkSecurity {
     } else this.#perform(this.#pairing?.start() ?? []);
   }
 
-  /** On the channel of the Security Manager. A packet outside a procedure gets no answer: it was answered, or the link is encrypted. */
+  /**
+   * Handles a packet of the Security Manager. A packet outside a procedure gets no answer: it was answered, or the link
+   * is encrypted.
+   */
   receive(payload: Uint8Array): void {
     if (this.#stage === "begun") this.#perform(this.#pairing?.receive(payload) ?? []);
   }

@@ -1,4 +1,4 @@
-/** How the configuration names devices that it does not know one by one. */
+/** Options that name devices by their properties, and not one by one. */
 import { z } from "zod";
 
 export const uuid = z

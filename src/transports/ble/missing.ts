@@ -13,7 +13,7 @@ export function cannotLoad(error: unknown): string | undefined {
   return /\.node\b|\bbinding\b/i.test(text) ? "has no native part" : "is not installed";
 }
 
-/** undefined: the error does not tell. */
+/** Undefined: the cause is not known. */
 export function missingPiece(error: unknown, driver: string): string | undefined {
   const { code, text } = codeAndText(error);
   const lacking = cannotLoad(error);
@@ -54,7 +54,7 @@ export function stateInWords(state: string): string {
   }
 }
 
-/** npm 12 runs no script that package.json does not allow, and says "rebuilt" all the same. */
+/** npm 12 runs no script that package.json does not allow, but still prints "rebuilt". */
 function rebuild(driver: string): string {
   const native = driver.replace(/noble$/, "bluetooth-hci-socket");
   return (

@@ -22,7 +22,7 @@ import { pairingCrypto } from "./pairing-crypto.ts";
 import { disconnectReason } from "./reasons.ts";
 import { normalUuid } from "./uuid.ts";
 
-/** The same advertisement is reported again after so long. */
+/** The same advertisement is reported again after this time. */
 const tellAgainMs = 500;
 const peripheralsMax = 5_000;
 const scanAnswerMs = 1_000;
@@ -40,7 +40,10 @@ const confirmEvery = 16;
 /** Units of the controller. */
 const intervalUnitMs = 1.25;
 const supervisionUnitMs = 10;
-/** A system's own adapter tells when it goes; one that we have alone just answers no more. */
+/**
+ * A system's own adapter reports when it is removed. An adapter that only this process uses just does not answer any
+ * more.
+ */
 const silentScansMax = 3;
 const lastWordMs = 100;
 
@@ -65,7 +68,7 @@ export class NobleCentral {
   readonly #told = new Map<string, number>();
   readonly #reports: NobleReports;
   readonly #links = new Map<string, Link>();
-  /** Scanning and connecting, one after the other. */
+  /** Scanning and connecting are executed one after the other. */
   #tasks: Promise<void> = Promise.resolve();
   #ready = false;
   #control: LinkControl | undefined;
@@ -131,7 +134,7 @@ export class NobleCentral {
       case "moved":
         return this.#securing.get(news.address)?.moved();
       case "secured":
-        // Kept before it is used: what follows may fail.
+        // The bond is reported before it is used, because the following steps may fail.
         if (news.bond) this.#tell({ is: "bonded", address: news.address, bond: news.bond });
         return this.#securing.get(news.address)?.secured();
       case "insecure":
@@ -336,7 +339,10 @@ export class NobleCentral {
     link.early = undefined;
   }
 
-  /** A request to a device, ended as any call, and by the device's refusal. noble tells of none, and waits on. */
+  /**
+   * Sends a request to a device. The request ends like any other call, or by the device's refusal, which noble does not
+   * report.
+   */
   #ask<T = void>(
     address: string,
     { ms, late, refused, mayLack = false }: { ms: number; late: string; refused: string; mayLack?: boolean },
@@ -398,10 +404,10 @@ export class NobleCentral {
   }
 }
 
-/** The device answered, and said no. */
+/** The device answered with an error. */
 class Refusal extends Error {}
 
-/** Its link was to be encrypted, and is not. */
+/** The link could not be encrypted as required. */
 class Insecure extends Error {
   readonly fault: SecurityFault;
 
@@ -430,7 +436,7 @@ function offering(
   return undefined;
 }
 
-/** `data`: of the report itself, if it is known. */
+/** `data`: the data of the report itself, if they are known. */
 function advertisementOf(peripheral: NoblePeripheral, data: Uint8Array | undefined): Advertisement {
   const { address, addressType, connectable, rssi, advertisement } = peripheral;
   const mixture = advertisement.manufacturerData ? [advertisement.manufacturerData] : [];
@@ -446,7 +452,7 @@ function advertisementOf(peripheral: NoblePeripheral, data: Uint8Array | undefin
   };
 }
 
-/** One call of noble's, ended by its answer, by the time, or by the link's loss. */
+/** One call of noble, ended by its answer, by the deadline, or by the end of the link. */
 function within<T = void>(
   ms: number,
   what: string,

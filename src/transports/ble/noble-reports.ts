@@ -17,13 +17,13 @@ export class NobleReports {
     this.#noble = noble;
   }
 
-  /** To be called before each scanning: one edition makes its part for the controller only when it starts. */
+  /** Must be called before each scan, because one edition creates its part for the controller only when it starts. */
   attach(): void {
     const hci = hciOf(this.#noble);
     if (!hci || hci === this.#attached) return;
     this.#attached = hci;
     for (const event of events) {
-      // First in the row: noble tells of the device within its own listener.
+      // The listener must be the first one, because noble reports the device within its own listener.
       hci.prependListener(event, (...said: readonly unknown[]) => {
         const address = said[2];
         const data = said.find((each) => each instanceof Uint8Array);
@@ -38,7 +38,7 @@ export class NobleReports {
   }
 }
 
-/** noble's part that speaks with the controller. */
+/** The part of noble that communicates with the controller. */
 function hciOf(noble: unknown): EventEmitter | undefined {
   const hci = at(at(noble, "_bindings"), "_hci");
   return typeof at(hci, "prependListener") === "function" ? (hci as EventEmitter) : undefined;

@@ -1,6 +1,6 @@
 /**
- * A place between noble and its controller's socket. noble promises none, so this looks for what both editions have;
- * where it is not there, links are as noble makes them, and that is said.
+ * Access to the socket between noble and its controller. noble does not document it, so this looks for the structure
+ * that both editions have. If it is missing, links are as noble makes them, and the operator is told.
  */
 import type { EventEmitter } from "node:events";
 import { ExtendedReports } from "./extended-reports.ts";
@@ -41,7 +41,7 @@ export function controlLinks(
     }
     return isHeard;
   };
-  // noble asks for the coded PHY as well; a controller that does not have it refuses all of that.
+  // noble also requests the coded PHY; a controller without it refuses the whole command.
   if (options.extended) socket.write(extendedScan());
   if (options.isAlone) takeOver(controller);
   return control;
@@ -52,12 +52,12 @@ function takeOver({ _socket: socket, _isExtended: isExtended }: NobleController)
   const onAnswer = (packet: Buffer) => {
     if (!isAnswerTo(packet, opcodes.readLeBufferSize)) return;
     socket.removeListener("data", onAnswer);
-    // Requests of devices for other parameters are reported too, so that they can be answered. [4.E.7.8.1]
+    // Makes the controller report requests of devices for other parameters, so that they can be answered. [4.E.7.8.1]
     socket.write(command(opcodes.setLeEventMask, Buffer.from([0x7f, isExtended ? 0xff : 0, 0, 0, 0, 0, 0, 0])));
   };
   socket.on("data", onAnswer);
-  // Without it noble sends nothing at all, for it does not know what the controller has room for. It reads the answer,
-  // and asks for the sizes of classic Bluetooth where there are none for LE. [4.E.7.8.2]
+  // Without this command noble sends nothing, because it does not know how many packets the controller can buffer.
+  // noble reads the answer, and asks for the sizes of classic Bluetooth if there are none for LE. [4.E.7.8.2]
   socket.write(command(opcodes.readLeBufferSize));
 }
 

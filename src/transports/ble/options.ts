@@ -13,7 +13,10 @@ const match = z.strictObject(matchFields).refine(namesSomething, "must name an a
 
 export const nordicUartService = "6e400001-b5a3-f393-e0a9-e50e24dcca9e";
 
-/** Bluetooth LE: connections to devices, and sensors that broadcast. docs/guide/ble-profile.md is the device's side of it. */
+/**
+ * Bluetooth LE: connections to devices, and sensors that broadcast. docs/guide/ble-profile.md describes the device's
+ * side.
+ */
 export const bleOptions = z.strictObject({
   type: z.literal("ble").describe("Kind of transport."),
   name: z

@@ -1,4 +1,4 @@
-/** 1st, 2nd, 3rd, 4th, 11th, 21st: how often something happened, in a sentence. */
+/** 1st, 2nd, 3rd, 4th, 11th, 21st: an ordinal number for a sentence. */
 export function ordinal(count: number): string {
   const lastTwo = count % 100;
   if (lastTwo >= 11 && lastTwo <= 13) return `${count}th`;

@@ -2,7 +2,7 @@
 import { createCipheriv, createECDH, randomBytes } from "node:crypto";
 import type { PairingCrypto } from "../../pairing/crypto.ts";
 
-/** In front of a point that is not compressed. */
+/** The first octet of an uncompressed point. */
 const uncompressed = 4;
 
 export const pairingCrypto: PairingCrypto = {

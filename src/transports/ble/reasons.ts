@@ -19,7 +19,7 @@ const words: Readonly<Record<number, string>> = {
   62: "the device did not answer when the connection was made",
 };
 
-/** 0x08 and the like to a sentence. */
+/** Describes a code such as 0x08 in a sentence. */
 export function disconnectReason(code: number): string {
   return words[code] ?? `reason 0x${code.toString(16).padStart(2, "0")}`;
 }

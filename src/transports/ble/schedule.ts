@@ -1,4 +1,4 @@
-/** Whose turn it is: which device to connect to next, and which connection to give up for it. */
+/** Chooses the next device to connect to, and the connection to give up for it. */
 import type { Instant } from "../../core/types.ts";
 import type { Device } from "./device.ts";
 
@@ -29,7 +29,9 @@ function comesBefore(a: Device, b: Device): boolean {
   return awaited === 0 ? (a.asksSince ?? 0) < (b.asksSince ?? 0) : awaited < 0;
 }
 
-/** A client that sleeps, else the longest silent one, else the longest connected; undefined: all have to stay. */
+/**
+ * A client that sleeps, else the one that was silent for longest, else the oldest connection; undefined: all must stay.
+ */
 export function toGiveUp(
   devices: Iterable<Device>,
   { now, silentMs, longestMs }: { readonly now: Instant; readonly silentMs: number; readonly longestMs: number },

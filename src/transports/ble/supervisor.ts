@@ -19,12 +19,12 @@ export interface SupervisorOptions {
   readonly pauseMsMax: number;
 }
 
-/** Ends a sentence; the command that it names leaves it out. */
+/** The end of a sentence. The command that it names does not print it. */
 export const seeCheck = " (see: mqtt-sn-gateway ble check)";
 const firstPauseMs = 2_000;
 /** Time for loading noble and for the adapter to answer; a Raspberry Pi Zero is slow. */
 const startMs = 30_000;
-/** Commands that the child has not taken from the pipe. Beyond, it counts as hung. */
+/** Commands that the child has not read from the pipe. With more, the child counts as hung. */
 const backlogMax = 2_000;
 const checkMs = 500;
 
@@ -35,7 +35,7 @@ export class Supervisor implements Central {
   #onEvent: (event: CentralEvent) => void = () => {};
   #ready = false;
   #heardAt = 0;
-  /** When something last came by radio: an advertisement, or octets of a device. */
+  /** The time of the last reception by radio: an advertisement, or octets of a device. */
   #radioAt = 0;
   #advertisementsOfChild = 0;
   #advertisementsBefore = 0;

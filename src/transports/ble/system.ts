@@ -32,7 +32,7 @@ export function inspectSystem(root = "/", wishes: Wishes = { needsAdmin: false }
   return [...there, ...states, ...switches(root), rights(root, wishes.needsAdmin), ...others(root)];
 }
 
-/** Only what the kernel said. */
+/** Judges only adapters that the kernel has listed. */
 function upOrDown({ needsAdmin, adapter, known }: Wishes): Finding[] {
   if (!known) {
     return [

@@ -1,4 +1,4 @@
-/** UUIDs in one spelling: 32 hexadecimal digits, or 4 where the Bluetooth base UUID is around them. */
+/** UUIDs in one form: 32 hexadecimal digits, or 4 if the rest is the Bluetooth base UUID. */
 const base = "00001000800000805f9b34fb";
 
 export function normalUuid(uuid: string): string {

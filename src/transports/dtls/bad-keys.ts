@@ -2,14 +2,14 @@
 import type { Instant } from "../../core/types.ts";
 
 const hourMs = 3_600_000;
-/** Identities in one hour: anybody can think of more. */
+/** Identities in one hour. There is a limit, because attackers can invent more. */
 const namedMax = 50;
 
 export class BadKeyLog {
   #since: Instant = Number.NEGATIVE_INFINITY;
   readonly #named = new Set<string>();
 
-  /** The line; undefined: it was said, or there are too many. */
+  /** The line to log; undefined: it was logged before, or there are too many. */
   line(bad: { identity: string; place: string; isKnown: boolean }, now: Instant): string | undefined {
     const { identity, place, isKnown } = bad;
     const who = `${JSON.stringify(identity)} at ${place}`;

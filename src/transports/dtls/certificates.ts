@@ -1,6 +1,6 @@
 /**
- * The gateway's certificate, and whose certificates are good. A chain is never followed: good is a certificate that a
- * configured authority itself issued, and one whose key is pinned; nothing else.
+ * The gateway's certificate, and the check of devices' certificates. Chains are not followed: a certificate is accepted
+ * only if a configured authority itself issued it, or if its key is pinned.
  */
 import { createPublicKey, createSign, createVerify, type KeyObject, type X509Certificate } from "node:crypto";
 import { readdirSync, statSync } from "node:fs";
@@ -67,7 +67,7 @@ export function readCertificateRing(options: CertificateOptions, now: () => numb
   };
 }
 
-/** Issued by one of these itself, for a device, and valid now. */
+/** Accepts a certificate that one of these authorities issued itself, for a device, and that is valid now. */
 function issued(
   shown: X509Certificate,
   authorities: readonly X509Certificate[],
@@ -80,7 +80,7 @@ function issued(
     if (Date.parse(each.validTo) <= now) return "expired";
     if (Date.parse(each.validFrom) > now) return "not-yet-valid";
   }
-  // The list of uses, where there is one; some versions of Node have undefined in its place.
+  // The list of uses, if there is one; some versions of Node return undefined.
   const uses: readonly string[] | undefined = shown.keyUsage;
   if (uses && !uses.includes(clientUse)) return "other-use";
   const identity = nameIn(shown);
@@ -117,7 +117,10 @@ function hexOf(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
 }
 
-/** A file for each device, named as it, with `.pem` behind; in it its certificate, or its public key alone. */
+/**
+ * Reads the pinned keys: a file for each device with its name and `.pem`, which contains its certificate, or only its
+ * public key.
+ */
 function pinsIn(folder: string): ReadonlyMap<string, Uint8Array> {
   let names: readonly string[];
   try {

@@ -41,11 +41,11 @@ export class DtlsTransport implements Transport {
   readonly #join: DtlsJoin;
   readonly #badKeys = new BadKeyLog();
   readonly #thinning: HelloThinning;
-  /** Beyond the limit, when it was looked last. */
+  /** The number of ClientHellos beyond the limit, at the last look. */
   #beyondBefore = 0;
   #endLooking: (() => void) | undefined;
   #floodSaidAt = Number.NEGATIVE_INFINITY;
-  /** node:crypto does all. */
+  /** True: there is no compiled part, so node:crypto does all. */
   readonly #isSlow: boolean;
   #keys: KeyRing | undefined;
   #certificates: CertificateRing | undefined;
@@ -146,13 +146,13 @@ export class DtlsTransport implements Transport {
     });
   }
 
-  /** The keys as they are now. @throws {GatewayError} ERR_TRANSPORT_OPEN; those of before are then still good. */
+  /** Reads the keys again. @throws {GatewayError} ERR_TRANSPORT_OPEN; the earlier keys stay valid then. */
   reload(): void {
     this.#read();
     this.#putOut();
   }
 
-  /** Both or none. */
+  /** Reads both, or changes nothing. */
   #read(): void {
     const keys = withMade(readKeys(this.#options.keys), this.#made);
     const { certificates } = this.#options;
@@ -165,7 +165,7 @@ export class DtlsTransport implements Transport {
     if (identity !== undefined && !this.#closed) this.#join.handle({ kind: "send", identity, bytes });
   }
 
-  /** There is no key that all have. */
+  /** Does nothing, because there is no key that all devices have. */
   broadcast(): void {}
 
   stats(): TransportStats {
@@ -216,7 +216,10 @@ export class DtlsTransport implements Transport {
     this.#notice("info", `a flood of ${perSecond} ClientHellos a second or more: the kernel drops most of them`);
   }
 
-  /** Devices whose key was removed or replaced. Keys from a program are checked at the next handshake. */
+  /**
+   * Ends the contexts of devices whose key was removed or replaced. Keys from a program are checked at the next
+   * handshake.
+   */
   #putOut(): void {
     const all = this.#keys?.all;
     const keysOf = (identity: string) => all && [all.get(identity)].flatMap((key) => key ?? []);
@@ -262,7 +265,7 @@ export class DtlsTransport implements Transport {
   }
 }
 
-/** The address without our name before it. */
+/** The address without the transport's name. */
 function placeIn(address: string): string {
   return address.slice(address.indexOf("/") + 1);
 }

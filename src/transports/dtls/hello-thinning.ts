@@ -10,13 +10,13 @@ export interface Hellos {
   readonly second: number;
 }
 
-/** A flood is so many times the limit, and so many times the limit are passed. */
+/** More ClientHellos than so many times the limit are a flood. So many times the limit are then passed. */
 const letInTimes = 2;
 
 export class HelloThinning {
   readonly #perSecondMax: number;
   #shares: Hellos = { first: 1, second: 1 };
-  /** How many the kernel has dropped, estimated from those that it passed. */
+  /** The number that the kernel has dropped, estimated from those that it passed. */
   dropped = 0;
 
   constructor(perSecondMax: number) {
@@ -27,13 +27,13 @@ export class HelloThinning {
     return this.#shares.first < 1 || this.#shares.second < 1;
   }
 
-  /** `came`: those that arrived during the last `ms`. @returns the shares to be passed from now on, 0 to 1. */
+  /** `came`: ClientHellos that arrived during the last `ms`. @returns the shares to pass from now on, 0 to 1. */
   judge(came: Hellos, ms: number): Hellos {
     this.#shares = { first: this.#judge("first", came, ms), second: this.#judge("second", came, ms) };
     return this.#shares;
   }
 
-  /** All of them were passed. */
+  /** The kernel cannot drop any, so all are passed. */
   cannot(): void {
     this.#shares = { first: 1, second: 1 };
   }

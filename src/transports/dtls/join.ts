@@ -1,5 +1,6 @@
 /**
- * Does what the DTLS server asks for, and keeps its one timer. Nothing here waits: so the simulation runs this file, too.
+ * Carries out the effects of the DTLS server, and keeps its one timer. Nothing here waits, so the simulation can run
+ * this file, too.
  */
 import type { SecureEffect, SecureInput } from "../../secure/messages.ts";
 import type { SecureServer } from "../../secure/server.ts";
@@ -9,7 +10,7 @@ import type { SecureKeeper } from "../transport.ts";
 export interface JoinEdges {
   transmit(address: string, bytes: Uint8Array): void;
   deliver(identity: string, bytes: Uint8Array): void;
-  /** Calls back, at once where the keys are at hand. */
+  /** Calls `done` with the key: immediately if it is known, otherwise when the program has answered. */
   ask(identity: string, done: (key: Uint8Array | undefined) => void): void;
   keep: SecureKeeper["keep"];
   /** Reports an effect that an operator may want to know. */

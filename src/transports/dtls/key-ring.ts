@@ -1,6 +1,6 @@
 /**
- * Whose keys are known: from a file, a folder, or a program that is asked each time. No key ever stands in a log line or
- * in the words of an error.
+ * The known keys: from a file, a folder, or a program that is asked each time. A key never appears in a log line or an
+ * error.
  */
 import { execFile } from "node:child_process";
 import { readdirSync, readFileSync, statSync } from "node:fs";
@@ -8,10 +8,13 @@ import { join } from "node:path";
 import { GatewayError } from "../../errors.ts";
 import type { DtlsOptions } from "./options.ts";
 
-/** undefined: no keys but those that the gateway itself made. */
+/** Undefined: there are only the keys that the gateway itself made. */
 export type KeySource = DtlsOptions["keys"];
 
-/** Anybody who recorded a handshake can guess shorter keys; devices need not support longer ones. [RFC 4279 5.3] */
+/**
+ * A shorter key can be guessed by an attacker who has recorded a handshake. Devices need not support longer ones.
+ * [RFC 4279 5.3]
+ */
 const keyOctetsMin = 16;
 const keyOctetsMax = 64;
 const identityOctetsMax = 128;
@@ -95,7 +98,7 @@ function keyOf(key: unknown, identity: string, file: string): Uint8Array {
   return bytes ?? fail(`${file}: the key of ${JSON.stringify(identity)} is to be ${what}`, file);
 }
 
-/** undefined: it is none. */
+/** Undefined: the text is no key. */
 export function keyFromHex(text: string): Uint8Array | undefined {
   const octets = text.length / 2;
   const isKey = /^([0-9a-f]{2})+$/i.test(text) && octets >= keyOctetsMin && octets <= keyOctetsMax;
@@ -108,7 +111,7 @@ function openToOthers(source: { file: string } | { folder: string }): string[] {
   return isOpen ? [`${path} holds keys and is open to other users: chmod go-rwx ${path}`] : [];
 }
 
-/** No shell stands between, and the identity is no argument: it might look like an option. */
+/** No shell is used, and the identity is no argument, because it might look like an option. */
 function asker([program = "", ...words]: readonly string[]): KeyRing["ask"] {
   let running = 0;
   return (identity, done) => {

@@ -1,6 +1,6 @@
 /**
- * The ciphers of records by native/aead.c, where it could be compiled: the same octets as node:crypto's, without its four objects
- * for each record. All else stays node:crypto's.
+ * Encrypts and decrypts records with native/aead.c, if it was compiled: the results are those of node:crypto, without
+ * its four objects for each record. node:crypto does everything else.
  */
 import { createRequire } from "node:module";
 import type { Aead, AeadName, Crypto } from "../../secure/crypto.ts";
@@ -26,7 +26,7 @@ const kinds: Readonly<Record<AeadName, { readonly kind: number; readonly tagOcte
   "aes-128-gcm": { kind: 2, tagOctets: 16 },
 };
 
-/** The compiled part; undefined where it is not there, or Node's OpenSSL does not offer what it needs. */
+/** The compiled part; undefined: it does not exist, or Node's OpenSSL does not offer the functions that it needs. */
 export function loadNativeAead(): NativeAead | undefined {
   try {
     const native = createRequire(import.meta.url)("../../../native/build/aead.node") as Partial<NativeAead>;
@@ -36,7 +36,7 @@ export function loadNativeAead(): NativeAead | undefined {
   }
 }
 
-/** `without`: what is taken where there is no compiled part, and for what that does not do. */
+/** `without`: used if there is no compiled part, and for functions that it does not have. */
 export function withNativeAead(native: NativeAead | undefined, without: Crypto = nodeCrypto): Crypto {
   return native ? { ...without, aead: (name, key) => aeadBy(native, name, key, without.aead) } : without;
 }
@@ -48,7 +48,7 @@ function aeadBy(native: NativeAead, name: AeadName, key: Uint8Array, without: Cr
   const own = Uint8Array.from(key);
   let other: Aead | undefined;
   const others = () => (other ??= without(name, own));
-  /** False: what is asked for does not fit. A text of no octets OpenSSL does not take everywhere. */
+  /** False: the lengths do not fit. A text without octets is not accepted by each version of OpenSSL. */
   const lay = (nonce: Uint8Array, about: Uint8Array, text: Uint8Array, octets: number): boolean => {
     if (octets < 1 || octets > textOctetsMax || about.length < 1 || about.length > aboutOctetsMax) return false;
     if (nonce.length !== nonceOctets || own.length !== keyOctets) return false;

@@ -1,4 +1,4 @@
-/** Cryptography of Node, as `src/secure` asks for it. */
+/** The cryptographic functions of Node, in the form that `src/secure` needs. */
 import {
   type CipherCCMTypes,
   type CipherGCMTypes,

@@ -1,4 +1,4 @@
-/** The name the core has for a device: its identity, wherever it is. */
+/** The core's name for a device: its identity, independent of its address. */
 import type { PeerId } from "../../core/types.ts";
 
 /** The identity is percent-encoded, because some characters have a meaning in peer ids. */

@@ -1,4 +1,6 @@
-/** Keys and certificates in files (PEM), as far as they may be used here. No key ever stands in the words of an error. */
+/**
+ * Reads keys and certificates from files (PEM), of the kinds that can be used here. A key never appears in an error.
+ */
 import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { GatewayError } from "../../errors.ts";
@@ -17,7 +19,7 @@ export function certificatesIn(file: string): readonly X509Certificate[] {
   });
 }
 
-/** On P-256. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file. */
+/** Reads a key on P-256. @throws {GatewayError} ERR_TRANSPORT_OPEN, naming the file. */
 export function privateKeyIn(file: string): KeyObject {
   const text = readText(file);
   let key: KeyObject;
@@ -31,11 +33,11 @@ export function privateKeyIn(file: string): KeyObject {
     : fail(`the key in ${file} is to be on P-256 (openssl ecparam -name prime256v1 -genkey)`, file);
 }
 
-/** undefined: it is none. */
+/** Undefined: the octets are no certificate. */
 export function parsed(der: Uint8Array): X509Certificate | undefined {
   try {
     const certificate = new X509Certificate(der);
-    // Some keys are found to be none only when they are asked for.
+    // Some invalid keys are detected only when they are read.
     return certificate.publicKey ? certificate : undefined;
   } catch {
     return undefined;
