@@ -132,7 +132,10 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.#watch ??= setTimeout(lookForLife, silentMs, this);
   }
 
-  /** From now on PINGREQ is written where nothing else is: see `IdlePings`. That it is answered, is watched as for all that is written. */
+  /**
+   * From now on PINGREQ is written only when nothing else is: see `IdlePings`. Its answer is watched like those of
+   * other packets.
+   */
   pingWhenIdle(firstSeconds: number, mostSeconds: number): void {
     this.#idlePings = new IdlePings(firstSeconds, mostSeconds, () => {
       this.#owner.askForLife();
@@ -148,7 +151,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.#watch = undefined;
   }
 
-  /** Something was written; has nothing come for so long? Then the broker is asked. */
+  /** Called after a write. If nothing has come from the broker since, PINGREQ is sent. */
   lookForLife(): void {
     this.#watch = undefined;
     const stream = this.connection?.stream;
@@ -161,7 +164,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.#owner.askForLife();
     this.#askedAt = performance.now();
     this.#waitingOctets = stream.writableLength;
-    // Timers run before sockets are read: what waits there is read first.
+    // Node runs timers before it reads sockets, so received data are read before the connection is ended.
     this.#watch = setTimeout(() => setImmediate(endWithoutLife, this), silentMs);
   }
 
@@ -172,7 +175,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     const { writableLength } = stream;
     // The broker was heard. What was written since has its own time.
     if (this.#unheardSince === undefined || this.#unheardSince > this.#askedAt) return this.lookForLife();
-    // The question has not left yet, and the broker reads what stands before it.
+    // PINGREQ is still in the stream, and the broker reads the octets before it.
     if (writableLength > 0 && writableLength < this.#waitingOctets) {
       this.#waitingOctets = writableLength;
       this.#watch = setTimeout(() => setImmediate(endWithoutLife, this), silentMs);
@@ -213,7 +216,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     };
   }
 
-  // ---- what the connection says ----
+  // ---- events of the connection ----
 
   onAsked(): void {
     this.asked = true;
@@ -276,7 +279,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.whenClosed?.();
   }
 
-  // ---- what the reader finds ----
+  // ---- events of the reader ----
 
   publish(packet: ReadPublish): void {
     if (!this.#isUp) {
@@ -300,7 +303,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     if (!this.#isUp) return;
     this.#noteLife();
     const from = this.#sentAt?.take(packetId);
-    // Its packet id must not be used again until it is answered.
+    // The packet id must not be used again before the answer.
     if (from !== undefined) {
       this.#readingAt ??= ticksNow();
       this.#owner.counters.acknowledgement.add((this.#readingAt - from) / (1_000 * ticksPerMs));
@@ -381,8 +384,8 @@ function endWithoutLife(attempt: Attempt): void {
 }
 
 /**
- * In whole hundredths of a millisecond. Each open publication keeps one. In the first six hours of the process such a number is a small
- * integer in V8, which needs no memory of its own.
+ * The time in whole hundredths of a millisecond. Each open publication keeps one. In the first six hours of the process
+ * such a number is a small integer in V8, which needs no memory of its own.
  */
 function ticksNow(): number {
   return Math.round(performance.now() * ticksPerMs);

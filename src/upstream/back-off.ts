@@ -13,7 +13,7 @@ export class BackOff {
   readonly #minMs: number;
   readonly #maxMs: number;
   readonly #random: () => number;
-  /** Attempts in a row that no CONNACK accepted. */
+  /** Consecutive attempts that no CONNACK accepted. */
   #refused = 0;
   /** Connections in a row that were accepted, and ended with nothing answered. */
   #useless = 0;
@@ -31,7 +31,7 @@ export class BackOff {
     return this.#grown(this.#useless++);
   }
 
-  /** Instead of the pause that was just begun. */
+  /** Replaces the pause that has just begun. */
   again(pause: KnownPause): number {
     if (pause === "bounded") return this.#grown(this.#useless - 1, boundedMs);
     if (pause === "first") {

@@ -16,7 +16,7 @@ const pauseFactorMax = 16;
 /** Client ids whose last broker is remembered. */
 const rememberedMax = 100_000;
 
-/** A connection, as the list sees it. */
+/** A connection, as far as the list needs it. */
 export interface Movable {
   /** The index of the broker that the connection is to; undefined: it is not connected. */
   readonly brokerIndex: number | undefined;
@@ -59,7 +59,7 @@ export class BrokerList {
     return { index: this.#current, url };
   }
 
-  /** The connection could not be made so many times in a row, or the broker reported that it is not available. */
+  /** So many consecutive attempts failed, or the broker reported that it is not available. */
   failed(index: number, timesInARow: number, reason: string): void {
     if (this.#closed || this.size === 1 || index !== this.#current) return;
     if (timesInARow < failuresMax && this.#standsAt(index)) return;
@@ -72,7 +72,7 @@ export class BrokerList {
     );
   }
 
-  /** Was this MQTT client id at another broker the last time it connected, since this process started? */
+  /** True if this MQTT client id was at another broker when it last connected, since this process started. */
   isElsewhere(mqttClientId: string, index: number): boolean {
     if (this.size === 1) return false;
     const before = this.#lastAt.get(mqttClientId);
@@ -120,7 +120,7 @@ export class BrokerList {
     this.#timer = setTimeout(() => this.#lookAt(0), pauseMs);
   }
 
-  /** Probes the better ones, one after the other. */
+  /** Probes the brokers before this one, one after the other. */
   #lookAt(index: number): void {
     const url = this.#options.urls[index];
     if (this.#closed || !url || index >= this.#current) {

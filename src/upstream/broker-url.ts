@@ -1,10 +1,10 @@
-/** The address of a broker: what is connected to, and what people may see of it. */
+/** The address of a broker, and the form of it that people may see. */
 
 export interface BrokerUrl {
   readonly scheme: "mqtt" | "mqtts" | "ws" | "wss";
-  /** Without the brackets of an IPv6 address. */
+  /** The host without the brackets of an IPv6 address. */
   readonly host: string;
-  /** undefined: that of the scheme. */
+  /** Undefined: the port of the scheme. */
   readonly port: number | undefined;
   readonly isSecure: boolean;
   /** For WebSocket: the whole url, without user and password. */
@@ -17,7 +17,7 @@ export interface BrokerUrl {
 
 export const usualPorts = { mqtt: 1_883, mqtts: 8_883, ws: 80, wss: 443 } as const;
 
-/** undefined: it is none. */
+/** Undefined: the text is not a valid url. */
 export function parseBrokerUrl(text: string): BrokerUrl | undefined {
   if (!URL.canParse(text)) return undefined;
   const url = new URL(text);
@@ -40,9 +40,9 @@ export function parseBrokerUrl(text: string): BrokerUrl | undefined {
   };
 }
 
-/** User, password and query are left out, also of what is no url at all. */
+/** Removes user, password and query, even if the text is no valid url. */
 export function withoutSecrets(text: string): string {
-  // Up to the last @: a password with a slash in it is a mistake, and still a secret.
+  // Everything up to the last @ is removed: a password with a slash is a mistake, but still a secret.
   return text.replace(/:\/\/.*@/s, "://***@").replace(/\?.*$/s, "?***");
 }
 

@@ -1,16 +1,16 @@
-/** TLS failures that may be the fault of this machine's clock: what is wrong, and what to type. */
+/** Explains TLS failures that the clock of this machine may cause: the problem, and what to type. */
 
-/** The wall clock as the edge needs it. */
+/** The functions of the wall clock that are needed here. */
 export interface WallTime {
   /** Milliseconds since 1970, right or wrong. */
   now(): number;
-  /** undefined: it cannot be trusted yet. */
+  /** Undefined: the clock cannot be trusted yet. */
   trusted(): number | undefined;
 }
 
 const remedy = 'set it ("timedatectl set-ntp true", or "date -u -s" with the time); the moment it is set, we try again';
 
-/** In words, for the log; undefined: time has nothing to do with it. */
+/** The cause in words, for the log; undefined: it has nothing to do with the time. */
 export function certificateTrouble(error: Error, clock: WallTime): string | undefined {
   const code = "code" in error ? error.code : undefined;
   if (code !== "CERT_NOT_YET_VALID" && code !== "CERT_HAS_EXPIRED") return undefined;

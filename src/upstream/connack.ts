@@ -29,7 +29,7 @@ const reasons: Readonly<Record<number, string>> = {
   159: "connection rate exceeded",
 };
 
-/** MQTT 3.1.1 return codes, as the MQTT 5 reasons they became. */
+/** MQTT 3.1.1 return codes, as the corresponding reason codes of MQTT 5. */
 const from311: Readonly<Record<number, number>> = { 1: 132, 2: 133, 3: 136, 4: 134, 5: 135 };
 
 /** Temporary refusals; the device may try again. */
@@ -44,7 +44,7 @@ export function refusalOf(isV5: boolean, code: number): { refusal: LinkRefusal; 
   };
 }
 
-/** The least of what the broker says and what the configuration says for it. */
+/** The lower limits of CONNACK and configuration. */
 export function limitsOf(packet: IConnackPacket, isV5: boolean, ways: BrokerWays): BrokerLimits {
   const said = packet.properties ?? {};
   const packetBytes = Math.min(
@@ -63,7 +63,7 @@ export function limitsOf(packet: IConnackPacket, isV5: boolean, ways: BrokerWays
   };
 }
 
-/** The reason code of MQTT 5 for a filter that the broker does not take; undefined: it does. */
+/** The MQTT 5 reason code for a filter that the broker does not accept; undefined: it does. */
 export function whyNotTaken(limits: BrokerLimits, topicFilter: string): number | undefined {
   const { maximumPacketBytes = Number.POSITIVE_INFINITY, wildcardAvailable, sharedAvailable } = limits;
   if (Buffer.byteLength(topicFilter) + subscribeBytes > maximumPacketBytes) return packetTooLarge;

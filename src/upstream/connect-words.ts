@@ -6,7 +6,7 @@ import type { ConnectWords } from "./connection.ts";
 import { keepAliveOf, type UpstreamOptions } from "./options.ts";
 
 export interface Connecting {
-  /** This broker has, or may have, a session that this connection continues. */
+  /** The broker has, or may have, a session that this connection continues. */
   readonly isKnown: boolean;
   /** The will as the broker accepts it. */
   readonly will: Will | undefined;
@@ -21,8 +21,8 @@ export function connectWords(
   const { connectTimeoutSeconds, sessionExpirySeconds, receiveMaximum, will } = options;
   const isV5 = options.protocol === "5";
   const willDelay = Math.min(will.delaySeconds, sessionExpirySeconds);
-  // MQTT 5 distinguishes "begin a new session" from "end the session with the connection": a clean session is begun once, and survives a
-  // cut. It ends when the core says so, with an expiry of 0 in DISCONNECT.
+  // MQTT 5 distinguishes "begin a new session" from "end the session with the connection". A clean session is begun
+  // once, and survives the loss of a connection. It ends when the core requests it, with an expiry of 0 in DISCONNECT.
   const clean = request.clean && !(isV5 && isKnown);
   return {
     timeoutMs: connectTimeoutSeconds * 1_000,

@@ -13,7 +13,7 @@ export interface ConnectionSigns {
   disconnected: boolean;
   /** FIN was received, or what stands for it in TLS or WebSocket. */
   finished: boolean;
-  /** The first error, of the system, of TLS, or of who makes the connection. */
+  /** The first error: of the system, of TLS, or of the code that makes the connection. */
   error: Error | undefined;
 }
 
@@ -34,7 +34,7 @@ export function causeOf({ asked, accepted, isOurs, disconnected, finished, error
     if (unanswered.has(error.message)) return "silent";
     const code = "code" in error ? error.code : undefined;
     if (asked && closedUnread.has(code)) return "peer";
-    // Over a packet that cannot be taken: no code of the system then.
+    // The gateway ended the connection because of an invalid packet. Such an error has no code of the system.
     return accepted && typeof code !== "string" && !finished ? "ours" : "network";
   }
   return finished ? "peer" : "network";

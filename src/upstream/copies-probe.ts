@@ -13,7 +13,7 @@ import type { MqttLink } from "./mqtt-link.ts";
 const patienceMs = 2_000;
 const afterSecondMs = 100;
 
-/** `open` makes the connection, which this ends. No client uses topics below `topic`. */
+/** `open` makes the connection, and this function ends it. No client uses topics below `topic`. */
 export function probeCopies(
   topic: string,
   open: (events: UpstreamEvents) => MqttLink,

@@ -46,7 +46,7 @@ interface TlsIdentity {
   readonly sessions: Map<string, TlsSession>;
 }
 
-/** Everything that was read at one time. */
+/** The data that were read at the same time. */
 interface Loaded {
   readonly groups: readonly Group[];
   readonly general: Group;
@@ -66,7 +66,7 @@ export class Credentials {
   readonly #told: Notice;
   readonly #now: () => number;
   #lookedAt: number;
-  /** The files as they were when they could not be used. */
+  /** The stamps of the files when they could not be used; undefined: they could. */
   #unusable: string | undefined;
 
   /** @throws {GatewayError} ERR_UPSTREAM_OPTIONS when a file or variable is missing, or TLS options do not fit. */
@@ -114,25 +114,25 @@ export class Credentials {
     done({ ...rest, ...(secret !== undefined && { password: secret }) }, session);
   }
 
-  /** A pre-shared key is not shown again where a connection is resumed, and brokers know by it who we are. */
+  /** A resumed connection does not show a pre-shared key again, but brokers identify the gateway by it. */
   #isResuming(url: BrokerUrl): boolean {
     return url.isSecure && this.#options.tls?.resume !== false && this.#loaded.psk === undefined;
   }
 
-  /** The broker refused this client's password: one that a command said is asked for again. */
+  /** The broker refused this client's password. A password from a command is read again. */
   refused(clientId: string | undefined): void {
     const { password } = this.#groupOf(clientId);
     if (password instanceof PasswordCommand) password.forget();
   }
 
-  /** TLS for this broker, where MQTT.js looks for it: for WebSocket that is another place. */
+  /** The TLS options for this broker at the place where MQTT.js expects them, which differs for WebSocket. */
   tlsFor(url: BrokerUrl, clientId?: string): IClientOptions {
     const options = this.tlsOptions(url, clientId);
     if (options === undefined) return {};
     return (url.scheme === "wss" ? { wsOptions: options } : options) as IClientOptions;
   }
 
-  /** undefined: this broker is spoken to without TLS. */
+  /** Undefined: this broker is connected without TLS. */
   tlsOptions(url: BrokerUrl, clientId?: string): (TLSSocketOptions & { servername?: string }) | undefined {
     if (!url.isSecure) return undefined;
     const { tls } = this.#options;
@@ -161,7 +161,7 @@ export class Credentials {
     return (clientId !== undefined && groups.find(({ pattern }) => pattern.test(clientId))) || general;
   }
 
-  /** Reads again what has changed. */
+  /** Reads files again that have changed. */
   #look(): void {
     if (this.#now() - this.#lookedAt < lookEveryMs) return;
     this.#lookedAt = this.#now();
@@ -319,7 +319,7 @@ export function readSecret(reference: SecretReference): string {
   }
 }
 
-/** `*` is any number of characters, `?` one. */
+/** `*` matches any number of characters, `?` one. */
 export function globToRegExp(glob: string): RegExp {
   const escaped = glob
     .replace(/[.+^${}()|[\]\\]/g, "\\$&")

@@ -1,6 +1,6 @@
 /**
- * Sends PINGREQ only if nothing else was written, with growing pauses: for a line that is paid by the octet. The broker was told the
- * longest pause as keep alive, so it accepts the pauses. The caller checks that an answer comes.
+ * Sends PINGREQ only if nothing else was written, with growing pauses, for lines that are paid by the octet. The
+ * longest pause is the keep alive of CONNECT, so the broker accepts the pauses. The caller checks that an answer comes.
  */
 import { performance } from "node:perf_hooks";
 
@@ -12,7 +12,10 @@ export class IdlePings {
   #writtenAt: number;
   #timer: NodeJS.Timeout;
 
-  /** `firstSeconds`: the first pause, each is twice the one before; `mostSeconds`: the keep alive that counts at the broker. */
+  /**
+   * `firstSeconds`: the first pause; each further one is twice as long. `mostSeconds`: the keep alive that the broker
+   * uses.
+   */
   constructor(
     firstSeconds: number,
     mostSeconds: number,
@@ -27,7 +30,7 @@ export class IdlePings {
     this.#timer = setTimeout(lookIfIdle, this.#pauseMs, this);
   }
 
-  /** Something is written, also a PINGREQ: the pause begins again. */
+  /** A packet was written, perhaps PINGREQ. The pause begins again. */
   noteWritten(): void {
     this.#writtenAt = this.#now();
   }
@@ -38,7 +41,7 @@ export class IdlePings {
       this.#timer = setTimeout(lookIfIdle, leftMs, this);
       return;
     }
-    // The connection stands still, so what was asked before was answered.
+    // The connection is idle, so earlier packets were answered.
     this.#pauseMs = Math.min(2 * this.#pauseMs, this.#mostMs);
     this.#timer = setTimeout(lookIfIdle, this.#pauseMs, this);
     this.#ping();

@@ -14,11 +14,14 @@ export interface LinkCounters {
    */
   bytesIn: number;
   bytesOut: number;
-  /** All octets, as TCP carries them; also of the gateway's own connections to these brokers, and of looks for a better one. */
+  /**
+   * All octets, as TCP carries them, including the gateway's own connections to these brokers, and probes for a better
+   * one.
+   */
   readonly wire: WireOctets;
   /** TLS handshakes: whole ones, and resumed ones. */
   readonly tls: { full: number; resumed: number };
-  /** From a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
+  /** Durations from a publication at QoS 1 or 2 to the broker's PUBACK or PUBREC. */
   readonly acknowledgement: Durations;
   /** The expiry time of the certificate that the broker showed last, milliseconds since 1970. */
   brokerCertificateEndsAt: number | undefined;

@@ -18,13 +18,13 @@ export type Notice = (level: "info" | "warn", say: string, kind?: string) => voi
 export type BrokerAck = "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback";
 
 export interface UpstreamEvents {
-  /** `elsewhere`: another broker of the list than the last time. */
+  /** `elsewhere`: the broker is another one of the list than before. */
   up(linkId: LinkId, sessionPresent: boolean, limits: BrokerLimits, elsewhere?: boolean): void;
   /** The broker refused CONNECT. The code is that of MQTT 5. */
   refused(linkId: LinkId, refusal: LinkRefusal, reason: string, reasonCode?: number): void;
   /** The connection ended, or an attempt failed (also: no CONNACK within the connect time-out). Not called after `close`. */
   down(linkId: LinkId, end: LinkEnd): void;
-  /** PINGRESP to a `ping`; the answers to the keep-alive's are not told. */
+  /** PINGRESP to a `ping`; answers to PINGREQs of the keep-alive are not reported. */
   pong(linkId: LinkId): void;
   notice?: Notice;
   congested(linkId: LinkId, congested: boolean): void;
@@ -36,7 +36,7 @@ export interface UpstreamEvents {
 
 export interface Delivery {
   readonly publication: Publication;
-  /** 0 at QoS 0. */
+  /** The packet id; 0 at QoS 0. */
   readonly packetId: number;
   readonly dup: boolean;
   readonly expirySeconds?: number;
@@ -61,7 +61,7 @@ export interface Upstream {
   release(linkId: LinkId, packetId: number): void;
   subscribe(linkId: LinkId, packetId: number, topicFilter: string, qos: QoS, details?: SubscribeDetails): void;
   unsubscribe(linkId: LinkId, packetId: number, topicFilter: string): void;
-  /** The next attempt comes after the first or the least pause, instead of twice the last one. While the link is down. */
+  /** The next attempt comes after the given pause, instead of twice the last one. Called while the link is down. */
   pause(linkId: LinkId, pause: KnownPause): void;
   /** PINGREQ; the link answers with `pong`. */
   ping(linkId: LinkId): void;

@@ -21,7 +21,7 @@ export class MqttJsConnection implements Connection {
   /** Counts the octets of the socket. */
   #meter: SocketMeter | undefined;
 
-  /** @throws what MQTT.js does not take. */
+  /** @throws errors for options that MQTT.js does not accept. */
   constructor(
     url: BrokerUrl,
     words: ConnectWords,
@@ -44,7 +44,7 @@ export class MqttJsConnection implements Connection {
       if (!("code" in error)) stream.destroy();
     });
     stream.on("error", (error) => events.onFailed(error)); // MQTT.js keeps those without a code to itself
-    // MQTT.js has written CONNECT before: it leaves with the connection, or behind its TLS handshake.
+    // MQTT.js has written CONNECT before. It is sent with the connection, or after its TLS handshake.
     stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => events.onAsked());
     // Set as for our own connections. For WebSocket, `ws` sets it. The test "no piece waits in the kernel" checks this.
     if (stream instanceof Socket) stream.once("connect", () => stream.setNoDelay(true));
@@ -87,7 +87,7 @@ function clientOptions(
 ): IClientOptions {
   const { clientId, protocolVersion, clean, keepalive, properties, will } = packet;
   return {
-    // In parts, so that MQTT.js does not read user, password and client id out of a url.
+    // The parts of the url are passed separately, so that MQTT.js does not read user, password and client id out of it.
     protocol: url.scheme,
     host: url.host,
     ...(url.port !== undefined && { port: url.port }),

@@ -44,7 +44,7 @@ writeToStream.cacheNumbers = false;
 
 /** Milliseconds for sending the last octets before the socket is destroyed. */
 const closeDeadlineMs = 2_000;
-/** All links that waited for the clock come back within this time, not at once. */
+/** All links that waited for the clock reconnect within this time, and not at the same moment. */
 const clockSetSpreadMs = 1_000;
 /** The reason code of UNSUBACK for a filter without a subscription. [MQTT-5.0 3.11.3] */
 const noSubscriptionExisted = 0x11;
@@ -151,7 +151,7 @@ export class MqttLink implements AttemptOwner {
     this.events.down(this.request.linkId, attempt.end);
   }
 
-  /** One attempt; the next follows by itself. */
+  /** Makes one attempt; the next one follows automatically. */
   connect(): void {
     if (this.#closed) return;
     this.#blamesClock = false;
@@ -284,7 +284,7 @@ export class MqttLink implements AttemptOwner {
     this.#write({ cmd: "unsubscribe", messageId: packetId, unsubscriptions: [topicFilter] });
   }
 
-  /** The connection has just ended, and the core says how soon the next attempt is to come. */
+  /** The connection has just ended, and the core sets the pause before the next attempt. */
   pause(pause: KnownPause): void {
     if (this.#closed || this.#attempt) return;
     this.#scheduleRetry(this.#backOff.again(pause));
@@ -325,7 +325,7 @@ export class MqttLink implements AttemptOwner {
     connection.stream.end(); // FIN after what was written; the broker answers with its own
   }
 
-  /** Ends the link without a word: nothing that waits is written. No event comes afterwards. */
+  /** Ends the link without sending anything, not even waiting packets. No event comes afterwards. */
   tear(): void {
     this.#closed = true;
     this.#up = false;
@@ -353,7 +353,7 @@ export class MqttLink implements AttemptOwner {
         attempt.isRetriedAtOnce = true;
         return;
       }
-      // The broker may know us by what it sees in a whole handshake alone.
+      // The broker may identify the gateway only by data of a whole handshake.
       if (attempt.isResumed && isAboutIdentity(reasonCode)) {
         attempt.session?.giveUp();
         attempt.isRetriedAtOnce = true;
@@ -390,7 +390,7 @@ export class MqttLink implements AttemptOwner {
     this.#watchBuffer();
   }
 
-  /** Is there a connection to write to? Then something is written before this turn ends. */
+  /** True if there is a connection to write to. The written packets are then sent before this turn ends. */
   #mayWrite(): boolean {
     const stream = this.#attempt?.connection?.stream;
     if (!this.#up || !stream || stream.destroyed) return false;
@@ -416,7 +416,7 @@ export class MqttLink implements AttemptOwner {
     this.#attempt?.notePing("life");
   }
 
-  /** One write for all that this turn has to say: at its end together with what others say, otherwise at once. */
+  /** Writes all packets of this turn at once: at its end together with other links, otherwise immediately. */
   #writeOut(together?: RingPlace): void {
     const stream = this.#attempt?.connection?.stream;
     if (!together) this.#attempt?.place?.flush();

@@ -1,4 +1,4 @@
-/** All links to the broker. What they carry is the core's business; see mqtt-link.ts for how they carry it. */
+/** All links to the broker. The core decides what they carry; mqtt-link.ts is the implementation of a link. */
 import { randomInt } from "node:crypto";
 import type { LinkRequest } from "../core/effect.ts";
 import type { Copies, KnownPause, LinkId, Publication, QoS } from "../core/types.ts";
@@ -31,7 +31,7 @@ export class MqttUpstream implements Upstream {
   readonly #random: () => number;
   readonly #clock: WallTime;
   readonly #links = new Map<LinkId, MqttLink>();
-  /** MQTT client ids whose last connection is still closing, and who waits for that. */
+  /** MQTT client ids whose last connection is still closing, and the link that waits for this. */
   readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
   readonly #turnEnd: TurnEnd;
   readonly #ring: TcpRing | undefined;
@@ -173,7 +173,7 @@ export class MqttUpstream implements Upstream {
     this.#credentials.reload(options);
   }
 
-  /** Ends every link without a word to the broker: its connection is destroyed as it is. No event comes afterwards. */
+  /** Ends every link without sending anything to the broker; connections are destroyed. No event comes afterwards. */
   tear(): void {
     this.#brokers.close();
     this.#probe?.tear();
@@ -197,12 +197,14 @@ export class MqttUpstream implements Upstream {
     });
   }
 
-  /** The clock of this machine was set: what failed over certificates is tried again. */
+  /** The clock of this machine was set, so connections that failed because of certificates are tried again. */
   onClockSet(): void {
     for (const link of this.#links.values()) link.onClockSet();
   }
 
-  /** When the broker's certificate and ours end, as far as they are known; milliseconds since 1970. */
+  /**
+   * The expiry times of the broker's and the gateway's certificates, as far as they are known; milliseconds since 1970.
+   */
   get certificates(): readonly { readonly of: string; readonly endsAt: number }[] {
     const { brokerCertificateEndsAt: endsAt } = this.counters;
     return [...this.#credentials.certificates, ...(endsAt === undefined ? [] : [{ of: "broker", endsAt }])];

@@ -293,7 +293,7 @@ export type NamedUpstreamOptions = z.infer<typeof namedUpstreamOptions>;
 
 export type UpstreamOptions = z.infer<typeof upstreamOptions>;
 
-/** The brokers, the best one first, as they may be seen. */
+/** The brokers, the best one first, in the form that people may see. */
 export function shownBrokers(options: Pick<UpstreamOptions, "url" | "urls">): string {
   return urlsOf(options).map(withoutSecrets).join(", ");
 }

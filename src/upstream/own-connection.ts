@@ -1,4 +1,4 @@
-/** A connection of the gateway's own to the broker, beside those of devices: their traffic does not wait for it, nor it for theirs. */
+/** A connection of the gateway's own to the broker, beside those of devices. Neither traffic waits for the other. */
 import { Socket } from "node:net";
 import mqtt, { type IClientPublishOptions, type MqttClient } from "mqtt";
 import { BackOff } from "./back-off.ts";
@@ -9,12 +9,12 @@ import { optionsBelow, watchHandshake } from "./socket-below.ts";
 import type { TlsSession } from "./tls-session.ts";
 import { SocketMeter, type WireOctets } from "./wire-octets.ts";
 
-/** Said to people: at most once for each change. */
+/** Reports to the operator: at most once for each change. */
 export type Told = (level: "info" | "warn", say: string) => void;
 
 export interface OwnMessage {
   readonly retain: boolean;
-  /** MQTT 5: where an answer is wanted, and what is to stand in it. */
+  /** MQTT 5: the topic for the answer, and the data that it must contain. */
   readonly responseTopic?: string | undefined;
   readonly correlationData?: Uint8Array | undefined;
 }
@@ -90,7 +90,7 @@ export class OwnConnection {
     });
   }
 
-  /** The options of log-in and TLS are read again; they count from the next connection on. */
+  /** Reads the options of log-in and TLS again; they take effect at the next connection. */
   reload(options: UpstreamOptions): void {
     this.#credentials.reload(options);
   }

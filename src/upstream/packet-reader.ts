@@ -12,13 +12,13 @@
 import { isUtf8 } from "node:buffer";
 import { type PublishProperties, readPublishProperties, skipProperties, variableIntegerAt } from "./properties.ts";
 
-/** Octets kept of one packet: a topic name, properties, and a payload beyond 65535. */
+/** Octets of one packet that are kept at most: a topic name, properties, and a payload beyond 65535. */
 export const packetBytesMax = 256 * 1_024;
 /** The rest of the payload that is handed over of a longer packet: too long for a device, by its length alone. */
 const payloadBytesMin = 65_536;
 
 export interface PacketEvents {
-  /** `packetId` is 0 at QoS 0. The payload is the receiver's to keep. */
+  /** `packetId` is 0 at QoS 0. The receiver may keep the payload. */
   publish(packet: ReadPublish): void;
   ack(kind: "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback", packetId: number, code: number): void;
   /** PUBREL. */
@@ -87,12 +87,12 @@ export class PacketReader {
 
   #keep(octets: Buffer, at: number): void {
     if (this.#ended) return;
-    // A copy: the chunk is larger than what is left of it, and may wait long.
+    // Copied, because the chunk is larger than its rest, and may wait for long.
     this.#parts = [Buffer.from(octets.subarray(at))];
     this.#partBytes = octets.length - at;
   }
 
-  /** Reads the packet that begins here. Answers where the next one begins; undefined: it is not all there. */
+  /** Reads the packet that begins here. Returns the offset of the next one; undefined: the packet is not complete. */
   #packetAt(octets: Buffer, at: number): number | undefined {
     const length = variableIntegerAt(octets, at + 1);
     if (length === undefined) {
@@ -157,7 +157,7 @@ export class PacketReader {
     return octets[body + 2];
   }
 
-  /** We subscribe to one filter at a time, so the first code is the answer. */
+  /** The gateway subscribes to one filter at a time, so the first code is the answer. */
   #listAck(kind: "suback" | "unsuback", octets: Buffer, body: number, end: number): void {
     if (end - body < 2 || u16At(octets, body) === 0) return this.#malformed(kind);
     const packetId = u16At(octets, body);
@@ -214,7 +214,7 @@ export class PacketReader {
   }
 }
 
-/** A copy, unless the octets are most of the memory that they lie in. */
+/** Copies the octets, unless they are most of their buffer. */
 function ownOctets(octets: Buffer, from: number, to: number): Uint8Array {
   const view = octets.subarray(from, to);
   return octets.buffer.byteLength > 4 * view.byteLength + 512 ? new Uint8Array(view) : view;

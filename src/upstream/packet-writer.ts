@@ -1,12 +1,15 @@
 /**
- * Writes the packets that carry messages, those of one turn of the event loop into one piece of memory, so that the
+ * Writes the packets that carry messages. The packets of one turn of the event loop are in one buffer, so that the
  * socket is written to once. [MQTT-3.1.1 3.3 - 3.7; MQTT 5 3.3 - 3.7]
  */
 import type { Publication, PublicationMeta } from "../core/types.ts";
 import { publishProperties, topicAlias } from "./properties.ts";
 import type { TopicAliases } from "./topic-aliases.ts";
 
-/** Beyond, a new piece is begun: to copy a large one again and again would cost more than a second write. */
+/**
+ * With more octets a new buffer is begun, because copying a large buffer again and again would cost more than a second
+ * write.
+ */
 const pieceBytesMax = 64 * 1_024;
 
 const noProperties = Uint8Array.of(0);
@@ -93,7 +96,7 @@ export class PacketWriter {
     this.#used = at + encoded.byteLength;
   }
 
-  /** Everything that waits, in order; it is the caller's now. */
+  /** Everything that waits, in order. The caller owns the result. */
   take(): readonly Buffer[] {
     const pieces = this.#full;
     if (this.#piece) pieces.push(this.#piece.subarray(0, this.#used));
@@ -105,7 +108,7 @@ export class PacketWriter {
     return pieces;
   }
 
-  /** Nothing waits any more, and no name is known to whom comes next. */
+  /** Removes everything that waits, and all topic aliases. */
   clear(): void {
     this.take();
     this.aliases = undefined;

@@ -74,7 +74,7 @@ function passwordOf(output: Buffer): Answer {
   return { password: Buffer.from(output.subarray(0, end)) };
 }
 
-/** In words of ours: those of Node hold what the command was given, and what it said. */
+/** Uses own texts, because Node's contain the arguments and the output of the command. */
 function why(error: { code?: unknown; killed?: boolean; signal?: unknown }, timeoutMs: number): string {
   if (error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER") return `said more than ${passwordBytesMax} octets`;
   if (error.killed) return `was not done after ${timeoutMs / 1_000} s`;

@@ -1,6 +1,6 @@
 /**
- * Properties of MQTT 5. Those of PUBLISH are read and written where they say something of the message; all others are
- * passed over. [MQTT 5 2.2.2]
+ * Properties of MQTT 5. Those of PUBLISH that describe the message are read and written; all others are skipped.
+ * [MQTT 5 2.2.2]
  */
 import { isUtf8 } from "node:buffer";
 import type { PublicationMeta } from "../core/types.ts";
@@ -16,7 +16,7 @@ export interface PublishProperties {
   readonly meta?: PublicationMeta;
 }
 
-/** A number of one to four octets; undefined where it does not end in them, or within `octets`. [MQTT 5 1.5.5] */
+/** A number of one to four octets; undefined: it does not end in them, or within `octets`. [MQTT 5 1.5.5] */
 export function variableIntegerAt(octets: Uint8Array, at: number): number | undefined {
   let value = 0;
   for (let i = 0; i < 4; i++) {
@@ -48,7 +48,10 @@ const subscriptionIdentifier = 0x0b;
 export const topicAlias = 0x23;
 const userProperty = 0x26;
 
-/** Octets of a property of PUBLISH behind its identifier; undefined: it is none, or was not agreed on (topic alias). */
+/**
+ * Octets of a property of PUBLISH after its identifier; undefined: it is no such property, or was not agreed on (topic
+ * alias).
+ */
 function valueBytes(octets: Uint8Array, identifier: number, at: number): number | undefined {
   switch (identifier) {
     case 0x01: // payload format indicator
@@ -72,7 +75,7 @@ function valueBytes(octets: Uint8Array, identifier: number, at: number): number 
   }
 }
 
-/** Reads the properties of a PUBLISH; undefined where they are malformed. [MQTT 5 3.3.2.3] */
+/** Reads the properties of a PUBLISH; undefined: they are malformed. [MQTT 5 3.3.2.3] */
 export function readPublishProperties(
   octets: Uint8Array,
   start: number,
@@ -143,14 +146,14 @@ function withProperty(
   }
 }
 
-/** Text behind its length; undefined where it is none. [MQTT 5 1.5.4] */
+/** A text after its length; undefined: it is invalid. [MQTT 5 1.5.4] */
 function textAt(octets: Uint8Array, at: number): string | undefined {
   const part = Buffer.from(octets.buffer, octets.byteOffset + at + 2, u16At(octets, at));
   return isUtf8(part) && !part.includes(0) ? part.toString("utf8") : undefined;
 }
 
 /**
- * The properties of a PUBLISH that say this of it, with their length before them; with a topic alias where it is not 0.
+ * Encodes these properties of a PUBLISH, with their length before them; with a topic alias if it is not 0.
  * [MQTT 5 3.3.2.3]
  */
 export function publishProperties(meta: PublicationMeta, alias = 0): Uint8Array {

@@ -1,4 +1,4 @@
-/** The socket below a connection that MQTT.js makes: how it comes to be, and what is seen there of a TLS handshake. */
+/** The socket below a connection of MQTT.js: its creation, and the events of its TLS handshake. */
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls, TLSSocket } from "node:tls";
 import type { IClientOptions } from "mqtt";
@@ -42,7 +42,10 @@ export function optionsBelow(
   return { ...identity, wsOptions: { ...identity.wsOptions, createConnection } } as IClientOptions;
 }
 
-/** Keeps what the broker gives, and says what became of the handshake; `offered`: it began with a ticket. */
+/**
+ * Keeps the tickets of the broker, and reports the result of the handshake; `offered`: the handshake began with a
+ * ticket.
+ */
 export function watchHandshake(
   socket: Socket,
   session: TlsSession | undefined,
@@ -57,7 +60,7 @@ export function watchHandshake(
     events.onSecured(socket);
   });
   if (!session) return;
-  // Node tells of it once the certificate is verified, and not where it is not.
+  // Node emits this event only after the certificate was verified.
   socket.on("session", (ticket) => session.keep(ticket));
   if (!offered) return;
   socket.once("error", (error) => {

@@ -26,7 +26,7 @@ export class TcpConnection implements Connection {
   /** Halves of the keep-alive since the last PINGRESP. */
   #halves = 0;
 
-  /** @throws what cannot be said in CONNECT: a password without a user. */
+  /** @throws an error for values that CONNECT cannot contain: a password without a user. */
   constructor(url: BrokerUrl, words: ConnectWords, events: ConnectionEvents) {
     const { packet, timeoutMs, isPinging } = words;
     this.#connect = generate(packet);
@@ -121,7 +121,8 @@ class BrokerSocket extends Socket {
 }
 
 function onConnect(this: BrokerSocket): void {
-  // All that a turn has to say is written at once; a piece that waited for the broker's acknowledgement would wait 40 ms.
+  // All octets of a turn are written at once. With Nagle's algorithm, a piece could wait 40 ms for the broker's
+  // acknowledgement.
   this.setNoDelay(true);
   this.of.onConnected();
 }
@@ -154,7 +155,7 @@ function onHalf(of: TcpConnection): void {
   of.onHalf();
 }
 
-/** mqtt-packet's, one for each version: it is given whole packets, and nothing of one is left when the next one comes. */
+/** Parsers of mqtt-packet, one for each version. They get whole packets only, so no rest of a packet stays in them. */
 const parsers = new Map<4 | 5, Parser>();
 let found: Packet | Error | undefined;
 

@@ -1,4 +1,6 @@
-/** The compiled part of writing to many connections at once, native/tcp-ring.c, as TypeScript sees it. It is optional. */
+/**
+ * The compiled part for writing to many connections at once, native/tcp-ring.c, as TypeScript sees it. It is optional.
+ */
 import { createRequire } from "node:module";
 
 /** The functions of the compiled part (native/tcp-ring.c). */
@@ -11,7 +13,7 @@ export interface NativeRing {
   close(ring: unknown): void;
 }
 
-/** The compiled part; undefined where it is not there, or is not for this system. */
+/** The compiled part; undefined: it does not exist, or not for this system. */
 export function loadNativeRing(): NativeRing | undefined {
   if (process.platform !== "linux") return undefined;
   try {

@@ -30,7 +30,7 @@ const lengthAt = 3;
 const takenAt = 4;
 /** The compiled part keeps a slot and a generation in one number. */
 const slotsMax = 2 ** 20;
-/** In place of the number of accepted octets: not known. */
+/** Stands in place of the number of accepted octets if it is not known. */
 const notKnown = -(2 ** 31);
 const badDescriptor = -9;
 
@@ -39,7 +39,7 @@ export class TcpRing {
   readonly #ring: unknown;
   readonly #arena = new Uint8Array(arenaBytes);
   readonly #words = new Uint32Array(sendsMax * wordsPerSend);
-  /** The same words, as they say what became of a send. */
+  /** The same memory, read as the results of sends. */
   readonly #results = new Int32Array(this.#words.buffer);
   readonly #queued: RingPlace[] = [];
   #bytes = 0;
@@ -53,7 +53,7 @@ export class TcpRing {
     turnEnd.last(() => this.flush());
   }
 
-  /** `broke` is called at most once: from then on each connection is written to by itself. */
+  /** `broke` is called at most once; from then on each connection is written to separately. */
   static open(
     turnEnd: TurnEnd,
     broke: (why: string) => void,
@@ -65,7 +65,7 @@ export class TcpRing {
     return new TcpRing(native, ring, turnEnd, broke);
   }
 
-  /** A place for this connection, until it is closed; undefined: it is none of plain TCP, or not open. */
+  /** A place for this connection until it is closed; undefined: it is not a plain TCP connection, or not open. */
   join(socket: Socket): RingPlace | undefined {
     const fd = descriptorOf(socket);
     if (fd === undefined || !this.#isUsable) return undefined;
@@ -80,7 +80,7 @@ export class TcpRing {
     return place;
   }
 
-  /** Takes a copy, which leaves at the end of this turn. False: it is the stream's to write. */
+  /** Copies the octets, which are sent at the end of this turn. False: the caller must write them to the stream. */
   send(place: RingPlace, piece: Uint8Array): boolean {
     if (!this.#isUsable || piece.length > pieceBytesMax || !place.isFree) return false;
     if (this.#queued.length === sendsMax || this.#bytes + piece.length > arenaBytes) this.flush();
@@ -107,7 +107,7 @@ export class TcpRing {
     for (const place of places) place.isQueued = false;
     places.length = 0;
     this.#bytes = 0;
-    // If a stream calls back at once and the callback sends, nothing may be sent before the rest that was not returned yet.
+    // A callback of a stream may send at once. Nothing may be sent before the rests that have not been returned yet.
     for (const { place } of rests) place.isQueued = true;
     for (const { place, octets } of rests) {
       place.isQueued = false;
@@ -146,7 +146,7 @@ export class TcpRing {
   }
 }
 
-/** A connection, as the ring knows it. */
+/** A connection in the ring. */
 export class RingPlace {
   readonly #ring: TcpRing;
   readonly #socket: Socket;
@@ -163,7 +163,7 @@ export class RingPlace {
     this.generation = generation;
   }
 
-  /** Nothing is before what would be sent now, in the stream or in the ring. */
+  /** True if no earlier octets wait in the stream or in the ring. */
   get isFree(): boolean {
     const socket = this.#socket;
     return !this.isQueued && socket.writableLength === 0 && !socket.writableEnded && !socket.destroyed;
@@ -176,7 +176,7 @@ export class RingPlace {
     return isTaken;
   }
 
-  /** Before anything is written to the stream: what was sent before leaves before. */
+  /** Called before octets are written to the stream, so that earlier octets in the ring are sent first. */
   flush(): void {
     if (this.isQueued) this.#ring.flush();
   }

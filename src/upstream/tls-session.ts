@@ -13,7 +13,7 @@ export class TlsSession {
   readonly #now: () => number;
   readonly #wallClock: () => number;
   #ticket: Buffer | undefined;
-  /** When the last whole handshake was, by `now`. */
+  /** The time of the last whole handshake, by `now`. */
   #wholeAt = Number.NEGATIVE_INFINITY;
   #certificateEndsAt = Number.POSITIVE_INFINITY;
   #isGivenUp = false;
@@ -45,7 +45,7 @@ export class TlsSession {
     this.#ticket = undefined;
   }
 
-  /** The broker gives tickets, and does not get along with who comes with one: nothing is offered any more. */
+  /** The broker gives tickets, but fails when they are used. No ticket is offered any more. */
   giveUp(): void {
     this.#isGivenUp = true;
     this.forget();

@@ -6,32 +6,38 @@
 import type { IConnackPacket } from "mqtt-packet";
 import type { Notice } from "./link.ts";
 
-/** An alias costs three octets each time: with a shorter name it would save no more than saying both has cost. */
+/**
+ * An alias costs three octets each time. With a shorter name, a use would save no more octets than the packet with both
+ * has cost in addition.
+ */
 const nameLengthMin = 7;
 
 interface Held {
   readonly alias: number;
-  /** How many publications there had been, itself included. */
+  /** The count of publications at the last use, this one included. */
   usedAt: number;
 }
 
 export class TopicAliases {
   readonly #max: number;
   readonly #seenMax: number;
-  /** Names that have one, the one used longest ago first. Made when there is one: most connections say nothing most of the time. */
+  /**
+   * Topic names with an alias, the least recently used first. Created when needed, because most connections rarely
+   * publish.
+   */
   #held: Map<string, Held> | undefined;
-  /** Names that have none, and when they were used last, the one used longest ago first. */
+  /** Topic names without an alias, and their last use, the least recently used first. */
   #seen: Map<string, number> | undefined;
   #uses = 0;
   #last = "";
 
-  /** `max` aliases at most, 1 to 65,535; so many names without one are remembered. */
+  /** `max`: the most aliases, 1 to 65,535. `seenMax`: names without an alias that are remembered. */
   constructor(max: number, seenMax = max) {
     this.#max = max;
     this.#seenMax = seenMax;
   }
 
-  /** Names that it knows. */
+  /** The number of known names. */
   get size(): number {
     return (this.#held?.size ?? 0) + (this.#seen?.size ?? 0);
   }
@@ -85,13 +91,13 @@ export class TopicAliases {
   }
 }
 
-/** Whether the connections of an upstream have aliases. */
+/** Decides if the connections of an upstream have aliases. */
 export class AliasRules {
   readonly #max: number;
   readonly #told: Notice;
   #isRefused = false;
 
-  /** `max` for each connection; 0: none. */
+  /** `max` for each connection; 0: no aliases. */
   constructor(max: number, told: Notice) {
     this.#max = max;
     this.#told = told;
@@ -103,7 +109,10 @@ export class AliasRules {
     return max > 0 && !this.#isRefused ? new TopicAliases(max, this.#max) : undefined;
   }
 
-  /** The broker ended a connection over an alias, though it had said how many it takes. [MQTT-5.0 4.13, 0x94] */
+  /**
+   * The broker ended a connection because of an alias, although it had announced how many it accepts.
+   * [MQTT-5.0 4.13, 0x94]
+   */
   refused(): void {
     if (this.#isRefused) return;
     this.#isRefused = true;

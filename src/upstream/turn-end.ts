@@ -28,7 +28,7 @@ export class TurnEnd {
     this.mayLeave = mayLeave;
   }
 
-  /** Called whenever all who asked have been called. */
+  /** `call` is called after all other functions of a turn's end. */
   last(call: () => void): void {
     this.#last.push(call);
   }

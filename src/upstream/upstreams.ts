@@ -1,4 +1,4 @@
-/** Several upstreams as one: each link goes to the one that its request names. */
+/** Joins several upstreams to one: each link uses the upstream that its request names. */
 import type { LinkRequest } from "../core/effect.ts";
 import type { Copies, KnownPause, LinkId, Publication, QoS } from "../core/types.ts";
 import type { SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
@@ -7,7 +7,7 @@ export class Upstreams implements Upstream {
   readonly #byName: ReadonlyMap<string, Upstream>;
   readonly #ofLink = new Map<LinkId, Upstream>();
 
-  /** "" is the default. */
+  /** The name "" is the default upstream. */
   constructor(byName: ReadonlyMap<string, Upstream>) {
     this.#byName = byName;
   }

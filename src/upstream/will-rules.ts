@@ -13,9 +13,9 @@ const qosNotSupported = 0x9b;
 export class WillRules {
   readonly #ways: BrokerWays;
   readonly #told: Notice;
-  /** In the last CONNACK. */
+  /** The limits of the last CONNACK. */
   #said: Pick<BrokerLimits, "retainAvailable" | "maximumQoS"> = { retainAvailable: true, maximumQoS: 2 };
-  /** A CONNECT was refused for this: it holds on, also where CONNACK is silent about it. */
+  /** True after a CONNECT was refused for this, also if later CONNACKs do not mention it. */
   #refusesRetain = false;
   #refusesAbove: QoS = 2;
   #isTold = false;
@@ -25,7 +25,7 @@ export class WillRules {
     this.#told = told;
   }
 
-  /** This will, without what the broker is known not to take. */
+  /** The will without properties that the broker is known not to accept. */
   taken(will: Will): Will {
     const isRetained = this.#ways.retain && this.#said.retainAvailable && !this.#refusesRetain;
     if (will.retain && !isRetained && !this.#isTold) {
@@ -43,7 +43,7 @@ export class WillRules {
     this.#said = limits;
   }
 
-  /** A CONNECT with this will was refused. True: for the will, and the next one will differ. */
+  /** A CONNECT with this will was refused. True: the will is the cause, and the next CONNECT will differ. */
   refused(reasonCode: number, will: Will): boolean {
     if (reasonCode === retainNotSupported && will.retain) this.#refusesRetain = true;
     else if (reasonCode === qosNotSupported && will.qos > 0) this.#refusesAbove = (will.qos - 1) as QoS;

@@ -6,7 +6,7 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
 
-/** From (in) and to (out) the broker. */
+/** Octets from (in) and to (out) the broker. */
 export interface Octets {
   readonly in: number;
   readonly out: number;
@@ -21,7 +21,10 @@ export class WireOctets {
   readonly #open = new Set<Carrier>();
   #in = 0;
   #out = 0;
-  /** The last reported count. What waits in a socket is counted, although it is not sent if the socket is destroyed. */
+  /**
+   * The last reported count. Octets that wait in a socket are counted, although they are not sent if the socket is
+   * destroyed.
+   */
   #told: Octets = { in: 0, out: 0 };
 
   begin(carrier: Carrier): void {
