@@ -6,8 +6,8 @@
  */
 
 /**
- * Text as it came: a string where the octets are valid UTF-8, else the octets themselves, so that a wrong name can be
- * refused by the rule of its message (REGACK 0x03, ...) instead of vanishing.
+ * Text as it was received: a string if the octets are valid UTF-8, otherwise the octets. So an invalid name can be
+ * refused by the rule of its message (REGACK 0x03, ...), and is not dropped.
  */
 export type Text = string | Uint8Array;
 

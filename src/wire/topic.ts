@@ -1,4 +1,4 @@
-/** Topic names and filters as MQTT has them, and the two-octet short names of MQTT-SN. [MQTT-3.1.1 4.7; MQTT-SN 1.2 §6.7] */
+/** Topic names and filters of MQTT, and the two-octet short names of MQTT-SN. [MQTT-3.1.1 4.7; MQTT-SN 1.2 §6.7] */
 
 /** Octets of UTF-8, without encoding. */
 export function utf8Length(text: string): number {
@@ -55,8 +55,8 @@ export function isTakenByBrokers(text: string): boolean {
 }
 
 /**
- * A name or filter for which no broker closes the connection: some do for very many levels, too. Where clients share a
- * connection, that would be everybody's end.
+ * True for a name or filter for which no broker closes the connection; some also do so for very many levels. On a
+ * shared connection this would affect all clients.
  */
 export function isSafeToShare(text: string): boolean {
   if (!isTakenByBrokers(text)) return false;
@@ -70,7 +70,9 @@ export function hasWildcard(filter: string): boolean {
   return filter.startsWith(share) || filter.includes("+") || filter.includes("#");
 }
 
-/** Does a publication to `topicName` match? Wildcards at the first level do not match `$`-topics. [MQTT-4.7.2-1] */
+/**
+ * True if a publication to `topicName` matches. Wildcards at the first level do not match `$`-topics. [MQTT-4.7.2-1]
+ */
 export function matches(filter: string, topicName: string): boolean {
   const plain = filter.startsWith(share) ? filter.slice(filter.indexOf("/", share.length) + 1) : filter;
   if (topicName.startsWith("$") && /^[+#]/.test(plain)) return false;
@@ -84,8 +86,8 @@ export function matches(filter: string, topicName: string): boolean {
 }
 
 /**
- * Does every name that matches `filter` match `right`, too? Filters are compared one with one: two rights that only together
- * hold a filter do not hold it. Of `$share/group/filter` the filter counts.
+ * True if every name that matches `filter` also matches `right`. A filter is compared with one right at a time; two
+ * rights that only together cover it are not enough. Of `$share/group/filter` the filter counts.
  */
 export function covers(right: string, filter: string): boolean {
   const plain = filter.startsWith(share) ? filter.slice(filter.indexOf("/", share.length) + 1) : filter;
@@ -111,7 +113,7 @@ export function shortNameToId(name: string): number | undefined {
   return first >= 0x80 && first < 0x800 ? ((0xc0 | (first >> 6)) << 8) | 0x80 | (first & 0x3f) : undefined;
 }
 
-/** The short topic name of these two octets; undefined when they are no topic name (invalid UTF-8, U+0000, wildcard). */
+/** The short topic name of these two octets; undefined: they are no topic name (invalid UTF-8, U+0000, wildcard). */
 export function shortNameFromId(id: number): string | undefined {
   const first = id >> 8;
   const second = id & 0xff;

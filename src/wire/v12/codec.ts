@@ -1,9 +1,9 @@
-/** Bytes to messages and back, MQTT-SN 1.2. [§5.2, §5.4, §5.5] */
+/** Converts octets to messages of MQTT-SN 1.2, and messages to octets. [§5.2, §5.4, §5.5] */
 import type { Text, TopicIdType } from "../fields.ts";
 import { type Field, type FlagName, type Layout, layoutByCode, layoutByType } from "./layout.ts";
 import { type Message, type MessageType, type ReturnCodeName, returnCodes, type Writable } from "./messages.ts";
 
-/** Why a datagram is not a message. The names are stable: metrics, tests and logs match them. */
+/** Reasons why a datagram is not a message. The names are stable: metrics, tests and logs match them. */
 export const malformedCodes = [
   "too-short", //            fewer octets than a header has
   "bad-length", //           the Length field cannot be (0, 1 alone, long form below 4)
@@ -27,9 +27,12 @@ export type Decoded =
   | {
       readonly ok: false;
       readonly code: MalformedCode;
-      /** Known when the header could be read. */
+      /** Undefined: the header could not be read. */
       readonly type?: MessageType;
-      /** Known for a SUBSCRIBE or UNSUBSCRIBE whose id is not of two octets: it is answered, not dropped. [§11] */
+      /**
+       * Set for a SUBSCRIBE or UNSUBSCRIBE whose id does not have two octets, because it is answered and not only
+       * dropped. [§11]
+       */
       readonly msgId?: number;
       /** Set when the fault is inside an intact encapsulation. */
       readonly forwarded?: Forwarded;
@@ -88,7 +91,7 @@ function sizeFits(layout: Layout, size: number): boolean {
   return layout.sizes.includes(size - layout.minBytes);
 }
 
-/** The commonest message, as `read` would read it, without the loop. A test holds the two against each other. */
+/** Reads the most frequent message like `read`, but without its loop. A test compares both. */
 function readPublish(bytes: Uint8Array, at: number): Decoded {
   const flags = bytes[at] as number;
   return {
@@ -281,7 +284,7 @@ function isU16(value: number): boolean {
   return (value & 0xffff) === value;
 }
 
-/** Field by field. Exported for the test that compares it with `encode`. */
+/** Encodes field by field. Exported for the test that compares it with `encode`. */
 export function encodeByLayout(message: Writable, forwarded?: Forwarded): Uint8Array {
   const layout = layoutByType[message.type];
   const values = message as unknown as Readonly<Record<string, unknown>>;

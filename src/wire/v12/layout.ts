@@ -9,7 +9,7 @@ export type FlagName = "dup" | "qos" | "grantedQos" | "retain" | "will" | "clean
 
 export type Field =
   | { readonly kind: "u8" | "u16"; readonly name: string }
-  /** One octet, read as a number; it may be written by its name, `reason`. */
+  /** One octet, read as a number; it may be encoded from its name, `reason`. */
   | { readonly kind: "returnCode"; readonly name: "returnCode" }
   /** Flags, of which the named count; the others are sent as 0 and ignored. */
   | { readonly kind: "flags"; readonly flags: readonly FlagName[] }
@@ -19,7 +19,7 @@ export type Field =
   | { readonly kind: "optionalU16"; readonly name: string }
   /** Flags and text, or nothing at all. */
   | { readonly kind: "optionalWill" }
-  /** Name to the end, or an id of two octets, as the TopicIdType before it says. */
+  /** A name to the end, or an id of two octets, depending on the TopicIdType before it. */
   | { readonly kind: "topicReference"; readonly name: string };
 
 export interface Layout {
@@ -27,9 +27,9 @@ export interface Layout {
   readonly code: number;
   readonly clause: string;
   readonly fields: readonly Field[];
-  /** Octets behind MsgType, at least. */
+  /** The least number of octets after MsgType. */
   readonly minBytes: number;
-  /** No more than `minBytes` either; an optional field allows exactly one other size. */
+  /** "exact": no more than `minBytes`; an optional field allows exactly one other size. */
   readonly sizes: "exact" | "open" | readonly number[];
 }
 
