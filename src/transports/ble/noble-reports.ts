@@ -32,7 +32,7 @@ export class NobleReports {
     }
   }
 
-  /** The data of the report that noble is just telling of; undefined: not known. */
+  /** The data of the report that noble is just handling; undefined: not known. */
   dataOf(address: string): Uint8Array | undefined {
     return this.#last?.address === address ? this.#last.data : undefined;
   }
