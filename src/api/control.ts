@@ -1,7 +1,7 @@
 /**
- * The operator's commands over a Unix socket in the store's folder: users that may read this folder may use it. It speaks HTTP, so that any
- * program can use it: `curl --unix-socket data/control.sock http://x/queue`. runtime/commands.ts has the commands and their inputs; this
- * file only makes the socket.
+ * The operator's commands over a Unix socket in the store's folder. A user that may read this folder may use it. The
+ * protocol is HTTP, so that any program can use it: `curl --unix-socket data/control.sock http://x/queue`.
+ * runtime/commands.ts has the commands and their inputs; this file only makes the socket.
  */
 import { once } from "node:events";
 import { chmodSync, rmSync } from "node:fs";
@@ -65,7 +65,7 @@ export class ControlServer {
     const fail = (why: string, cause?: unknown) =>
       new GatewayError("ERR_API_OPEN", { path }, { cause, say: `no operator commands: ${path}: ${why}` });
     if (Buffer.byteLength(path) > pathBytesMax) throw fail("the path is too long for a socket");
-    rmSync(path, { force: true }); // of an earlier run; the store is ours alone
+    rmSync(path, { force: true }); // a socket of an earlier run; no other process uses this store
     try {
       this.#server.listen(path);
       await once(this.#server, "listening");
@@ -87,7 +87,7 @@ export class ControlServer {
       return json(response, 414, { error: `more than ${urlCharactersMax} characters; ask for less at a time` });
     }
     if (hasBody(request)) {
-      response.setHeader("connection", "close"); // it is not read
+      response.setHeader("connection", "close"); // the body is not read
       return json(response, 413, { error: "no command takes a body; what it takes goes into the query" });
     }
     if (!URL.canParse(url, "http://gateway")) return json(response, 400, { error: "not a path" });

@@ -1,7 +1,8 @@
 /**
- * Server-sent events to browsers. While a page is open, one timer asks each watch twice a second for news and writes them. A browser that
- * does not read is not written to: its watch counts what it misses, and the browser gets this number. If a proxy holds a stream back, the
- * browser polls: each request is answered as soon as there are news, and then ends; the watch continues between the requests.
+ * Server-sent events to browsers. While a page is open, one timer asks each watch for news twice a second, and writes
+ * them. Nothing is written to a browser that does not read: its watch counts the missed events, and the browser gets
+ * this number. If a proxy holds a stream back, the browser polls. Each request is answered as soon as there are news,
+ * and then ends; the watch continues between the requests.
  */
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { News, PollAnswer, Wanted } from "../observe/live.ts";
@@ -128,7 +129,7 @@ export class EventStreams {
       this.#end(stream);
       return;
     }
-    if (response.writableNeedDrain) return; // it does not read: its watch counts what it misses
+    if (response.writableNeedDrain) return; // the browser does not read: its watch counts the missed events
     const news = watch.take();
     if (news) response.write(`event: news\ndata: ${JSON.stringify(news)}\n\n`);
     else if (now - stream.saidAt < tickMs) return;

@@ -1,7 +1,7 @@
 /**
- * Behind the ingress of Home Assistant, which has logged its users in already and names the user in a header. The header counts only from
- * one configured address; from other addresses it is ignored. A request that changes something needs the same Origin and the same own
- * header as from everywhere.
+ * The ingress of Home Assistant, which has already logged its users in, and names the user in a header. The header is
+ * used only from one configured address; from other addresses it is ignored. Requests that change something need the
+ * same Origin and the same own header as without an ingress.
  */
 import type { IncomingMessage } from "node:http";
 import type { Role } from "../roles.ts";
