@@ -136,7 +136,7 @@ async function newPassword(): Promise<string> {
       reject(refusal("\nno password came: type it at a terminal, or give it as a line of standard input")),
     ),
   );
-  end.catch(() => {}); // after the last question nothing waits for it
+  end.catch(() => {}); // after the last question no code waits for this promise
   const answer = () => Promise.race([lines.question(""), end]);
   try {
     if (isTyped) out(`Password for the console, at least ${passwordCharactersMin} characters: `);

@@ -1,6 +1,7 @@
 /**
- * `decode`: datagrams in words, from the command line, from standard input (hexadecimal, a datagram a line, or pcapng) or
- * from a pcapng file. It ends with 0 when all are messages, 2 when one is not, 1 when there is nothing that can be read.
+ * `decode`: explains datagrams, from the command line, from standard input (hexadecimal, one datagram a line, or
+ * pcapng) or from a pcapng file. The exit status is 0 when all are messages, 2 when one is not, 1 when nothing can be
+ * read.
  */
 import { createReadStream } from "node:fs";
 import process from "node:process";

@@ -72,6 +72,6 @@ function isSignature({ publicKey }: X509Certificate, signed: Uint8Array, signatu
   try {
     return createVerify("sha256").update(signed).verify(publicKey, signature);
   } catch {
-    return false; // no signature at all: anybody may send that
+    return false; // not a valid signature: any sender can cause this
   }
 }

@@ -91,7 +91,7 @@ async function pub(options: PubOptions, command: Command): Promise<void> {
         const { qos } = options;
         if (qos === -1) {
           udp.act((device, now) => device.publishWithoutConnection({ topic, payload, retain }, now));
-          await new Promise((resolve) => setImmediate(resolve)); // the datagram leaves before the socket closes
+          await new Promise((resolve) => setImmediate(resolve)); // the datagram is sent before the socket closes
         } else {
           const published = settled.wait();
           udp.act((device, now) => device.publish({ topic, payload, qos, retain }, now));

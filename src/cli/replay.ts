@@ -1,6 +1,6 @@
 /**
- * `replay`: sends what devices sent in a capture to a gateway, each device from its own socket, and compares the answers with those in the
- * capture. Exit status 0: they are the same, 2: they are not.
+ * `replay`: sends the devices' datagrams of a capture to a gateway, each device from its own socket, and compares the
+ * answers with those in the capture. Exit status 0: the answers are the same, 2: they differ.
  */
 import { createSocket, type Socket } from "node:dgram";
 import { lookup } from "node:dns/promises";
@@ -77,7 +77,7 @@ async function openDevices(datagrams: readonly ReadDatagram[], address: string):
     const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
     const device = new ReplayedDevice();
     socket.on("message", (bytes) => device.hear(bytes));
-    socket.on("error", () => {}); // silence says it
+    socket.on("error", () => {}); // a missing answer shows the error
     await new Promise<void>((resolve) => socket.bind(0, resolve));
     devices.set(name, { socket, device, said: 0 });
   }

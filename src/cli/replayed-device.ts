@@ -1,6 +1,7 @@
 /**
- * One device of a capture, that speaks again. A gateway gives out other topic ids and MsgIds the next time: what the device
- * says is said with those of now. It does no I/O, so a capture is played to a gateway over UDP as to a core in a test.
+ * Repeats the messages of one device in a capture. A gateway assigns other topic ids and MsgIds the next time, so the
+ * messages are sent with the present ones. The file does no I/O, so a capture can be played to a gateway over UDP, or
+ * to a core in a test.
  */
 import { decode, encode } from "../wire/v12/codec.ts";
 import type { Message } from "../wire/v12/messages.ts";

@@ -301,7 +301,7 @@ const publishAndReceive: Try = (client, topic, done) => {
 const publishRetained: Try = (client, topic, done) => {
   client.publish(topic, "doctor", { qos: 1, retain: true }, (error) => {
     if (error) return done(false);
-    client.publish(topic, "", { qos: 1, retain: true }, () => done(true)); // removes it again
+    client.publish(topic, "", { qos: 1, retain: true }, () => done(true)); // removes the retained message again
   });
 };
 
