@@ -65,7 +65,7 @@ export function whyNotWritable(path: string): string | undefined {
   try {
     const file = realpathSync(path);
     accessSync(file, constants.W_OK);
-    accessSync(dirname(file), constants.W_OK); // it is replaced, whole or not at all
+    accessSync(dirname(file), constants.W_OK); // the file is replaced completely or not at all
     return undefined;
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);

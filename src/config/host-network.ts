@@ -11,8 +11,9 @@ import { isIPv6 } from "node:net";
 const groupsOfNetwork = 4;
 
 /**
- * The /64 of an IPv6 address, as `2001:db8:0:1::/64`; every other host stays as it is. A stranger with IPv6 has 2^64 addresses: limits
- * that count addresses would not hold him. Sensors of one site share a /64, so there each address counts.
+ * The /64 network of an IPv6 address, as `2001:db8:0:1::/64`; every other host stays unchanged. An attacker with IPv6
+ * has 2^64 addresses, so limits that count addresses would have no effect. Sensors of one site share a /64, so each
+ * address of the own site counts separately.
  */
 function networkOf(host: string): string {
   const address = host.replace(/%.*$/, "");
@@ -26,7 +27,7 @@ function networkOf(host: string): string {
   const groups = [...before, ...Array<string>(Math.max(0, zeros)).fill("0"), ...after].slice(0, groupsOfNetwork);
   // The kernel writes addresses without leading zeros; so does this.
   const plain = groups.map((group) => (Number.parseInt(group, 16) || 0).toString(16));
-  if (plain.every((group) => group === "0") && address.includes(".")) return host; // an IPv4 address in IPv6's clothes
+  if (plain.every((group) => group === "0") && address.includes(".")) return host; // an IPv4 address in the form of IPv6
   return `${plain.join(":")}::/64`;
 }
 

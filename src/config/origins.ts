@@ -64,7 +64,7 @@ export class Origins {
     this.#hostOf = hostOf;
     for (const entry of from) {
       const origin = originOf(entry);
-      if (origin) this.#add(origin, entry); // else the schema has refused it
+      if (origin) this.#add(origin, entry); // otherwise the schema has refused the entry
     }
   }
 

@@ -1,6 +1,7 @@
 /**
- * The configuration: one schema gives types, defaults, the editor's completion (gateway.config.schema.json) and
- * docs/guide/configuration.md. Unknown keys are errors. No transforms here, so that the published schema is the whole truth.
+ * The configuration. One schema gives types, defaults, the editor's completion (gateway.config.schema.json) and
+ * docs/guide/configuration.md. Unknown keys are errors. The schema has no transforms, so that the published schema is
+ * complete.
  */
 import { isIP } from "node:net";
 import { z } from "zod";

@@ -92,8 +92,9 @@ export class SettingsFile {
   }
 
   /**
-   * Keeps a secret in a file that only the gateway's user can read, in the store's folder.
-   * @returns what the configuration refers to it by @throws {GatewayError} where there is no folder
+   * Keeps a secret in a file in the store's folder, which only the gateway's user can read.
+   * @returns the reference for the configuration
+   * @throws {GatewayError} if there is no folder
    */
   async keepSecret(key: string, secret: string): Promise<{ readonly file: string }> {
     const { store } = this.#running();
@@ -109,7 +110,7 @@ export class SettingsFile {
     try {
       mkdirSync(folder, { recursive: true, mode: 0o700 });
       await writeFile(file, secret, { mode: 0o600 });
-      chmodSync(file, 0o600); // it may have been there
+      chmodSync(file, 0o600); // the file may have existed before
     } catch (cause) {
       throw no(`the secret cannot be kept: ${cause instanceof Error ? cause.message : String(cause)}`);
     }

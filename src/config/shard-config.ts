@@ -17,8 +17,8 @@ export function shardPrefix({ store, fleet }: GatewayConfig, shard: number): str
 }
 
 /**
- * A shard is a whole gateway: it has keys and MQTT client ids of its own, and its part of what limits all clients together. What there is
- * once in a process (api, console, its connections) is not there in a shard.
+ * A shard has a complete gateway, with its own keys and MQTT client ids, and its share of the limits for all clients
+ * together. Parts that exist once in a process (API, console, its connections) are not in a shard.
  */
 export function shardConfig(config: GatewayConfig, shard: number): GatewayConfig {
   const { clients, buffer, uplink, deadLetters, fleet } = config;
