@@ -31,7 +31,7 @@ function App() {
     const token = /^#token=([\w-]+)$/.exec(location.hash)?.[1];
     try {
       if (token !== undefined) {
-        history.replaceState(undefined, "", location.pathname); // it is valid once; and nobody shall read it here
+        history.replaceState(undefined, "", location.pathname); // the token is valid once, and is removed from the address
         return setMe(await logIn({ token }));
       }
       setMe(await whoAmI());

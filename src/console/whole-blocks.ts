@@ -3,7 +3,7 @@ export function wholeBlocks(octets: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBu
   const view = new DataView(octets.buffer, octets.byteOffset, octets.byteLength);
   let at = 0;
   while (at + 8 <= octets.byteLength) {
-    const length = view.getUint32(at + 4, true); // our gateway writes little-endian
+    const length = view.getUint32(at + 4, true); // the gateway writes little-endian
     if (length < 12 || at + length > octets.byteLength) break;
     at += length;
   }
