@@ -143,7 +143,10 @@ export type GatewayEvent =
       readonly qos: QoS;
       readonly answer: "puback" | "pubrec" | "pubcomp";
     }
-  /** The broker closed the connection for this packet, again and again: it is not sent any more. No client: a request of all who share the connection. */
+  /**
+   * The broker has repeatedly closed the connection after this packet, so the packet is not sent any more. No client:
+   * the packet is a request for all clients of a shared connection.
+   */
   | {
       readonly event: "packet_taken_out";
       readonly clientId: string | undefined;

@@ -368,7 +368,7 @@ export class GatewayCore implements Core {
         for (const [shared, entry] of onCopiesKnown(context, input)) ask(context, shared, entry);
         return;
       case "peerGone":
-        return; // not a DISCONNECT: the session stays under its client id until its time is over
+        return; // not a DISCONNECT: the session is kept under its client id until it expires
       case "persisted":
         context.journal.settle(input.token);
         return onPersisted(context, input.token);

@@ -122,7 +122,7 @@ function settle(context: Context, main: SharedConnection<Session>): void {
   }
   for (const lane of main.lanes) {
     if (lane.filters.size > 0) continue;
-    lane.resumes = false; // what the broker has of it is ended before it is used again
+    lane.resumes = false; // the broker's session of it is ended before it is used again
     context.journal.forget({ clientId: lane.key });
   }
 }
@@ -145,7 +145,7 @@ function move(
   if (main.broker.link && !lane.broker.link) openShared(context, upstreamOf(context, main), lane);
   for (const session of entry.members.keys()) {
     if (!session.subscriptions.has(filter)) continue;
-    unsubscribe(context, main, filter); // it stood there in an earlier run
+    unsubscribe(context, main, filter); // the filter was there in an earlier run
     break;
   }
   return lane;

@@ -87,8 +87,8 @@ export function sendOrWait(context: Context, broker: BrokerSession<Session>, exc
   const { link } = broker;
   if (!broker.search.isOn) {
     if (exchange.kind !== "publish") {
-      if (!link?.up) return; // with all that the next connection begins with
-      sendWaiting(context, broker); // what a search held that is just over goes before it
+      if (!link?.up) return; // sent when the next connection opens
+      sendWaiting(context, broker); // packets that a finished search has held are sent first
       if (broker.waitsBefore(exchange)) broker.queue(exchange);
       else sendRequest(context, broker, exchange);
       return;
@@ -124,7 +124,7 @@ export function sendWaiting(context: Context, broker: BrokerSession<Session>): v
       sendLines(context, broker);
       break;
     case "hold":
-      if (choice.until === context.now) return sendWaiting(context, broker); // it has changed its mind
+      if (choice.until === context.now) return sendWaiting(context, broker); // the choice may be another one now
       break;
     default:
       assertNever(choice);

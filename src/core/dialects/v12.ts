@@ -58,7 +58,7 @@ function onMessage(context: Context, peer: PeerId, message: Message): void {
       return onSearchGw(context, v12, peer, message.radius);
     case "ADVERTISE":
     case "GWINFO":
-      return; // another gateway, or a client that speaks for one
+      return; // from another gateway, or a client that answers for one
     default:
   }
   const pending = context.pendingConnects.get(peer);
@@ -135,7 +135,7 @@ function onMessageOfClient(context: Context, session: Session, peer: PeerId, mes
     case "WILLMSGUPD":
       return onWillMsgUpd(context, session, message);
     case "PINGRESP":
-      return; // we never ask, but it shows that the client is there
+      return; // the gateway sends no PINGREQ, but the answer shows that the client is alive
     case "CONNECT":
     case "SEARCHGW":
     case "ADVERTISE":
