@@ -252,7 +252,7 @@ export class Device {
 
   #on(message: Message): void {
     if (this.state === "awake" && this.#open?.kind === "wake" && message.type !== "PINGRESP") {
-      this.#retryAt = this.#now + this.#retryMs; // the gateway is at work [§6.14]
+      this.#retryAt = this.#now + this.#retryMs; // the gateway is sending messages [§6.14]
       this.#tries = 0;
     }
     const request = this.#open;
@@ -352,7 +352,7 @@ export class Device {
       return this.#done();
     }
     if (this.state === "disconnected" && request?.kind !== "connect" && request?.kind !== "disconnect") return;
-    if (request?.kind === "connect") return; // an answer to an old one, or to an earlier connection: the open CONNECT decides
+    if (request?.kind === "connect") return; // an answer to an earlier DISCONNECT or connection: the open CONNECT decides
     // The gateway answers each copy of the DISCONNECT for sleeping, so this answer contains nothing new.
     if ((this.state === "asleep" || this.state === "awake") && this.#isLateAnswer(request)) return;
     const asked = request?.kind === "disconnect";
