@@ -1,7 +1,7 @@
 /**
- * The address book of a fleet at a Redis server: one key for each address of a client, which lives for two days. All that is asked and
- * written in one turn of the event loop goes together. Nothing here is needed for what was promised: a client whose entry is lost is
- * answered as a stranger, and connects again.
+ * The address book of a fleet at a Redis server: one key for each address of a client, which is kept for two days. The
+ * reads and writes of one turn of the event loop are sent together. No acknowledged message depends on the book: a
+ * client without an entry is answered as an unknown one, and connects again.
  */
 import type { AddressBook, AddressFacts } from "./members.ts";
 
@@ -117,7 +117,7 @@ export class RedisAddressBook implements AddressBook {
   #keepForLater(entries: readonly (readonly [string, string])[]): void {
     for (const [key, value] of entries) {
       if (this.#writes.size >= writesMax) break;
-      if (!this.#writes.has(key)) this.#writes.set(key, value); // else there is a later one
+      if (!this.#writes.has(key)) this.#writes.set(key, value); // otherwise there is a later entry
     }
     this.#pause(() => this.#soon());
   }

@@ -1,7 +1,8 @@
 /**
- * The socket between the gateways of a fleet. What goes to one gateway in one turn of the event loop leaves together, in frames that
- * need no fragmentation. What comes is taken only from the address of a living gateway, for this run of this process, once, and if
- * there is a key, with a right authentication code: HMAC-SHA256 cut to 16 octets, over all before it. Garbage is counted and dropped.
+ * The socket between the gateways of a fleet. Records for one gateway in one turn of the event loop are sent together,
+ * in frames that need no fragmentation. A received frame is accepted once, only from the address of a living gateway,
+ * only for this run of the process, and if there is a key, only with a valid authentication code: HMAC-SHA256 cut to 16
+ * octets, over everything before it. Other frames are counted and dropped.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import type { PeerId } from "../core/types.ts";

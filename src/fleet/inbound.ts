@@ -1,7 +1,7 @@
 /**
- * Which shard a datagram of a device belongs to, and how it gets there. A client id in it says so; else the address does, which is
- * remembered here, or looked up. Who is no client anywhere is answered by a shard of this gateway, always the same one for a host, so
- * that its limits count.
+ * Finds the shard of a datagram from a device, and passes the datagram to it. The client id in the datagram determines
+ * the shard; without one, the address does, which is remembered here or looked up. A sender without a session is
+ * answered by a shard of this gateway, always the same one for a host, so that its limits work.
  */
 import type { Instant, PeerId } from "../core/types.ts";
 import { RecentMap } from "../transports/recent-map.ts";

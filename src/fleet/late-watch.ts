@@ -1,7 +1,8 @@
 /**
- * Whether what is read now may have waited in a socket while this process stood still: its container was frozen, or the machine
- * swapped. A device may have got a repetition by another gateway meanwhile, so an old answer must not be sent to it any more: the first
- * copy of a QoS 2 message, which says of itself that it is no repetition, would be a new message after the end of its exchange.
+ * Detects that a datagram may have waited in a socket while this process stood still, because its container was frozen
+ * or the machine swapped. Meanwhile a device may have got a repetition by another gateway, so an old answer must not be
+ * sent to it any more. The first copy of a QoS 2 message has no DUP, and would be a new message after the end of its
+ * exchange.
  */
 import type { Instant } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";

@@ -1,6 +1,7 @@
 /**
- * How a datagram of a shard's gateway reaches the device: by the gateway of the fleet to which the device wrote last. A new owner that
- * has something to say before the device does looks up which one that was; where nobody knows, it sends by its own transport.
+ * Sends the datagrams of a shard's gateway to the device, by the gateway that received the device's last datagram. If a
+ * new owner has a message before the device sends one, it looks up this gateway. If no gateway is known, it sends by
+ * its own transport.
  */
 import type { Instant, PeerId } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";

@@ -215,7 +215,7 @@ export class Owners implements Ownership {
       this.#parts.host.drop(own.shard);
       await this.#released(own, "ended");
     }
-    await this.#parts.server.leave().catch((error: unknown) => this.#ails("beat", error)); // then it is forgotten by itself
+    await this.#parts.server.leave().catch((error: unknown) => this.#ails("beat", error)); // the beat then expires by itself
   }
 
   #pause(): Promise<void> {
@@ -391,7 +391,7 @@ export class Owners implements Ownership {
       await host.open(own);
       if (own.owns()) own.phase = "serving";
     } catch (error) {
-      if (this.#mine.get(own.shard) !== own) return; // it was dropped meanwhile
+      if (this.#mine.get(own.shard) !== own) return; // the shard was dropped meanwhile
       this.counters.failed++;
       this.#cannotUntil.set(own.shard, timers.now() + cannotMs);
       told("error", `shard ${own.shard} cannot be served here: ${messageOf(error)}; another gateway may`);

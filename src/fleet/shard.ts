@@ -1,7 +1,7 @@
 /**
- * Which shard a client belongs to. A shard is a part of all clients: it has one owner, one lease, one store prefix and one connection
- * per upstream, and moves as a whole. Every gateway of a fleet must answer the same for a client id, in every version: what is stored
- * lies where this function says.
+ * The shard of a client. A shard is a part of all clients: it has one owner, one lease, one store prefix and one
+ * connection per upstream, and moves as a whole. Every gateway of a fleet, in every version, must compute the same
+ * shard for a client id, because the stored data are found by it.
  */
 
 /** The number of shards of a fleet: the least, the most, and the default. */
