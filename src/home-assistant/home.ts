@@ -1,6 +1,6 @@
 /**
- * Keeps Home Assistant up to date with what the gateway knows: the devices, their values, and what they accept. The broker's retained
- * messages are its memory: they are read at each connection, and differences are corrected.
+ * Keeps the data in Home Assistant up to date: the devices, their values, and the commands that they accept. The state
+ * is in the broker's retained messages: they are read at each connection, and differences are corrected.
  */
 import type { GatewayEvent } from "../core/event.ts";
 import type { Field } from "../payload/fields.ts";
