@@ -1,7 +1,8 @@
 /**
- * How late the event loop is. prom-client's own measure wakes the process a hundred times a second, which is most of what
- * an idle gateway does, and its values contain the pause between two looks. Ours looks ten times a second, and says only what
- * came on top: a longer step is seen, but in the tenth of a second after a scrape; a shorter one where it meets a look.
+ * Measures how late the event loop is. prom-client's own measurement wakes the process a hundred times a second, which
+ * is most of the work of an idle gateway, and its values contain the pause between two looks. This measurement looks
+ * ten times a second, and reports only the additional delay. A longer step is detected, except in the tenth of a second
+ * after a scrape; a shorter one only if a look falls into it.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { Gauge, type Registry } from "prom-client";

@@ -1,6 +1,6 @@
 /**
- * Metrics of Bluetooth and other transports with links: the adapter, what it does, and every device. Labels are admitted devices, so their
- * number is limited.
+ * Metrics of Bluetooth and other transports with links: the adapter, its work, and every device. Labels name admitted
+ * devices only, so their number is limited.
  */
 import { Counter, Gauge, type Registry } from "prom-client";
 import type { LinkReport } from "../transports/transport.ts";

@@ -157,7 +157,7 @@ export class Live {
     if (!one && !all) return;
     const takers = [...this.#watches].filter(({ wanted }) => wants(wanted, client));
     const withRoom = takers.filter((watch) => watch.hasRoom());
-    if (withRoom.length === 0) return; // no page would see it, so it is not even formatted
+    if (withRoom.length === 0) return; // no page would show the entry, so it is not formatted
     const topic = message && this.#topicOf(client, message);
     const said = topic !== undefined && message?.type === "PUBLISH" ? message.data : undefined;
     const kept: Kept = {

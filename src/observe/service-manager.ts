@@ -1,9 +1,10 @@
 /**
- * Tells systemd that the gateway is ready, that it still turns, and that it ends; silent where no systemd asks
- * (NOTIFY_SOCKET). Node has no datagram sockets to files, so `systemd-notify` carries each word: 11 ms of a process, three
- * times per watchdog period. The unit needs NotifyAccess=all.
+ * Tells systemd that the gateway is ready, that it still runs, and that it ends. Does nothing if systemd has not set
+ * NOTIFY_SOCKET. Node has no datagram sockets for files, so `systemd-notify` sends each message: a process of 11 ms,
+ * three times per watchdog period. The unit needs NotifyAccess=all.
  *
- * The watchdog's word is said by a timer of the event loop: a gateway that stands still falls silent, and is restarted.
+ * A timer of the event loop sends the watchdog's message, so a gateway whose event loop is blocked sends none, and is
+ * restarted.
  */
 import { execFile } from "node:child_process";
 
