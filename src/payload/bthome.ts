@@ -4,9 +4,10 @@
  *   device information (1) | objects
  *   device information (1) | objects, encrypted | counter (4) | MIC (4)
  *
- * Bit 0 of the information says which; bits 5 to 7 the version, 2; bit 2, that it speaks only when something happens. An
- * object is its id and its value, numbers with the low octet first. Encryption is AES-128-CCM with a MIC of 4 octets and no
- * additional data; the nonce is address, UUID as advertised, information and counter. Pure, and never throws.
+ * Bit 0 of the device information: the objects are encrypted; bits 5 to 7: the version, 2; bit 2: the sensor sends only
+ * at events. An object is an id and a value; numbers have the low octet first. Encryption is AES-128-CCM with a MIC of
+ * 4 octets and no additional data; the nonce is address, UUID as advertised, information and counter. Pure, and never
+ * throws.
  */
 import { createCipheriv, createDecipheriv } from "node:crypto";
 import { type BthomeObject, bthomeObjects } from "./bthome-objects.ts";
@@ -61,7 +62,7 @@ export function decryptBthome(serviceData: Uint8Array, address: string, key: Uin
     const decipher = createDecipheriv("aes-128-ccm", key, nonce, { authTagLength: micBytes });
     decipher.setAuthTag(serviceData.subarray(counterAt + counterBytes));
     const objects = decipher.update(serviceData.subarray(1, counterAt));
-    decipher.final(); // throws where the MIC is another
+    decipher.final(); // throws if the MIC does not match
     return objects;
   } catch {
     return undefined;

@@ -1,6 +1,7 @@
 /**
- * Cayenne Low Power Payload: a list of readings, each with channel (1), type (1) and value, high octet first. A reading is named by type
- * and channel: `temperature_3`. Types are those of IPSO smart objects minus 3200, and a few later ones.
+ * Cayenne Low Power Payload: a list of readings, each with channel (1), type (1) and value, high octet first. The name
+ * of a reading has type and channel: `temperature_3`. Types are those of IPSO smart objects minus 3200, and a few later
+ * ones.
  */
 import {
   isObject,

@@ -1,6 +1,6 @@
 /**
- * A layout of fields, one after the other, as a device's firmware packs them: what is declared is made into a reader and a
- * writer once, and each message costs a walk over its fields.
+ * A layout of consecutive fields, as a device's firmware packs them. A declaration is compiled once to a reader and a
+ * writer; each message costs a pass over its fields.
  */
 import { type NumberFormat, type NumberType, numberFormat } from "./numbers.ts";
 import {
