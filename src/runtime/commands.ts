@@ -261,7 +261,7 @@ export const commands = {
     path: "/letters",
     input: nothing,
     output: z.array(letter),
-    role: "operator", // it shows payloads
+    role: "operator", // the answer contains payloads
     audited: false,
     run: async (operator, _input, { seesPayloads }) => done(await operator.letters(seesPayloads)),
   }),
@@ -353,7 +353,7 @@ export const commands = {
     path: "/capture",
     input: chosenDatagrams,
     stream: "application/x-pcapng",
-    role: "operator", // it shows payloads and refused devices
+    role: "operator", // the answer contains payloads and refused devices
     audited: true,
     run: (operator, { client, transport, payload = "yes" }, { seesPayloads }) => {
       if (transport !== undefined && !operator.hasTransport(transport))

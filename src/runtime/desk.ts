@@ -100,7 +100,7 @@ export class OperatorDesk {
       if (Object.hasOwn(values, name)) {
         return { kind: "wrong-input", problems: [`${name.slice(0, 40)}: it is there more than once`] };
       }
-      Object.defineProperty(values, name, { value, enumerable: true }); // __proto__ is a name like others
+      Object.defineProperty(values, name, { value, enumerable: true }); // a name may be __proto__
     }
     return command.answer(this.#operator, values, { role: who.role, seesPayloads });
   }

@@ -1,6 +1,6 @@
 /**
- * Refused devices, for an operator who asks why a device is not admitted. They are recorded also while no page is open, because they are
- * few.
+ * Refused devices, for an operator who needs to know why a device is not admitted. They are recorded even while no page
+ * is open, because they are few.
  */
 import type { GatewayEvent } from "../core/event.ts";
 import type { PeerId } from "../core/types.ts";
@@ -55,7 +55,7 @@ export class Knocks {
 
   /** The device was refused before its first message, because it could not prove its identity. */
   noteTurnedAway({ identity, from, why }: TurnedAway, hint: string): void {
-    const who = identity === undefined ? `host ${from.replace(/:\d+$/, "")}` : `key ${identity}`; // without its port
+    const who = identity === undefined ? `host ${from.replace(/:\d+$/, "")}` : `key ${identity}`; // the address without its port
     this.#add(who, { what: "key", clientId: identity, peer: from, why, hint });
   }
 

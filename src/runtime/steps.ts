@@ -1,6 +1,7 @@
 /**
- * How long the gateway does one thing, and nothing else: the datagrams of one wake-up, another input with what follows from it,
- * the deadlines that are due. While such a step lasts no device is answered, so `/metrics` has a histogram of each kind.
+ * Measures for how long the gateway does one piece of work: the datagrams of one wake-up, another input with its
+ * consequences, or the due deadlines. During such a step no device is answered, so `/metrics` has a histogram of each
+ * kind.
  */
 import type { Instant } from "../core/types.ts";
 import { Durations } from "../durations.ts";
