@@ -11,7 +11,7 @@ const tell = (report: ChildReport): void => {
 };
 
 process.on("disconnect", () => process.exit(0)); // the gateway has ended
-process.on("SIGINT", () => {}); // the terminal's; the gateway ends us
+process.on("SIGINT", () => {}); // from the terminal; the gateway ends this process
 process.on("SIGTERM", () => process.exit(0));
 
 const sandbox = await Sandbox.open(JSON.parse(process.argv[2] ?? "{}") as Limits);

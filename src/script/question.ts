@@ -1,8 +1,8 @@
 /**
- * Scripts that say what octets mean, for what no declaration can say: a file with `decodeUplink` and `encodeDownlink` as The
- * Things Network and ChirpStack call them, or with ChirpStack's older `Decode` and `Encode`. They run in a process of their
- * own (runner.ts), in an interpreter (sandbox.ts): a script that hangs, throws or eats memory costs its own message and
- * nothing else.
+ * Scripts for payloads that no declaration can describe: a file with `decodeUplink` and `encodeDownlink` as The Things
+ * Network and ChirpStack use them, or with ChirpStack's older `Decode` and `Encode`. They run in a process of their own
+ * (runner.ts), in an interpreter (sandbox.ts). A script that hangs, throws or needs too much memory affects only its
+ * own message.
  */
 import type { Decoded, Origin, PayloadPolicy, Unfit } from "../core/payloads.ts";
 

@@ -301,7 +301,7 @@ export class ScriptRunner {
     const call = this.#asked;
     this.#state = "none";
     this.#stopDeadline?.();
-    if (call) this.#blame(call, true); // it was this one, as far as one can know
+    if (call) this.#blame(call, true); // probably this call was the cause
     this.#told(
       "warn",
       `the process for scripts ended: ${why}. Payloads go as they are; it is started again in ${pauseMs / 1_000} s`,

@@ -54,8 +54,8 @@ const functions = {
 type FunctionName = (typeof functions)[Direction][number];
 
 /**
- * Runs before the script, and keeps what it needs of the language where the script cannot change it. The older functions take
- * their arguments one by one and answer with the data itself.
+ * Runs before the script, and keeps functions of the language that it needs where the script cannot change them. The
+ * older functions of scripts have separate arguments, and return the data itself.
  */
 const callSource = `(() => {
   const { parse, stringify } = JSON;
