@@ -43,7 +43,7 @@ export function readClientHello(body: Uint8Array): ClientHello | undefined {
   const reader = new Reader(body);
   const version = reader.number(2);
   const random = reader.take(32);
-  reader.vector(1); // a session to resume: none is kept
+  reader.vector(1); // the id of a session to resume: sessions are not resumed
   const cookieAt = body.length - reader.left;
   const cookie = reader.vector(1);
   const behind = body.subarray(body.length - reader.left);

@@ -1,9 +1,9 @@
 /**
- * A DTLS 1.2 server for pre-shared keys and certificates, without socket, clock, dice or file: inputs go in, effects come out.
- * [RFC 6347, RFC 4279, RFC 6655, RFC 7627, RFC 9146]
+ * A DTLS 1.2 server for pre-shared keys and certificates, without socket, clock, random numbers or files: inputs go in,
+ * effects come out. [RFC 6347, RFC 4279, RFC 6655, RFC 7627, RFC 9146]
  *
- * A device is its identity. Where it is, is known from the last record that it sealed; with a connection id it keeps its
- * context wherever it goes and however long it sleeps, and over our restarts too.
+ * A device is known by its identity. Its address is that of its last authentic record. With a connection id it keeps
+ * its context at any address, during any sleep, and over restarts of the gateway.
  */
 import { keyMark, onFragment } from "./client-flight.ts";
 import { Common, type SecureOptions } from "./common.ts";
