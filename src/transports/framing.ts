@@ -1,5 +1,6 @@
 /**
- * MQTT-SN messages in a stream of octets: the Length at the beginning of each message says where it ends. [MQTT-SN 1.2 §5.2.1]
+ * MQTT-SN messages in a stream of octets: the Length at the beginning of each message determines its end.
+ * [MQTT-SN 1.2 §5.2.1]
  *
  * Bluetooth LE loses no octet within a link, so a stream that begins with a message stays synchronous. A device that gives up in the middle
  * of a message, or noise on a serial line, breaks it. Then, after silence (`resyncMs`) or with the next chunk, reading begins with a new

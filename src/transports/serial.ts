@@ -1,8 +1,9 @@
 /**
- * MQTT-SN over serial lines: messages one after the other, as over Bluetooth LE (docs/guide/ble-profile.md, "Framing"). A line
- * is one peer; a radio module behind it may speak for many nodes by encapsulating their messages. [MQTT-SN 1.2 §5.5]
+ * MQTT-SN over serial lines: messages one after the other, as over Bluetooth LE (docs/guide/ble-profile.md, "Framing").
+ * A line is one peer; a radio module may encapsulate the messages of many nodes behind it. [MQTT-SN 1.2 §5.5]
  *
- * A line that cannot be opened, that is unplugged, or whose package is missing is said once and tried again for ever.
+ * If a line cannot be opened, is unplugged, or its package is missing, this is reported once, and the line is tried
+ * again without end.
  */
 import { createRequire } from "node:module";
 import type { Instant, PeerId, PeerIdentity } from "../core/types.ts";
@@ -155,7 +156,7 @@ export class SerialTransport implements Transport {
     for (const line of this.#lines.values()) {
       line.stopWaiting?.();
       this.#stopWatching(line);
-      await line.opening; // it closes again what it opens
+      await line.opening; // the attempt closes a port that it has opened
       const { port } = line;
       line.port = undefined;
       await port?.close();

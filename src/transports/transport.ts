@@ -2,7 +2,7 @@
  * Carries whole MQTT-SN messages between the gateway and one kind of network.
  *
  * A transport moves bytes and nothing else: it never decodes, retries, or keeps sessions.
- * Delivery is best effort; `send` may lose, repeat, or reorder, as datagrams do.
+ * Delivery is best effort; `send` may lose, repeat, or reorder messages, as datagrams do.
  */
 import type { PeerId, PeerIdentity } from "../core/types.ts";
 import type { GatewayError } from "../errors.ts";

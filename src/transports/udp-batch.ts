@@ -211,7 +211,7 @@ export class UdpBatch {
       const at = i * wordsPerDatagram;
       const length = words[at + lengthAt] ?? lost;
       const offset = words[at + offsetAt] ?? 0;
-      if (length === lost) continue; // longer than any datagram: cannot be
+      if (length === lost) continue; // impossible: longer than any datagram
       const from = this.#addresses.peerAt(words, at, i);
       this.#locals?.addresses.heard(from, this.#locals.came, i * wordsPerLocal);
       this.#events.datagram(from, this.#arena.slice(offset, offset + length));

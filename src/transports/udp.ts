@@ -1,11 +1,11 @@
 /**
- * MQTT-SN over UDP, IPv4 or IPv6. dgram-as-promised sets up the socket; where the compiled part is not there, datagrams go
- * through its socket too (by its events: its own `recv` listens only while it is awaited). Where it is there, that one is
- * closed again, and they go through a second descriptor of the same socket, see udp-batch.ts. A socket that fails is
- * replaced with growing pauses until `close`.
+ * MQTT-SN over UDP, IPv4 or IPv6. dgram-as-promised sets up the socket. Without the compiled part, datagrams also use
+ * its socket (by its events, because its own `recv` listens only while it is awaited). With the compiled part, that
+ * socket is closed again, and datagrams use a second descriptor of it, see udp-batch.ts. A socket that fails is
+ * replaced, with growing pauses, until `close`.
  *
- * Bound to all addresses, a peer is answered from the one that it wrote to: see udp-reply-addresses.ts, and where the
- * compiled part is not there udp-address-sockets.ts.
+ * If the socket is bound to all addresses, a peer gets its answers from the address that it sent to: see
+ * udp-reply-addresses.ts, and without the compiled part udp-address-sockets.ts.
  */
 import type { Socket } from "node:dgram";
 import { lookup } from "node:dns";
@@ -240,7 +240,7 @@ export class UdpTransport implements Transport {
       },
       notSent: (count) => {
         this.#stats.sendErrors += count;
-        this.#stats.datagramsOut -= count; // it was counted when it was queued
+        this.#stats.datagramsOut -= count; // the datagram was counted when it was queued
       },
       failed: (error) => this.#recover(error),
       mayLeave: () => this.#mayLeave(),

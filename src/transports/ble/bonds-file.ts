@@ -61,7 +61,7 @@ export class BondsFile {
     try {
       return content.decode(JSON.parse(text)).bonds;
     } catch {
-      throw damaged(this.#path, "it is damaged"); // what is wrong with it would show keys
+      throw damaged(this.#path, "it is damaged"); // the parser's error would contain keys
     }
   }
 
@@ -79,7 +79,7 @@ export class BondsFile {
       await mkdir(dirname(this.#path), { recursive: true, mode: 0o700 });
       const file = await open(`${this.#path}.new`, "w", 0o600);
       try {
-        await file.chmod(0o600); // an old one may be there
+        await file.chmod(0o600); // an old file may exist
         await file.writeFile(text);
         await file.sync();
       } finally {

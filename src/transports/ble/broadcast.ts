@@ -189,7 +189,7 @@ function decrypted(key: Uint8Array, address: string, head: Uint8Array, data: Uin
   try {
     decipher.final();
   } catch {
-    return undefined; // anybody may send that
+    return undefined; // any sender can cause this
   }
   return clear;
 }

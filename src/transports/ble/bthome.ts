@@ -1,6 +1,6 @@
 /**
- * Sensors that broadcast in the format of BTHome v2, as many products do: each advertisement becomes a PUBLISH at QoS -1 to
- * the topic that a rule of the configuration gives. The name of the topic stands in front of the payload. [interpretation 20]
+ * Sensors that broadcast in the format of BTHome v2, as many products do. Each advertisement becomes a PUBLISH at QoS
+ * -1 to the topic that a rule of the configuration names. The topic name is before the payload. [interpretation 20]
  */
 import type { Instant } from "../../core/types.ts";
 import { type BthomeReading, decryptBthome, packetIdOf, parseBthome, readBthome } from "../../payload/bthome.ts";

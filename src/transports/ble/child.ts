@@ -43,7 +43,7 @@ async function run(options: ChildOptions): Promise<void> {
     console.error(`uncaught: ${error.stack ?? error.message}`);
   });
   process.on("disconnect", () => process.exit(0)); // the gateway has ended
-  process.on("SIGINT", () => {}); // the terminal's; the gateway ends us
+  process.on("SIGINT", () => {}); // from the terminal; the gateway ends this process
   process.on("SIGTERM", () => process.exit(0));
   setInterval(noteStall, stallCheckMs);
   let central: NobleCentral | undefined;

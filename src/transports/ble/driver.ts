@@ -1,7 +1,7 @@
 /**
- * Which edition of noble drives the adapter. `@abandonware/noble` is the first choice; its native part must be compiled when it
- * is installed. Where that is not there, `@stoprocent/noble` brings it for the usual processors. What the system refuses
- * (no Bluetooth, no right) is no reason to take the other: it would be refused the same.
+ * Chooses the edition of noble that drives the adapter. `@abandonware/noble` is the first choice; its native part must
+ * be compiled when it is installed. If that is missing, `@stoprocent/noble` brings it for the usual processors. If the
+ * system refuses access (no Bluetooth, no right), the other edition is not tried, because it would be refused as well.
  */
 import { createRequire } from "node:module";
 import { type Driver, type DriverChoice, drivers } from "./drivers.ts";

@@ -56,6 +56,6 @@ function ownFiles(): readonly number[] {
   try {
     return readdirSync("/proc/self/fd").map(Number);
   } catch {
-    return []; // no /proc: nothing can be known
+    return []; // without /proc the sockets are not known
   }
 }

@@ -27,7 +27,7 @@ export class ExtendedReports {
   take(packet: Buffer): readonly Buffer[] {
     if (packet[0] !== event || packet[1] !== leEvent || packet[3] !== extendedReport) return [packet];
     const reports = read(packet);
-    if (!reports || reports.length === 0) return []; // cut off: noble would read beyond it
+    if (!reports || reports.length === 0) return []; // cut off: noble would read beyond its end
     const areWhole = reports.every(({ status, from }) => status === statuses.complete && !this.#parts.has(from));
     return areWhole ? [packet] : reports.flatMap((report) => this.#assemble(report));
   }
@@ -38,7 +38,7 @@ export class ExtendedReports {
     const whole = before ? Buffer.concat([before, data]) : data;
     if (whole.length > dataBytesMax) return [];
     if (status === statuses.complete) return [packetOf(head, whole)];
-    if (status !== statuses.more) return []; // truncated: nothing more will come
+    if (status !== statuses.more) return []; // truncated: no further fragments will follow
     this.#parts.set(from, whole);
     if (this.#parts.size > partsMax) {
       const oldest = this.#parts.keys().next();

@@ -178,7 +178,7 @@ export class BleHub {
     if (!this.#bonds.remove(identity)) return false;
     for (const device of devices) {
       if (device.phase === "linked") this.#links.unlink(device, "its bond was removed", now);
-      else device.notBefore = now; // it need not wait because of the bond
+      else device.notBefore = now; // the device need not wait because of the bond
     }
     return true;
   }

@@ -231,7 +231,7 @@ export class LinkControl {
   }
 
   #notTaken(link: ControlledLink, status: number): void {
-    if (!link.isSettled) return; // controllers are busy when a link begins; it is tried again
+    if (!link.isSettled) return; // controllers are busy when a link begins; the request is repeated
     const wanted = wantedInWords(link.wanted);
     this.#out.tell({
       is: "noticed",
@@ -269,7 +269,7 @@ export class LinkControl {
   #onData({ handle, channel, payload }: Extract<HciPacket, { is: "data" }>, packet: Buffer): Buffer | undefined {
     const link = this.#links.get(handle);
     if (!link) return packet;
-    link.assembling = undefined; // it did not come to its end
+    link.assembling = undefined; // the message was not completed
     switch (channel) {
       case channels.att:
         return this.#onAtt(link, payload, packet);

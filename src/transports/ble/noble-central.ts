@@ -168,14 +168,14 @@ export class NobleCentral {
     const data = [payload, reading].map((each) => (each ? Buffer.from(each).toString("hex") : "")).join(" ");
     const told = `${seen.address} ${data} ${seen.connectable} ${seen.name ?? ""}`;
     if (now - (this.#told.get(told) ?? -tellAgainMs) < tellAgainMs) return;
-    if (this.#told.size >= peripheralsMax) this.#told.clear(); // they are reported again, which does no harm
+    if (this.#told.size >= peripheralsMax) this.#told.clear(); // devices are reported again, which does no harm
     this.#told.set(told, now);
     this.#tell({ is: "seen", ...seen });
   }
 
   async #scan(on: boolean): Promise<void> {
     if (on) {
-      this.#told.clear(); // the gateway wants to know which devices are there now
+      this.#told.clear(); // the gateway needs to know which devices are present now
       this.#reports.attach();
     }
     const event = on ? "scanStart" : "scanStop";
@@ -247,7 +247,7 @@ export class NobleCentral {
         },
         secured: () => {
           clearTimeout(timer);
-          timer = setTimeout(() => onLost(isSilent()), connectMs); // noble has not told of the link yet
+          timer = setTimeout(() => onLost(isSilent()), connectMs); // noble has not reported the link yet
           resolve();
         },
         failed: (fault, say) => {

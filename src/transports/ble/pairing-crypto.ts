@@ -16,7 +16,7 @@ export const pairingCrypto: PairingCrypto = {
         try {
           return pair.computeSecret(Buffer.concat([Buffer.of(uncompressed), publicKey]));
         } catch {
-          return undefined; // not on the curve: anybody may send that
+          return undefined; // not on the curve: any sender can cause this
         }
       },
     };

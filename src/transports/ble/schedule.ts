@@ -40,7 +40,7 @@ export function toGiveUp(
   let bestRank = 0;
   for (const device of devices) {
     const { link } = device;
-    if (device.phase === "unlinking") return undefined; // one is just leaving
+    if (device.phase === "unlinking") return undefined; // a link is ending now
     if (device.phase !== "linked" || !link) continue;
     const isIdle = device.outbox.length === 0 && link.writing.size === 0;
     const silence = now - link.lastTraffic;

@@ -1,7 +1,7 @@
 /**
- * Keeps the process that has the adapter running. noble's native part can stop an event loop for 40 s, and what it
- * forgets it does not remember: so it runs in a child, silence is a fault, and a fault ends the child. A new one is
- * started after a pause that grows while none comes to work. The gateway waits for nothing of it.
+ * Keeps the process with the adapter running. noble's native part can block an event loop for 40 s, and may lose track
+ * of its state. So it runs in a child process, whose silence is a fault, and a fault ends it. A new one is started
+ * after a pause, which grows until a process works. The gateway never waits for it.
  */
 import { fork } from "node:child_process";
 import { childFile, type Gone, type Spawned, WatchedChild } from "../../watched-child.ts";

@@ -130,6 +130,6 @@ function readText(path: string): string {
   try {
     return readFileSync(path, "utf8");
   } catch {
-    return ""; // it does not exist, or was removed meanwhile
+    return ""; // the file does not exist, or was removed meanwhile
   }
 }

@@ -95,7 +95,7 @@ function accepted(identity: string, trust: Uint8Array, publicKey: KeyObject): Ac
       try {
         return createVerify("sha256").update(signed).verify(publicKey, signature);
       } catch {
-        return false; // no signature at all: anybody may send that
+        return false; // not a valid signature: any sender can cause this
       }
     },
   };

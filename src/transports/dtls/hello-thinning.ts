@@ -1,7 +1,8 @@
 /**
- * A flood of ClientHellos that are beyond `hellosPerSecondMax`: most of it is dropped by the kernel, by a filter on the socket, before
- * it fills the socket's buffer and costs the gateway anything. Which ones is chance, so who begins a handshake in the middle of it has the
- * share of the limit that he had before. Devices that are in are not touched. Where the compiled part is not there nothing is dropped so.
+ * During a flood of ClientHellos beyond `hellosPerSecondMax`, the kernel drops most of them by a filter on the socket,
+ * before they fill the socket's buffer and cost the gateway anything. The choice is random, so a client that begins a
+ * handshake during a flood has the same share of the limit as before. Devices with a context are not affected. Without
+ * the compiled part nothing is dropped in this way.
  */
 
 /** Counts of ClientHellos without a cookie (`first`) and with one (`second`). */

@@ -126,7 +126,7 @@ function asker([program = "", ...words]: readonly string[]): KeyRing["ask"] {
       const child = execFile(program, words, limits, (error, output) =>
         settle(error ? undefined : keyFromHex(output.trim())),
       );
-      child.stdin?.on("error", () => {}); // it has ended, or does not read
+      child.stdin?.on("error", () => {}); // the program has ended, or does not read
       child.stdin?.end(`${identity}\n`);
     } catch {
       settle(undefined);

@@ -38,7 +38,7 @@ export const nodeCrypto: Crypto = {
         try {
           return pair.computeSecret(theirs);
         } catch {
-          return undefined; // not on the curve: anybody may send that
+          return undefined; // not on the curve: any sender can cause this
         }
       },
     };
@@ -67,7 +67,7 @@ function ccm(name: Exclude<AeadName, "aes-128-gcm">, rawKey: Uint8Array): Aead {
         decipher.final();
         return text;
       } catch {
-        return undefined; // the tag does not match: anybody may send that
+        return undefined; // the tag does not match: any sender can cause this
       }
     },
   };
@@ -94,7 +94,7 @@ function gcm(rawKey: Uint8Array): Aead {
         decipher.final();
         return text;
       } catch {
-        return undefined; // the tag does not match: anybody may send that
+        return undefined; // the tag does not match: any sender can cause this
       }
     },
   };
