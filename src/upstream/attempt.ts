@@ -1,8 +1,8 @@
 /**
- * One attempt to connect, and the connection that came of it: what is known of it, and what its broker sends.
+ * One attempt to connect, and the resulting connection: its state, and the packets of its broker.
  *
- * Each device has one in transparent mode, and most of them say nothing most of the time. So it is an object whose calls are
- * its class's, and what only a connection with traffic needs is made when there is some.
+ * In transparent mode each device has one, and most of them send little. So its callbacks are methods of its class, and
+ * members that only a connection with traffic needs are created when there is some.
  */
 import { performance } from "node:perf_hooks";
 import type { TLSSocket } from "node:tls";
@@ -344,9 +344,9 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
   }
 
   /**
-   * MQTT 5: more than we said that we take. Everything beyond would have to be kept somewhere. [MQTT-5.0 3.3.4] What has had
-   * PUBREC is kept already, and mosquitto (2.0.11) does not count it any more: were it counted here, each burst at QoS 2 would
-   * end the connection, and the rest of the burst the next one.
+   * MQTT 5: the broker has sent more publications than the gateway's Receive Maximum, and each would need memory.
+   * [MQTT-5.0 3.3.4] Publications with PUBREC are kept already, and mosquitto (2.0.11) does not count them any more. If
+   * they were counted here, each burst at QoS 2 would end the connection, and the rest of the burst the next one.
    */
   #isTooMany({ packetId }: ReadPublish): boolean {
     if (packetId === 0 || !this.#owner.isV5) return false;

@@ -1,7 +1,7 @@
 /**
- * One connection to a broker, as a link needs it: it is made, CONNECT is answered, it is kept alive, and it ends. What
- * carries messages goes past it, by the link's reader and writer. Two make one: `tcp-connection.ts` by itself over TCP, and
- * `mqtt-js-connection.ts` with MQTT.js over everything else.
+ * One connection to a broker, as a link needs it: connecting, CONNACK, keep-alive, and the end. Packets with messages
+ * do not pass through it, but through the link's reader and writer. There are two implementations: `tcp-connection.ts`
+ * for TCP, and `mqtt-js-connection.ts` with MQTT.js for everything else.
  */
 import type { Duplex } from "node:stream";
 import type { IConnackPacket, IConnectPacket } from "mqtt-packet";

@@ -191,7 +191,7 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
   if (tls?.psk && (tls.cert || tls.ca)) fail("upstream.tls: a pre-shared key and certificates exclude each other", {});
 
   const read = (file: string): Buffer => {
-    stamps.set(file, stampOf(file)); // before it is read: what changes meanwhile is read again
+    stamps.set(file, stampOf(file)); // taken before reading, so that later changes are noticed
     return readFileSync(file);
   };
   const ends = new Map<CertificateEnd["of"], number>();

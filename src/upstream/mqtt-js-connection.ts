@@ -1,8 +1,8 @@
 /**
- * A connection that MQTT.js makes: TCP, TLS or WebSocket, CONNECT, CONNACK, keep-alive. The link's reader stands between the
- * socket and MQTT.js, which sees CONNACK, PINGRESP, DISCONNECT and AUTH, and nothing else, so none of its stores, callbacks and
- * queues can lose or hold up a message. The reader takes the place of the listener with which MQTT.js's pipe reads the
- * socket; `mqtt` is pinned, and a test by this name watches it: "MQTT.js sees no packet that carries a message".
+ * A connection that MQTT.js makes: TCP, TLS or WebSocket, CONNECT, CONNACK, keep-alive. The link's reader is between
+ * the socket and MQTT.js, which gets only CONNACK, PINGRESP, DISCONNECT and AUTH. So none of its stores, callbacks and
+ * queues can lose or delay a message. The reader replaces the listener with which MQTT.js's pipe reads the socket;
+ * `mqtt` is pinned, and the test "MQTT.js sees no packet that carries a message" checks this.
  */
 import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -43,7 +43,7 @@ export class MqttJsConnection implements Connection {
       // MQTT.js has read octets that are no packet, and would wait for the rest of it without end.
       if (!("code" in error)) stream.destroy();
     });
-    stream.on("error", (error) => events.onFailed(error)); // MQTT.js keeps those without a code to itself
+    stream.on("error", (error) => events.onFailed(error)); // MQTT.js does not report errors without a code
     // MQTT.js has written CONNECT before. It is sent with the connection, or after its TLS handshake.
     stream.once(url.scheme === "mqtts" ? "secureConnect" : "connect", () => events.onAsked());
     // Set as for our own connections. For WebSocket, `ws` sets it. The test "no piece waits in the kernel" checks this.

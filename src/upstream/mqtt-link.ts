@@ -1,16 +1,16 @@
 /**
  * One MQTT connection with its reconnects.
  *
- * A `Connection` is made, answered and kept alive by itself or by MQTT.js. Everything that carries a message is ours:
- * `packet-reader.ts` takes those packets out of what the broker sends, and hands the others on to the connection;
- * `packet-writer.ts` writes them, with the core's packet ids, once per turn of the event loop.
+ * A `Connection` connects and keeps itself alive, by itself or by MQTT.js. The link handles all packets with messages:
+ * `packet-reader.ts` takes them out of the broker's octets, and passes the others to the connection; `packet-writer.ts`
+ * writes them with the core's packet ids, once per turn of the event loop.
  *
  * Each attempt is a new connection, so that no state of a failed one can reach the next.
  *
- * PINGREQ is the connection's for the keep-alive, and ours where the core asks for one. A broker answers them in the order in
- * which they came, so whose a PINGRESP is, is the order in which they were written, which its
- * `Attempt` remembers. The connection does not
- * see the answers to ours; a broker that answers ours but not its own would still count as silent, as it should.
+ * The connection writes PINGREQ for the keep-alive, and the link writes PINGREQ when the core requests one. A broker
+ * answers them in their order, so the order of writing, which `Attempt` remembers, tells to whom a PINGRESP belongs.
+ * The connection does not get the answers to the link's PINGREQs. A broker that answered only those would still count
+ * as silent, as it should.
  */
 import { Socket } from "node:net";
 import type { IClientOptions } from "mqtt";
@@ -322,7 +322,7 @@ export class MqttLink implements AttemptOwner {
     }
     this.#writeOut();
     this.#up = false;
-    connection.stream.end(); // FIN after what was written; the broker answers with its own
+    connection.stream.end(); // FIN is sent after the written octets; the broker answers with its own
   }
 
   /** Ends the link without sending anything, not even waiting packets. No event comes afterwards. */

@@ -1,13 +1,13 @@
 /**
  * Takes the packets that carry messages out of the octets of an MQTT connection: PUBLISH, its acknowledgements, SUBACK
- * and UNSUBACK. All others are handed on whole, to who makes the connection. [MQTT-3.1.1 2, 3; MQTT 5 2, 3]
+ * and UNSUBACK. All others are passed on unchanged to the connection. [MQTT-3.1.1 2, 3; MQTT 5 2, 3]
  *
- * Octets come cut anywhere. A packet that is complete in one chunk is read where it lies; a part is kept until the rest
- * is there. What the standard calls malformed ends the reading: `malformed` is called once, nothing after it.
+ * A chunk may end at any octet. A packet that is complete in one chunk is read in place; a part is kept until the rest
+ * arrives. A malformed packet ends the reading: `malformed` is called once, and nothing after it.
  *
- * Memory is bounded: of a PUBLISH longer than `packetBytesMax` only the beginning is kept and the rest passed over. Its
- * payload is then longer than any MQTT-SN message can be, so the decision (too large for the client) is the same.
- * And a payload may wait for a sleeper for days: it does not keep the chunk that brought it, and a thousand others, alive.
+ * Memory is limited: of a PUBLISH longer than `packetBytesMax` only the beginning is kept, and the rest is skipped. Its
+ * payload is then longer than any MQTT-SN message can be, so the decision (too large for the client) is the same. A
+ * payload may wait for a sleeping client for days, so it must not keep its whole chunk in memory.
  */
 import { isUtf8 } from "node:buffer";
 import { type PublishProperties, readPublishProperties, skipProperties, variableIntegerAt } from "./properties.ts";

@@ -1,8 +1,8 @@
 /**
- * A password that a program says, for tokens that expire. No shell stands between; what it says on standard output,
- * without the last line end, is the password, and nothing of it is ever logged, nor what it says besides.
+ * A password from a program, for tokens that expire. No shell is used. The standard output, without the last line end,
+ * is the password. Neither it nor any other output is ever logged.
  *
- * One process at a time, however many connections wait for it; all of them get what it says.
+ * Only one process runs at a time, even if many connections wait for it; all of them get its output.
  */
 import { execFile } from "node:child_process";
 import { performance } from "node:perf_hooks";
@@ -57,7 +57,7 @@ export class PasswordCommand {
       const child = execFile(program, words, { ...limits, encoding: "buffer" }, (error, output) =>
         settle(error ? { failed: `the password command ${why(error, limits.timeout)}` } : passwordOf(output)),
       );
-      child.stdin?.on("error", () => {}); // it has ended, or does not read
+      child.stdin?.on("error", () => {}); // the program has ended, or does not read
       child.stdin?.end();
     } catch {
       settle({ failed: "the password command cannot be started" });

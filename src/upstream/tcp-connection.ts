@@ -1,7 +1,7 @@
 /**
- * A connection over TCP, without a library: CONNECT, CONNACK, PINGREQ for the keep-alive. Where every device has a connection of its
- * own, this is what a device costs, so it keeps one timer and as little else as can be. What it says of an end is what MQTT.js
- * would say (`connection-end.ts`).
+ * A connection over TCP, without a library: CONNECT, CONNACK, PINGREQ for the keep-alive. If every device has its own
+ * connection, this class determines the cost of a device, so it keeps only one timer and little else. It reports an end
+ * with the same texts as MQTT.js (`connection-end.ts`).
  */
 import { Socket } from "node:net";
 import { generate, type Packet, type Parser, parser } from "mqtt-packet";
@@ -168,7 +168,7 @@ function parserOf(version: 4 | 5): Parser {
   });
   made.on("error", (error: Error) => {
     found = error;
-    parsers.delete(version); // it takes no more
+    parsers.delete(version); // the parser accepts no more packets
   });
   parsers.set(version, made);
   return made;

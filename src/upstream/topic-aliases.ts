@@ -1,7 +1,7 @@
 /**
- * Topic aliases: two octets that stand for a topic name, from its second use on. They belong to one network connection, and are
- * given out where packets are written, in the order in which they leave. So nothing that waits knows of them, and the
- * next connection begins with whole names. [MQTT-5.0 3.3.2.3.4]
+ * Topic aliases: two octets that replace a topic name, from its second use on. They belong to one network connection,
+ * and are assigned when packets are written, in the order of sending. So waiting packets do not contain aliases, and
+ * the next connection begins with whole names. [MQTT-5.0 3.3.2.3.4]
  */
 import type { IConnackPacket } from "mqtt-packet";
 import type { Notice } from "./link.ts";
