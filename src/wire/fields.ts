@@ -1,5 +1,5 @@
 /**
- * The building blocks of a message: how one field lies on the wire, and how it is written in words.
+ * The fields of a message: how each is encoded, and how it is shown in words.
  *
  * A message is declared as an ordered record of fields; decoder, encoder, the `decode` command and the test
  * generators read that declaration and nothing else.

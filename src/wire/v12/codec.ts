@@ -232,7 +232,7 @@ function decodeText(octets: Uint8Array): Text {
   try {
     return strictUtf8.decode(octets);
   } catch {
-    return octets; // not UTF-8: the rule of the message says what becomes of it
+    return octets; // not UTF-8: the rule of the message decides
   }
 }
 

@@ -1,4 +1,4 @@
-/** A datagram in words, for people: one line per field with its place, its octets and what they mean. */
+/** Explains a datagram for people: one line per field with its place, its octets and its meaning. */
 import { decode, type MalformedCode } from "./codec.ts";
 import { type Field, type Layout, layoutByCode } from "./layout.ts";
 
