@@ -1,8 +1,8 @@
 /**
- * Operating faults: what the world around the gateway may do wrong. Codes are for programs, sentences for people.
- * docs/guide/errors.md explains each; a test keeps the two in step.
+ * Operating faults: faults of the gateway's environment. Codes are for programs, sentences for people.
+ * docs/guide/errors.md explains each of them; a test compares both lists.
  *
- * Peer faults (a device's or the broker's) are values, never exceptions; our own mistakes are assertions.
+ * Faults of a device or broker are values, never exceptions. Programming errors are assertions.
  */
 export const errorCodes = {
   ERR_CONFIG_INVALID: "The configuration is not valid",

@@ -331,7 +331,7 @@ export class Lookout {
     if (what !== "client" || clientId === undefined || this.#joinsLeft === 0 || !hint.startsWith("access.rules"))
       return;
     const { admitted } = this.#parts.managed.state;
-    if (admitted.some((each) => each.clientId === clientId)) return; // it knocked twice
+    if (admitted.some((each) => each.clientId === clientId)) return; // the client tried twice
     this.#joinsLeft--;
     const problem = await this.#admit(clientId, peer, false, "join");
     if (problem !== undefined) return;

@@ -1,6 +1,7 @@
 /**
- * Part of the composition root: a process that is one of a fleet. It has the networks in front, the socket between gateways, and a gateway
- * for each shard that it owns. What there is once in a process (health, metrics, commands) is in gateway-fleet-service.ts.
+ * Part of the composition root: a process of a fleet. It has the networks in front, the socket between gateways, and a
+ * gateway for each shard that it owns. Parts that exist once in a process (health, metrics, commands) are in
+ * gateway-fleet-service.ts.
  */
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -61,8 +62,9 @@ export class FleetGateway {
   #hasStarted = false;
 
   /**
-   * @param file where the configuration is from, for people
-   * @param drained hears, once, that this gateway has handed over all its shards: its process is to stop, and may be started again
+   * @param file the path of the configuration, for people
+   * @param drained called once, when this gateway has handed over all its shards. Its process must stop, and may be
+   * started again.
    * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
    */
   constructor(config: GatewayConfig, log: Log, file: string | undefined, drained: (say: string) => void) {
@@ -75,7 +77,7 @@ export class FleetGateway {
       throw new GatewayError("ERR_CONFIG_INVALID", { problems: ["fleet.listen: is missing"] });
     const { redis } = store;
     const password = () => redis.password && readSecret(redis.password);
-    password(); // where it cannot be read, this is said now
+    password(); // if the key cannot be read, the error is thrown now
     const leaseMs = fleet.leaseSeconds * 1_000;
     const version = ownVersion();
     const name = fleet.name ?? hostname();
@@ -136,8 +138,8 @@ export class FleetGateway {
   }
 
   /**
-   * Serves when it is done what is to be this gateway's by then; further shards come later.
-   * @throws {GatewayError} when a port cannot be had. Nothing is left running then.
+   * Resolves when the shards that this gateway has by then are served; further shards come later.
+   * @throws {GatewayError} when a port cannot be opened. Nothing is left running then.
    */
   async start(_progress: StartProgress = () => {}): Promise<void> {
     try {
@@ -198,7 +200,7 @@ export class FleetGateway {
     if (typeof drained === "string") return drained;
     const milliseconds = Math.round(performance.now() - began);
     const say = `drained: ${drained.shards} shards are handed over, within ${milliseconds} ms`;
-    setTimeout(() => this.#drained(say), answerMs); // whoever asked reads the answer first
+    setTimeout(() => this.#drained(say), answerMs); // the client of the command reads the answer first
     return drained;
   }
 

@@ -76,9 +76,10 @@ export class Pair {
   }
 
   /**
-   * Hands over to the gateway that stands by, or returns in one sentence why not; then nothing has changed. `silence` is called when it is
-   * certain that the other gateway is there. When it is done, everything is sent and stored, and nothing more is received. After that the
-   * process must end, in each case; `ended` is called with a sentence for the log.
+   * Hands over to the gateway that stands by. If that is not possible, returns a sentence, and nothing has changed.
+   * `silence` is called when it is certain that the other gateway is running. When it resolves, everything is sent and
+   * stored, and nothing more is received. After that the process must end in each case; `ended` is called with a
+   * sentence for the log.
    */
   async drain(silence: () => Promise<void>, ended: (say: string) => void): Promise<Drained | string> {
     const { role, name, owner } = this.facts();

@@ -14,7 +14,7 @@ const pauseMs = 2_000;
 
 /**
  * @param looked called with the number of records that were read so far, while a store on disk is opened
- * @param source connections to Redis that it shares with others; absent: it has one of its own
+ * @param source connections to Redis that this store shares with others; absent: the store opens its own
  */
 export function createStore(
   options: GatewayConfig["store"],
@@ -32,8 +32,8 @@ export function createStore(
 }
 
 /**
- * Opens the store. If its disk is full or read-only, tries again every 2 s until it is not: a process that ends would
- * only be started again. `isGivenUp`: nobody waits for it any more.
+ * Opens the store. If its disk is full or read-only, it tries again every 2 s, because a process that ends would only
+ * be started again. `isGivenUp`: the caller does not need the store any more.
  * @throws {GatewayError} when the store cannot be opened for another reason.
  */
 export async function openStore(

@@ -128,11 +128,13 @@ export class Gateway {
   readonly #drained: (say: string) => void;
 
   /**
-   * @param file where the configuration is from, for people
-   * @param lost hears, once, that this gateway of a pair is not the active one any more, nor stands by: its process is to end at once,
-   * without a word to anybody, and to be started again
-   * @param drained hears, once, that this gateway of a pair has handed over: its process is to stop, and to be started again
-   * @param shard where it is the gateway of one shard of a fleet: it opens no api, no control socket and no network of its own
+   * @param file the path of the configuration, for people
+   * @param lost called once, when this gateway of a pair is not active any more, and does not stand by either. Its
+   * process must end at once without sending anything, and must be started again.
+   * @param drained called once, when this gateway of a pair has handed over. Its process must stop, and must be started
+   * again.
+   * @param shard set for the gateway of a shard in a fleet. It then opens no API, no control socket and no network of
+   * its own.
    * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
    */
   constructor(
@@ -286,8 +288,9 @@ export class Gateway {
   }
 
   /**
-   * Serves when it is done; one of a pair may stand by then, and serves when `takenOver` is done.
-   * @throws {GatewayError} when a port, or the try-out broker, cannot be had. Nothing is left running then.
+   * Resolves when the gateway serves. A gateway of a pair may stand by then, and serves when `takenOver` resolves.
+   * @throws {GatewayError} when a port cannot be opened, or the try-out broker not started. Nothing is left running
+   * then.
    */
   async start(progress: StartProgress = () => {}): Promise<void> {
     this.#progress = progress;
@@ -462,10 +465,11 @@ export class Gateway {
   }
 
   /**
-   * Takes over what can change while running: predefined topics, access rules, payloads, credentials and certificates, the log level.
-   * @returns the sections that count only after a restart
-   * @throws {GatewayError} when secrets or certificates cannot be read; those, and nothing else, then stay as they were. When a
-   * script cannot be read, all stays as it was.
+   * Takes over the settings that can change while running: predefined topics, access rules, payloads, credentials and
+   * certificates, the log level.
+   * @returns the sections that take effect only after a restart
+   * @throws {GatewayError} when secrets or certificates cannot be read; only those keep their old values then. When a
+   * script cannot be read, nothing is changed.
    */
   reload(config: GatewayConfig): readonly string[] {
     const sources = readScripts(config.payloads);

@@ -1,6 +1,6 @@
 /**
- * Roles of the users of a running gateway, in a closed list. Each role may do everything that the one before it may. What a user without a
- * role sees (health, metrics) has no client id and nothing that an unknown sender chose.
+ * Roles of the users of a running gateway, in a closed list. Each role includes the one before it. Data for users
+ * without a role (health, metrics) contain no client id, and no text of an unknown sender.
  */
 export const roles = {
   viewer:

@@ -1,6 +1,6 @@
 /**
- * Keeps a child process running: one that ends is followed by the next after a pause, which doubles while none comes to work. Its owner
- * says what it expects of the process, and ends one that does not do it. Nothing here waits for a process but `close`.
+ * Keeps a child process running. When it ends, the next one is started after a pause, which doubles until a process
+ * works. The owner of this object decides if a process works, and ends it if not. Only `close` waits for a process.
  */
 import type { ChildProcess } from "node:child_process";
 import type { Timers } from "./transports/timers.ts";
