@@ -1,4 +1,7 @@
-/** Part of the composition root: how a process of a fleet is asked. A command goes to the gateway of the right shard, or to all shards here. */
+/**
+ * Part of the composition root: executes commands in a process of a fleet. A command is passed to the gateway of the
+ * right shard, or to all shards of this process.
+ */
 import type { GatewayConfig } from "./config/schema.ts";
 import { shardName } from "./config/shard-config.ts";
 import { type FrontCounters, type FrontDropReason, frontDropReasons } from "./fleet/front-counters.ts";
@@ -16,15 +19,15 @@ export interface FleetDeskParts {
   readonly version: string;
   readonly owners: Owners;
   readonly front: FrontCounters;
-  /** Of this process, by shard. */
+  /** The gateways of this process, by shard. */
   readonly gateways: () => ReadonlyMap<number, Gateway>;
   readonly facts: () => FleetFacts;
   readonly uptimeSeconds: () => number;
-  /** Answers what is about the fleet and not about devices. */
+  /** Answers commands about the fleet, and not about devices. */
   readonly own: OperatorDesk;
 }
 
-/** About one client, which belongs to one shard. */
+/** Commands about one client, which belongs to one shard. */
 const ofOneClient: ReadonlySet<CommandName> = new Set<CommandName>([
   "sessions.show",
   "sessions.drop",
@@ -37,9 +40,9 @@ const ofOneClient: ReadonlySet<CommandName> = new Set<CommandName>([
   "admitted.remove",
   "capture",
 ]);
-/** Lists, which all shards of this gateway have together. */
+/** Commands whose answers are lists, which are joined for all shards of this process. */
 const lists: ReadonlySet<CommandName> = new Set<CommandName>(["sessions.list", "knocking.list"]);
-/** Of all shards of this gateway, in one answer. */
+/** Commands whose answers of all shards of this process are merged to one answer. */
 const merged: ReadonlySet<CommandName> = new Set<CommandName>([
   "overview.show",
   "queue.depth",
@@ -49,7 +52,7 @@ const merged: ReadonlySet<CommandName> = new Set<CommandName>([
   "topics.list",
 ]);
 
-/** Why a command that one gateway answers is not answered in a fleet. */
+/** Commands that a fleet does not support, with the reason. */
 const whyNot: Partial<Record<CommandName, string>> = {
   backup: "the sessions of a fleet are in Redis: back up that server, for example with redis-cli --rdb FILE",
   capture: "in a fleet one client is captured at a time: name it with --client",
@@ -65,7 +68,7 @@ export class FleetDesk {
     this.#parts = parts;
   }
 
-  /** Carries out one command: here, at the gateway of the client's shard, or at those of all shards here. */
+  /** Executes one command: here, at the gateway of the client's shard, or at those of all shards here. */
   async ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
     if (name.startsWith("fleet.")) return this.#parts.own.ask(who, name, query);
     const client = query.get("client");
@@ -82,7 +85,7 @@ export class FleetDesk {
     return (await this.#askShard(shard, who, name, query)) ?? this.#notHere(`"${client}" belongs to`, shard);
   }
 
-  /** undefined: the shard is not served here. */
+  /** Undefined: the shard is not served here. */
   async #askShard(shard: number, who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer | undefined> {
     const { owners, gateways } = this.#parts;
     const gateway = owners.ownerOf(shard) === "here" ? gateways().get(shard) : undefined;
@@ -96,7 +99,7 @@ export class FleetDesk {
     return { kind: "not-possible", say: `${what} shard ${shardName(shard, owners.shards)}, which ${whose}` };
   }
 
-  /** Of the shards of this gateway: others have others, as `fleet.members` says. */
+  /** Asks the shards of this gateway. Other gateways have other shards, see `fleet.members`. */
   async #list(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
     const answers = await this.#askAll(who, name, query);
     if (answers.refusal) return answers.refusal;
@@ -135,12 +138,12 @@ export class FleetDesk {
   ): Promise<Answer> {
     const answers = await this.#askAll(who, name, query);
     if (answers.refusal) return answers.refusal;
-    // Each gateway has made its answer by the same row of the list of commands.
+    // All gateways answer by the same row of the list of commands, so the type is certain.
     const outputs = answers.outputs.map(({ shard, output }) => [shard, output as OutputOf<Name>] as const);
     return { kind: "done", output: merge(outputs) };
   }
 
-  /** Dead letters by their numbers, each at its shard; without numbers: those of all shards here. */
+  /** Handles dead letters by their numbers, each at its shard; without numbers: those of all shards here. */
   async #letters(who: Asker, name: "queue.republish" | "queue.purge", query: URLSearchParams): Promise<Answer> {
     const ids = query.get("ids");
     const field = name === "queue.purge" ? "purged" : "republished";

@@ -174,7 +174,7 @@ export class FleetService {
     };
   }
 
-  /** Carries out one command. */
+  /** Executes one command. */
   ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
     return this.#desk.ask(who, name, query);
   }

@@ -78,7 +78,7 @@ export class FleetTotals {
     };
   }
 
-  /** Clients with a session in the shards here. */
+  /** The number of clients with a session in the shards here. */
   get clients(): number {
     return this.#gateways().reduce((sum, gateway) => sum + gateway.vitals.health().clients, 0);
   }

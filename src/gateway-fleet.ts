@@ -30,7 +30,10 @@ import { readSecret } from "./upstream/credentials.ts";
 
 /** A server that does not answer within this time counts as unreachable. */
 const answerMsMax = 5_000;
-/** Connections to Redis for the stores of all shards; with replicas that are waited for each commit holds its connection up. */
+/**
+ * Connections to Redis for the stores of all shards. If commits wait for replicas, each one occupies its connection
+ * meanwhile.
+ */
 const connections = 2;
 const connectionsWaiting = 8;
 /** Usually this gateway serves all its shards within this time. */
@@ -83,7 +86,7 @@ export class FleetGateway {
     const name = fleet.name ?? hostname();
     const self = { name, run: this.#run, place: fleet.announce ?? fleet.listen, version, isDraining: false };
     const told = (level: "debug" | "info" | "warn" | "error", say: string) => log[level](`fleet: ${say}`);
-    // A renewal does not wait behind a large read.
+    // Renewals have their own connection, so that they do not wait behind a large read.
     this.#leases = new SharedRedis(redis, password, leaseMs / 2, 1);
     this.#stores = new SharedRedis(
       redis,
@@ -179,7 +182,7 @@ export class FleetGateway {
     return [...restart];
   }
 
-  /** Gives all shards back, several at a time, and ends within a few seconds; idempotent. */
+  /** Releases all shards, several at a time, and ends within a few seconds; idempotent. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
     return this.#stopping;
@@ -266,7 +269,7 @@ function betweenOptions(listen: string) {
   return udpOptions.parse({ type: "udp", name: "between", host, port: Number(port) });
 }
 
-/** The shortest time after which any device is sent a repetition. */
+/** The shortest time after which any device gets a repetition. */
 function retryMsMin({ retry }: GatewayConfig): number {
   const { intervalSeconds, rules } = retry;
   return Math.min(intervalSeconds, ...rules.map((rule) => rule.intervalSeconds ?? intervalSeconds)) * 1_000;
