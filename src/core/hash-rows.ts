@@ -1,27 +1,27 @@
 /**
- * Numbers (rows) that are found by a hash. What a row stands for is in tables of the owner, by its number. Several rows
- * may have the same hash: the owner compares what they stand for.
+ * Numbers (rows) that are found by a hash. The owner has tables with the data of a row, by its number. Several rows may
+ * have the same hash, so the owner compares the data.
  *
- * A row takes 12 octets, and 4 to 8 more for the table of buckets, without an object for the garbage collector. There is
- * one bucket more with each row, made by dividing one that is there (linear hashing). Therefore no row is ever added that
- * has to move all others.
+ * A row takes 12 octets, and 4 to 8 more for the table of buckets, without an object for the garbage collector. Each
+ * new row adds one bucket, which is made by dividing an existing one (linear hashing). Therefore adding a row never
+ * moves all others.
  */
 import { assert, type Found } from "./assert.ts";
 
 const least = 16;
 
-/** No row. */
+/** Stands for: there is no row. */
 export const noRow = -1;
 
 export class HashRows {
-  /** By bucket: its first row, counted from 1; 0 = empty. */
+  /** For each bucket: its first row, counted from 1; 0 = empty. */
   #heads = new Int32Array(least);
-  /** By row: the next one of its bucket, or of those that are free, counted from 1. */
+  /** For each row: the next row in its bucket or in the list of free rows, counted from 1. */
   #next = new Int32Array(least);
   #hashes = new Int32Array(least);
-  /** Buckets in use: a power of two, and those that were divided since. */
+  /** The number of buckets in use. */
   #buckets = 1;
-  /** Rows in use, and rows that were ever in use. */
+  /** The number of rows in use. `#end`: rows that were ever in use. */
   #size = 0;
   #end = 0;
   #free = 0;
@@ -35,7 +35,7 @@ export class HashRows {
     return this.#end;
   }
 
-  /** A new row with this hash. Numbers of removed rows are used again. */
+  /** Adds a row with this hash, and returns its number. Numbers of removed rows are used again. */
   add(hash: number): number {
     let row = this.#free - 1;
     if (row >= 0) this.#free = this.#next[row] ?? 0;
@@ -51,7 +51,7 @@ export class HashRows {
     return row;
   }
 
-  /** The row must be there. */
+  /** Removes a row, which must exist. */
   remove(row: number): void {
     const bucket = this.#bucketOf(this.#hashes[row] ?? 0);
     const after = this.#next[row] ?? 0;
@@ -77,13 +77,13 @@ export class HashRows {
     return this.#from(this.#next[row] ?? 0, this.#hashes[row] ?? 0);
   }
 
-  /** All rows; to be looked at, not changed meanwhile. */
+  /** All rows. They must not be changed during the iteration. */
   *rows(): IterableIterator<number> {
     for (let bucket = 0; bucket < this.#buckets; bucket++)
       for (let at = this.#heads[bucket] ?? 0; at !== 0; at = this.#next[at - 1] ?? 0) yield at - 1;
   }
 
-  /** Is each row in the bucket of its hash, and counted? For tests. */
+  /** Checks that each row is in the bucket of its hash, and that all rows are counted. For tests. */
   check(found: Found): void {
     let rows = 0;
     for (let bucket = 0; bucket < this.#buckets; bucket++)
@@ -110,13 +110,14 @@ export class HashRows {
   }
 
   #bucketOf(hash: number): number {
-    // The power of two at or below the number of buckets: those from there on were divided off.
+    // The largest power of two that is not above the number of buckets. Buckets from this number on were made by
+    // dividing others.
     const half = 1 << (31 - Math.clz32(this.#buckets));
     const bucket = hash & (2 * half - 1);
     return bucket < this.#buckets ? bucket : bucket & (half - 1);
   }
 
-  /** One bucket more: half of the rows of another one. */
+  /** Adds one bucket, and moves about half of the rows of another one to it. */
   #divide(): void {
     const added = this.#buckets;
     if (added === this.#heads.length) this.#heads = grown(this.#heads);
@@ -133,7 +134,7 @@ export class HashRows {
   }
 }
 
-/** The same numbers, with room for half as many again. */
+/** A copy of the numbers, with room for half as many again. */
 export function grown<Numbers extends Int32Array | Uint8Array | Float64Array>(numbers: Numbers): Numbers {
   const room = numbers.length + (numbers.length >> 1);
   const more = new (numbers.constructor as new (length: number) => Numbers)(room);

@@ -1,6 +1,6 @@
 /**
- * In a fleet each shard has a gateway of its own, and one process has many of them. Here the answers of these gateways to one command become
- * one answer of the process. Pure functions: answers in, one answer out.
+ * In a fleet each shard has its own gateway, and one process has many of them. This file merges the answers of these
+ * gateways to one command into one answer of the process. Pure functions: answers in, one answer out.
  */
 import type { OutputOf } from "./commands.ts";
 import type { FleetFacts } from "./fleet-facts.ts";
@@ -12,10 +12,10 @@ type Depth = OutputOf<"queue.depth">;
 type Topics = OutputOf<"topics.list">;
 type Letter = OutputOf<"queue.dead">[number];
 
-/** Of topics, the client ids that are named as examples. */
+/** The most client ids that are named as examples of a topic. */
 const namedMax = 20;
 
-/** What is known of the process and the fleet, beside what the shards say. */
+/** Facts about the process and the fleet, which the shards do not know. */
 export interface OfTheProcess {
   readonly version: string;
   readonly uptimeSeconds: number;
@@ -66,7 +66,7 @@ export function mergedOverview(shards: readonly Overview[], process: OfTheProces
   };
 }
 
-/** What is wrong with the fleet as a whole. */
+/** The problems of the fleet as a whole. */
 function ofFleet({ trouble, owners, members, name, leaseSeconds }: FleetFacts): Need[] {
   const needs: Need[] = [];
   const add = (level: Need["level"], says: string, advice: string) => needs.push({ level, says, advice, view: "" });
@@ -87,7 +87,7 @@ function ofFleet({ trouble, owners, members, name, leaseSeconds }: FleetFacts): 
   return needs;
 }
 
-/** Each broker once: it is there if every shard has its connection. */
+/** Each broker once. It counts as reachable if every shard is connected to it. */
 function mergedBrokers(all: readonly Broker[]): Broker[] {
   const byName = new Map<string, Broker>();
   for (const broker of all) {
@@ -155,7 +155,7 @@ export function mergedTopics(shards: readonly Topics[]): Topics {
   };
 }
 
-/** Dead letters of several shards, with numbers that are each another's: the shard is part of the number. */
+/** Dead letters of several shards. Each shard has its own numbers, so the shard becomes a part of the number. */
 export function mergedLetters(
   byShard: Iterable<readonly [shard: number, letters: readonly Letter[]]>,
   shardCount: number,
@@ -166,7 +166,7 @@ export function mergedLetters(
   return all.sort((a, b) => a.at - b.at);
 }
 
-/** The shard of a dead letter's number, and its number there. */
+/** The shard of a dead letter's number, and the number in this shard. */
 export function letterOf(id: number, shardCount: number): { readonly shard: number; readonly id: number } {
   return { shard: id % shardCount, id: Math.floor(id / shardCount) };
 }

@@ -113,7 +113,7 @@ export function lookAtPair(pair: OutputOf<"overview.show">["pair"]): Finding {
   return ok(about, `${name} stands by; ${owner} is active, epoch ${epoch}`);
 }
 
-/** Which gateways of the fleet are there, and whether each shard has one, as the running one says. */
+/** Checks if the gateways of the fleet are there, and if each shard has an owner, as the running gateway reports it. */
 export function lookAtFleet(fleet: OutputOf<"overview.show">["fleet"]): Finding[] {
   const about = "fleet";
   if (!fleet) return [skipped(about, "which gateways are there is known while a gateway runs here")];

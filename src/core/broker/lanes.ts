@@ -1,5 +1,5 @@
 /**
- * On which connection a filter is placed, if clients share a connection and the broker may send a message once for each
+ * Chooses the connection for a filter, if clients share a connection and the broker may send a message once for each
  * matching filter (state/shared-connection.ts). The gateway asks the broker how it behaves when filters overlap for the
  * first time. Until it has the answer, such a filter waits.
  */
@@ -65,7 +65,7 @@ export function askForCopies(context: Context, main: SharedConnection<Session>):
   });
 }
 
-/** Answers the filters that have found their place, and the connection where each is now to be asked for. */
+/** Returns the filters that were assigned to a connection, and the connection at which each must be subscribed to. */
 export function onCopiesKnown(
   context: Context,
   { upstream: name, copies }: Extract<Input, { kind: "copiesKnown" }>,

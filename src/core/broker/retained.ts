@@ -22,7 +22,7 @@ const seenMax = 1_000;
 /** The SUBSCRIBE for this client will be sent now. */
 export function expectRetained(entry: SharedFilter<Session>, session: Session): RetainedWait<Session> {
   const wait: RetainedWait<Session> = { session, entry, seen: undefined, until: undefined };
-  entry.addWait(wait); // a later SUBSCRIBE of the same client wants everything again
+  entry.addWait(wait); // a later SUBSCRIBE of the same client requests all retained messages again
   return wait;
 }
 

@@ -81,7 +81,7 @@ export function ask(context: Context, shared: SharedConnection<Session>, entry: 
   if (exchange) sendOrWait(context, shared.broker, exchange);
 }
 
-/** A SUBSCRIBE to be sent, with the highest QoS that is asked for. */
+/** Makes a SUBSCRIBE with the highest requested QoS. */
 function begin(
   context: Context,
   shared: SharedConnection<Session>,
@@ -163,7 +163,7 @@ export function leaveFilter(
   return true;
 }
 
-/** The client's session ends, or has ended except for messages that are still open. */
+/** Removes a client whose session ends, or has ended except for messages that are still open. */
 export function leaveShared(context: Context, shared: SharedConnection<Session>, session: Session): void {
   for (const filter of session.subscriptions.keys()) leaveFilter(context, shared, session, filter, undefined);
   for (const request of session.subscribesInFlight.values()) {
