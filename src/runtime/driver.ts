@@ -30,7 +30,7 @@ const stillMs = 1_000;
 /** If the timer is late by more than this, the sockets are read first. Smaller delays are normal. */
 const lateMs = 50;
 /**
- * Milliseconds for which the sockets are read before a late timer is served. The limit prevents that a flood delays
+ * Milliseconds for which the sockets are read before a late timer is served. Without this limit, a flood would delay
  * deadlines without end.
  */
 const readMsMax = 200;

@@ -10,7 +10,8 @@ export interface SocketBelowEvents {
   /** The broker's certificate was verified, now or in the handshake that this one resumed. */
   onSecured(socket: TLSSocket): void;
   /**
-   * The broker ended a handshake that began with a ticket. A new connection is needed, which begins without a ticket.
+   * The broker ended a handshake that began with a ticket. No ticket is offered any more, so the next attempt may
+   * succeed.
    */
   onTicketRefused(): void;
 }
