@@ -10,7 +10,7 @@ import type { Publication } from "../types.ts";
 import { fromBroker } from "./topic-prefix.ts";
 
 /**
- * True if this client's publication may go to the broker; its topic has the prefix of the broker. False: this is
+ * True if this client's publication may go to the broker; its topic name is the one at the broker. False: this is
  * counted and reported.
  */
 export function mayPublish(context: Context, session: Session, { topicName }: Publication): boolean {
