@@ -204,7 +204,8 @@ function checkLimits({ gateway, session }: Subject, tell: Found): void {
     for (const entry of outbox) if (entry.policy === policy && !isFree(entry)) seen++;
     const most = {
       leave: policy.messagesMax + receiveMaximum,
-      oldest: Math.max(policy.messagesMax, seen) + 1,
+      // One more after a restart: for a message at QoS 1 it is not stored that it was sent.
+      oldest: Math.max(policy.messagesMax, seen) + 2,
       newest: policy.messagesMax,
     }[policy.atLimit];
     if (messages > most) tell(`: ${messages} messages wait under a rule of at most ${policy.messagesMax}`);
