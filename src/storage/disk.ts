@@ -24,7 +24,7 @@ import {
 } from "./database.ts";
 import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
 import { commitMax, epochKey, isForBackup, keyOf, markKey, openKey, rangeOf, rangeOfClient } from "./keys.ts";
-import { checkFormat, checkRecords, type Operation, storedEpoch } from "./opening.ts";
+import { checkFormat, checkRecords, storedEpoch } from "./opening.ts";
 import type { StoreOptions } from "./options.ts";
 import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
 import { readDue, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
@@ -58,7 +58,7 @@ export class DiskStore implements Store {
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
   /** Changes of commits that failed, the latest per key: they go with the next one. */
-  readonly #owed = new Map<string, Operation>();
+  readonly #owed = new Map<string, Change>();
   #closed = false;
   #reopenAt = 0;
   readonly #names: FolderSync;
@@ -110,9 +110,13 @@ export class DiskStore implements Store {
   async #openDatabase(notices: string[]): Promise<StoreReport["highest"]> {
     const found = await openOrRepair(this.#folder, notices, async (database) => {
       this.#database = database;
-      await checkFormat(database, this.#folder);
+      await checkFormat(database, this.#folder, this.#options.records);
       this.#epoch = this.#storedEpoch = await storedEpoch(database);
-      const { notices: ofRecords, highest, commit } = await checkRecords(database, this.#progress);
+      const {
+        notices: ofRecords,
+        highest,
+        commit,
+      } = await checkRecords(database, this.#options.records, this.#progress);
       this.#commit = commit;
       return { highest, notices: [...ofRecords, ...(await this.#beginLife(database))] };
     });
@@ -263,37 +267,32 @@ export class DiskStore implements Store {
     const before = this.#commit;
     const number = Math.min(before + 1, commitMax);
     this.#commit = number;
-    const operations = new Map(this.#owed);
-    for (const { changes, epoch } of batch) {
-      if (epoch !== undefined && epoch !== this.#storedEpoch)
-        operations.set(epochKey, { type: "put", key: epochKey, value: encodeValue(epoch, number) });
-      for (const change of changes ?? []) {
-        const key = keyOf(change);
-        if (change.record === undefined) operations.set(key, { type: "del", key });
-        else operations.set(key, { type: "put", key, value: encodeRecord(change, number) });
-      }
-    }
+    // Of several changes to a record, only the last one is written.
+    const latest = new Map(this.#owed);
+    for (const { changes = [] } of batch) for (const change of changes) latest.set(keyOf(change), change);
     try {
       await this.#keepPlace();
       const database = await this.#writable();
       const sync = this.#options.durability !== "none";
       // One operation after the other: an array of them would be copied, checked and read twice, at ten times the cost.
       const all = database.batch();
-      for (const operation of operations.values()) {
-        if (operation.type === "put") all.put(operation.key, operation.value);
-        else all.del(operation.key);
+      for (const [key, change] of latest) {
+        if (change.record === undefined) all.del(key);
+        else all.put(key, encodeRecord(change, number, this.#options.records));
       }
+      const epoch = this.#epoch;
+      if (epoch !== this.#storedEpoch) all.put(epochKey, encodeValue(epoch, number));
       all.put(markKey(number), encodeValue(null, number));
       if (number > marksKept) all.del(markKey(number - marksKept));
       await all.write({ sync });
       await this.#keepPlace();
       if (sync) await this.#names.sync();
       this.#owed.clear();
-      if (operations.has(epochKey)) this.#storedEpoch = this.#epoch;
+      this.#storedEpoch = epoch;
       return undefined;
     } catch (error) {
       this.#commit = before;
-      for (const [key, operation] of operations) this.#owed.set(key, operation);
+      for (const [key, change] of latest) this.#owed.set(key, change);
       // LevelDB accepts no writes after a failed one until it is opened again. If its files were removed, only the open database still has
       // the data.
       if (this.#place.look() === "there") await this.#shut();

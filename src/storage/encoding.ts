@@ -1,13 +1,15 @@
 /**
- * Records as octets: checksum (4), number of the commit (6), then JSON in which octets are base64. Every record says its
- * version (`v`); what a later version adds is optional, so an older one reads on.
+ * Records as octets: checksum (4), number of the commit (6), then one of three forms. *Plain* is JSON in which octets are base64, and says
+ * its version (`v`). *Packed* (`packed.ts`) is the same in few octets. Backlog records are in a form of their own, there may be a million,
+ * unless they carry more than that has room for (`meta`). What a later version adds is optional, so an older one reads on.
  *
- * Backlog records are not JSON, there may be a million, unless they carry more than that form has room for (`meta`).
+ * All forms are read everywhere. A disk has packed records unless `store.records` says plain; Redis has plain ones.
  */
 import { crc32 } from "node:zlib";
 import type { BacklogRecord, Change } from "../core/record.ts";
 import type { QoS } from "../core/types.ts";
-import { commitMax, nameOf } from "./keys.ts";
+import { commitMax, nameOf, type RecordName } from "./keys.ts";
+import { pack, packedMark, unpack } from "./packed.ts";
 import { parseRecord, version } from "./records.ts";
 
 const headBytes = 10;
@@ -28,11 +30,20 @@ export type Decoded =
   /** Damaged, or without sense. */
   | { readonly is: "wrong"; readonly why: string };
 
-/** The octets of a record that is put; its kind decides on the form. */
-export function encodeRecord(change: Change, commit: number): Uint8Array {
-  const { of, record } = change;
+/** How records are written. */
+export type Form = "plain" | "packed";
+
+/** The octets of a record that is put; its kind decides on the form too. */
+export function encodeRecord(change: Change, commit: number, form: Form = "plain"): Uint8Array {
+  const { of, clientId, record } = change;
   if (of === "backlog" && record && !record.publication.meta) return sealed(encodeBacklog(record), commit);
-  return encodeValue({ v: version, ...record }, commit);
+  const packed = form === "packed" && record ? pack(of, clientId, record) : undefined;
+  return packed ? sealed(packed, commit) : encodeValue({ v: version, ...record }, commit);
+}
+
+/** Is this a record that versions before the packed form do not read? */
+export function isPacked(stored: Uint8Array): boolean {
+  return stored[headBytes] === packedMark;
 }
 
 /** Octets of what is not a record: the format, marks and the like. */
@@ -57,9 +68,9 @@ export function decodeRecord(key: string, stored: Uint8Array): Decoded {
   const { body, commit } = opened;
   const { of, clientId, id } = name;
   const mark = body[0] ?? 0xff;
-  if (mark <= markMax && !(of === "backlog" && mark === backlogMark))
+  if (mark <= markMax && mark !== packedMark && !(of === "backlog" && mark === backlogMark))
     return { is: "later", what: `${of} record of form ${mark}`, commit };
-  const found = mark === backlogMark ? decodeBacklog(body) : parse(body)?.parsed;
+  const found = decodeBody(mark, name, body);
   const parsed = parseRecord(of, clientId, found);
   if ("later" in parsed) return { is: "later", what: `${of} record of version ${parsed.later}`, commit };
   if ("wrong" in parsed) return { is: "wrong", why: parsed.wrong };
@@ -86,6 +97,11 @@ function open(stored: Uint8Array): { readonly body: Buffer; readonly commit: num
   if (bytes.length < headBytes || bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) return undefined;
   const commit = bytes.readUIntBE(4, 6);
   return commit <= commitMax ? { body: bytes.subarray(headBytes), commit } : undefined;
+}
+
+function decodeBody(mark: number, { of, clientId }: RecordName, body: Buffer): unknown {
+  if (mark === packedMark) return unpack(of, clientId, body);
+  return mark === backlogMark ? decodeBacklog(body) : parse(body)?.parsed;
 }
 
 function parse(body: Buffer): { readonly parsed: unknown } | undefined {
