@@ -307,8 +307,7 @@ class Reader {
       const number = this.#octet();
       const name = number === namedField ? this.#text(this.#octet()) : fields[number];
       const value = this.#value(this.#octet(), depth);
-      if (name === "__proto__") this.#isWrong = true;
-      else if (name !== undefined) found[name] = value;
+      if (name !== undefined && name !== "__proto__") found[name] = value;
     }
     return this.#isWrong ? undefined : found;
   }

@@ -327,10 +327,15 @@ test("a valid record of every kind is read as it was written", () => {
   expect(metaBytes(publication.meta)).toBeLessThan(4_096);
 });
 
+/** No field is called `__proto__`; what came from elsewhere under this name is passed over. */
+const someFields = fc
+  .dictionary(fc.string(), fc.jsonValue())
+  .filter((value) => !JSON.stringify(value).includes("__proto__"));
+
 test("what JSON holds is packed and comes back the same, and fields that are not known are passed over", () => {
   const kinds = recordsOf("c", 1);
   fc.assert(
-    fc.property(fc.constantFrom(...kinds), fc.dictionary(fc.string(), fc.jsonValue()), ({ of, clientId }, value) => {
+    fc.property(fc.constantFrom(...kinds), someFields, ({ of, clientId }, value) => {
       const record: unknown = JSON.parse(JSON.stringify(value));
       const packed = pack(of, clientId, value);
       if (!packed || typeof record !== "object") throw new Error("it was not packed");
