@@ -8,7 +8,7 @@
  */
 import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
+import type { BacklogRecord, BacklogSummary, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import {
   ailmentOf,
@@ -61,6 +61,8 @@ export class DiskStore implements Store {
   readonly #owed = new Map<string, Change>();
   #closed = false;
   #reopenAt = 0;
+  /** Of backlogs, until all sessions are read once. */
+  #sums: Map<string, BacklogSummary | false> | undefined;
   readonly #names: FolderSync;
   readonly #place: Place;
   #watch: NodeJS.Timeout | undefined;
@@ -112,13 +114,10 @@ export class DiskStore implements Store {
       this.#database = database;
       await checkFormat(database, this.#folder, this.#options.records);
       this.#epoch = this.#storedEpoch = await storedEpoch(database);
-      const {
-        notices: ofRecords,
-        highest,
-        commit,
-      } = await checkRecords(database, this.#options.records, this.#progress);
-      this.#commit = commit;
-      return { highest, notices: [...ofRecords, ...(await this.#beginLife(database))] };
+      const checked = await checkRecords(database, this.#options.records, this.#progress);
+      this.#commit = checked.commit;
+      this.#sums = new Map(checked.backlogs);
+      return { highest: checked.highest, notices: [...checked.notices, ...(await this.#beginLife(database))] };
     });
     notices.push(...found.notices);
     await this.#names.sync();
@@ -151,12 +150,16 @@ export class DiskStore implements Store {
     done: (error: GatewayError | undefined) => void,
     { epoch }: CommitOptions = {},
   ): void {
+    if (this.#sums) for (const { of, clientId } of changes) if (of === "backlog") this.#sums.set(clientId, false);
     this.#waiting.push({ changes, epoch, done });
     this.#writing ??= this.#writeAll();
   }
 
-  sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
-    return this.#read((database) => readSessions(database, after, limit));
+  async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
+    const sums = this.#sums;
+    const slice = await this.#read((database) => readSessions(database, after, limit, sums));
+    if (slice.length < limit) this.#sums = undefined;
+    return slice;
   }
 
   load(clientId: string): Promise<StoredState | undefined> {

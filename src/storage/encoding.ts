@@ -5,9 +5,9 @@
  *
  * All forms are read everywhere. A disk has packed records unless `store.records` says plain; Redis has plain ones.
  */
-import { crc32 } from "node:zlib";
-import type { BacklogRecord, Change } from "../core/record.ts";
-import type { QoS } from "../core/types.ts";
+import type { Change } from "../core/record.ts";
+import { backlogMark, decodeBacklog, encodeBacklog } from "./backlog-form.ts";
+import { checksumOf } from "./checksum.ts";
 import { commitMax, nameOf, type RecordName } from "./keys.ts";
 import { pack, packedMark, unpack } from "./packed.ts";
 import { parseRecord, version } from "./records.ts";
@@ -18,10 +18,8 @@ interface Octets {
   readonly $octets: string;
 }
 
-/** First octet of a backlog record that is not JSON. Others below a space are for later versions. */
-const backlogMark = 0x01;
+/** A first octet up to here is that of a form that is not JSON. */
 const markMax = 0x1f;
-const backlogHeadBytes = 10;
 
 export type Decoded =
   | { readonly is: "record"; readonly change: Change; readonly commit: number }
@@ -87,14 +85,14 @@ function sealed(body: Buffer, commit: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(headBytes + body.length);
   bytes.writeUIntBE(commit, 4, 6);
   body.copy(bytes, headBytes);
-  bytes.writeUInt32BE(crc32(bytes.subarray(4)), 0);
+  bytes.writeUInt32BE(checksumOf(bytes, 4), 0);
   return bytes;
 }
 
 /** undefined: damaged. */
 function open(stored: Uint8Array): { readonly body: Buffer; readonly commit: number } | undefined {
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
-  if (bytes.length < headBytes || bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) return undefined;
+  if (bytes.length < headBytes || bytes.readUInt32BE(0) !== checksumOf(bytes, 4)) return undefined;
   const commit = bytes.readUIntBE(4, 6);
   return commit <= commitMax ? { body: bytes.subarray(headBytes), commit } : undefined;
 }
@@ -110,36 +108,6 @@ function parse(body: Buffer): { readonly parsed: unknown } | undefined {
   } catch {
     return undefined; // no JSON, or nested too deep
   }
-}
-
-/** Mark, QoS and retain, time (6), length of the topic (2), topic, payload. */
-function encodeBacklog({ publication, at }: BacklogRecord): Buffer {
-  const topic = Buffer.from(publication.topicName, "utf8");
-  const bytes = Buffer.allocUnsafe(backlogHeadBytes + topic.length + publication.payload.byteLength);
-  bytes[0] = backlogMark;
-  bytes[1] = publication.qos | (publication.retain ? 4 : 0);
-  bytes.writeUIntBE(Math.max(0, Math.floor(at)), 2, 6);
-  bytes.writeUInt16BE(topic.length, 8);
-  topic.copy(bytes, backlogHeadBytes);
-  bytes.set(publication.payload, backlogHeadBytes + topic.length);
-  return bytes;
-}
-
-/** As JSON would give it; undefined where it is too short. */
-function decodeBacklog(bytes: Buffer): (BacklogRecord & { readonly v: 1 }) | undefined {
-  if (bytes.length < backlogHeadBytes) return undefined;
-  const payloadAt = backlogHeadBytes + bytes.readUInt16BE(8);
-  if (payloadAt > bytes.length) return undefined;
-  return {
-    v: 1,
-    publication: {
-      topicName: bytes.toString("utf8", backlogHeadBytes, payloadAt),
-      payload: new Uint8Array(bytes.subarray(payloadAt)),
-      qos: ((bytes[1] ?? 0) & 3) as QoS,
-      retain: ((bytes[1] ?? 0) & 4) !== 0,
-    },
-    at: bytes.readUIntBE(2, 6),
-  };
 }
 
 function withOctets(this: unknown, _key: string, value: unknown): unknown {

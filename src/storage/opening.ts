@@ -1,4 +1,5 @@
 /** What is done with a database when it is opened: may we read it, what is in it, what has to be put right. */
+import type { BacklogSummary } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import type { Database } from "./database.ts";
 import { decodeRecord, decodeValue, encodeRecord, encodeValue, type Form, isPacked } from "./encoding.ts";
@@ -60,6 +61,28 @@ export async function storedEpoch(database: Database): Promise<number> {
 export interface Checked extends StoreReport {
   /** Number of the last commit. */
   readonly commit: number;
+  /** By client. */
+  readonly backlogs: ReadonlyMap<string, BacklogSummary>;
+}
+
+const readAtOnce = 1_000;
+
+/** All records. The event loop turns between two batches. */
+async function* inBatches(database: Database): AsyncGenerator<[string, Buffer][]> {
+  const iterator = database.iterator<string, Buffer>({
+    valueEncoding: "buffer",
+    highWaterMarkBytes: 262_144,
+    fillCache: false,
+  });
+  try {
+    for (;;) {
+      const some = await iterator.nextv(readAtOnce);
+      if (some.length === 0) return;
+      yield some;
+    }
+  } finally {
+    await iterator.close();
+  }
 }
 
 /** Looks at every record once: drops what is none, finds missing commits, gives what has no session one again. */
@@ -68,8 +91,8 @@ export async function checkRecords(
   form: Form,
   progress: (records: number) => void = () => {},
 ): Promise<Checked> {
-  const findings = await lookThrough(database.iterator({ highWaterMarkBytes: 262_144 }), progress);
-  const { wrong, withoutSession, marks, latest, highest } = findings;
+  const findings = await lookThrough(inBatches(database), progress);
+  const { wrong, withoutSession, marks, latest, highest, backlogs } = findings;
   const last = marks.at(-1) ?? 0;
   let missing = Math.max(0, latest - last);
   for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
@@ -87,5 +110,5 @@ export async function checkRecords(
   }
   for (let at = 0; at < repairs.length; at += repairsAtOnce)
     await database.batch(repairs.slice(at, at + repairsAtOnce), { sync: true });
-  return { notices: noticesOf(findings, missing), highest, commit };
+  return { notices: noticesOf(findings, missing), highest, commit, backlogs };
 }

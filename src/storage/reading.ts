@@ -4,7 +4,7 @@
  * Keys of one kind lie together, by client. A slice needs one iterator for each kind: it runs over the slice's clients in
  * their order and jumps where records of others lie between.
  */
-import type { StoredState } from "../core/record.ts";
+import type { BacklogSummary, StoredState } from "../core/record.ts";
 import type { Database } from "./database.ts";
 import { decodeRecord } from "./encoding.ts";
 import { type Kind, keyOf, nameOf, rangeOf, rangeOfClient } from "./keys.ts";
@@ -27,10 +27,14 @@ const belongings = [
 const readAhead = { highWaterMarkBytes: 262_144 };
 const atOnce = 200;
 
+/** Sums of backlogs by client, as they were when the store was opened; false: it has changed, and is to be read. */
+export type KnownSums = ReadonlyMap<string, BacklogSummary | false>;
+
 export async function readSessions(
   database: Database,
   after: string | undefined,
   limit: number,
+  sums?: KnownSums,
 ): Promise<readonly StoredState[]> {
   const { gt, lt } = rangeOf("session");
   const start = after === undefined ? gt : keyOf({ of: "session", clientId: after, id: 0 });
@@ -44,7 +48,7 @@ export async function readSessions(
       table.apply(decoded.change);
       clientIds.push(decoded.change.clientId);
     }
-    return readBelongings(database, snapshot, table, clientIds);
+    return readBelongings(database, snapshot, table, { clientIds, sums });
   });
 }
 
@@ -56,7 +60,7 @@ export async function readSession(database: Database, clientId: string): Promise
     const decoded = stored && decodeRecord(key, stored);
     if (decoded && decoded.is !== "record") return undefined;
     if (decoded) table.apply(decoded.change);
-    const [state] = await readBelongings(database, snapshot, table, [clientId]);
+    const [state] = await readBelongings(database, snapshot, table, { clientIds: [clientId], sums: undefined });
     return state;
   });
 }
@@ -74,10 +78,16 @@ async function readBelongings(
   database: Database,
   snapshot: Snapshot,
   table: StateTable,
-  clientIds: readonly string[],
+  { clientIds, sums }: { readonly clientIds: readonly string[]; readonly sums: KnownSums | undefined },
 ): Promise<readonly StoredState[]> {
+  const unsummed: string[] = [];
+  for (const clientId of clientIds) {
+    const sum = sums ? sums.get(clientId) : false;
+    if (sum) table.counted(clientId, sum);
+    else if (sum === false) unsummed.push(clientId);
+  }
   for (const of of belongings) {
-    const ranges = clientIds.map((clientId) => rangeOfClient(of, clientId));
+    const ranges = (of === "backlog" ? unsummed : clientIds).map((clientId) => rangeOfClient(of, clientId));
     ranges.sort((a, b) => (a.gte < b.gte ? -1 : 1));
     await readRanges(database, snapshot, ranges, (key, stored) => take(table, key, stored));
   }
