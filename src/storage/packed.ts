@@ -237,7 +237,7 @@ class Writer {
   }
 
   #number(value: number): void {
-    if (!Number.isSafeInteger(value) || Object.is(value, -0)) {
+    if (!Number.isSafeInteger(value)) {
       this.octet(tag.float);
       this.#need(8);
       this.#at = scratch.writeDoubleBE(value, this.#at);
