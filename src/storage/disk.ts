@@ -6,7 +6,6 @@
  * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
  * fails too, a new one is begun beside it.
  */
-import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import type { BacklogRecord, BacklogSummary, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
@@ -23,11 +22,11 @@ import {
   syncFolder,
 } from "./database.ts";
 import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
-import { commitMax, epochKey, isForBackup, keyOf, markKey, openKey, rangeOf, rangeOfClient } from "./keys.ts";
-import { checkFormat, checkRecords, storedEpoch } from "./opening.ts";
+import { commitMax, epochKey, type Kind, keyOf, markKey, openKey, rangeOf, rangeOfClient } from "./keys.ts";
+import { bootOfSystem, checkFormat, checkRecords, storedEpoch } from "./opening.ts";
 import type { StoreOptions } from "./options.ts";
 import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
-import { readDue, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
+import { readDue, readForBackup, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
 import type {
   CommitOptions,
   Fetched,
@@ -42,8 +41,6 @@ import type {
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
-/** Octets that a backup reads ahead: they become records in one turn of the event loop. */
-const snapshotAhead = 32_768;
 /** Between two looks at the folder while nothing is written. */
 const watchMs = 5_000;
 
@@ -61,6 +58,8 @@ export class DiskStore implements Store {
   readonly #owed = new Map<string, Change>();
   #closed = false;
   #reopenAt = 0;
+  /** Of which there are or were records: the others need not be looked for. */
+  #kinds = new Set<Kind>();
   /** Of backlogs, until all sessions are read once. */
   #sums: Map<string, BacklogSummary | false> | undefined;
   readonly #names: FolderSync;
@@ -117,6 +116,7 @@ export class DiskStore implements Store {
       const checked = await checkRecords(database, this.#options.records, this.#progress);
       this.#commit = checked.commit;
       this.#sums = new Map(checked.backlogs);
+      this.#kinds = new Set(checked.kinds);
       return { highest: checked.highest, notices: [...checked.notices, ...(await this.#beginLife(database))] };
     });
     notices.push(...found.notices);
@@ -150,20 +150,23 @@ export class DiskStore implements Store {
     done: (error: GatewayError | undefined) => void,
     { epoch }: CommitOptions = {},
   ): void {
-    if (this.#sums) for (const { of, clientId } of changes) if (of === "backlog") this.#sums.set(clientId, false);
+    for (const { of, clientId } of changes) {
+      this.#kinds.add(of);
+      if (of === "backlog") this.#sums?.set(clientId, false);
+    }
     this.#waiting.push({ changes, epoch, done });
     this.#writing ??= this.#writeAll();
   }
 
   async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
-    const sums = this.#sums;
-    const slice = await this.#read((database) => readSessions(database, after, limit, sums));
+    const known = { kinds: this.#kinds, sums: this.#sums };
+    const slice = await this.#read((database) => readSessions(database, after, limit, known));
     if (slice.length < limit) this.#sums = undefined;
     return slice;
   }
 
   load(clientId: string): Promise<StoredState | undefined> {
-    return this.#read((database) => readSession(database, clientId));
+    return this.#read((database) => readSession(database, clientId, this.#kinds));
   }
 
   due(before: number, limit: number): Promise<readonly StoredDue[]> {
@@ -193,7 +196,7 @@ export class DiskStore implements Store {
 
   /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> {
-    return forBackup(this.#open().iterator({ highWaterMarkBytes: snapshotAhead }));
+    return readForBackup(this.#open());
   }
 
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {
@@ -368,19 +371,6 @@ export class DiskStore implements Store {
       ? `another process uses the store at ${this.#folder}; each gateway needs a store.folder of its own`
       : `the store at ${this.#folder} cannot be opened: ${messageOf(cause)}`;
     return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause), ailment }, { cause, say });
-  }
-}
-
-async function* forBackup(entries: AsyncIterable<[string, Uint8Array]>): AsyncGenerator<[string, Uint8Array]> {
-  for await (const entry of entries) if (isForBackup(entry[0])) yield entry;
-}
-
-/** Changes with every start of the system; where that is not told, with every start of ours. */
-function bootOfSystem(): string {
-  try {
-    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  } catch {
-    return `${process.pid} at ${Date.now()}`;
   }
 }
 

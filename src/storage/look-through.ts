@@ -13,15 +13,25 @@ export interface Findings {
   readonly wrong: readonly { readonly key: string; readonly why: string }[];
   /** How many are of a later version, by what they are. */
   readonly later: ReadonlyMap<string, number>;
-  /** Clients with records but none of a session, and how many of each kind. */
-  readonly withoutSession: ReadonlyMap<string, ReadonlyMap<RecordName["of"], number>>;
+  /** Clients with records but none of a session. */
+  readonly withoutSession: ReadonlyMap<string, Left>;
   /** Numbers of the commits that left a mark. */
   readonly marks: readonly number[];
   /** The highest that a record names. */
   readonly latest: number;
   readonly highest: { readonly queued: number; readonly letter: number };
+  /** Of which there is a record, also one that cannot be read here. */
+  readonly kinds: ReadonlySet<RecordName["of"]>;
   /** By client; as `readSessions` would sum them up. */
   readonly backlogs: ReadonlyMap<string, BacklogSummary>;
+}
+
+/** What there is of a client. */
+interface Left {
+  /** How many records belong to its session. */
+  readonly belonging: number;
+  /** A message waits for it. */
+  readonly isAwaited: boolean;
 }
 
 /** Some at a time: a step for each would cost more than the look. */
@@ -47,8 +57,9 @@ class Look {
   readonly #wrong: { key: string; why: string }[] = [];
   readonly #later = new Map<string, number>();
   readonly #sessions = new Set<string>();
-  readonly #belongings = new Map<string, Map<RecordName["of"], number>>();
+  readonly #left = new Map<string, { -readonly [Field in keyof Left]: Left[Field] }>();
   readonly #marks: number[] = [];
+  readonly #kinds = new Set<RecordName["of"]>();
   readonly #highest = { queued: 0, letter: 0 };
   #latest = 0;
   readonly #glance = new BacklogGlance();
@@ -80,14 +91,14 @@ class Look {
     const name = decoded.is === "record" ? decoded.change : nameOf(key);
     if (typeof name === "string") return;
     const { of, clientId, id } = name;
+    this.#kinds.add(of);
     if (of === "queued" || of === "letter") this.#highest[of] = Math.max(this.#highest[of], id);
     if (of === "session") this.#sessions.add(clientId);
     else if (of === "backlog") {
       const sum = this.#sumOf(key, name);
       const record = decoded.is === "record" && decoded.change.of === "backlog" ? decoded.change.record : undefined;
       add(sum, id, record ? 1 : 0, record ? octetsOf(record) : 0);
-    } else if (decoded.is === "record" && of !== "known" && of !== "letter" && of !== "secure")
-      this.#countsOf(clientId).set(of, (this.#countsOf(clientId).get(of) ?? 0) + 1);
+    } else if (decoded.is === "record" && of !== "known" && of !== "letter" && of !== "secure") this.#leave(name);
   }
 
   #sumOf(key: string, name: RecordName): Sum {
@@ -98,22 +109,27 @@ class Look {
     return sum;
   }
 
-  #countsOf(clientId: string): Map<RecordName["of"], number> {
-    const counts = this.#belongings.get(clientId) ?? new Map<RecordName["of"], number>();
-    this.#belongings.set(clientId, counts);
-    return counts;
+  #leave({ of, clientId }: Omit<RecordName, "id">): void {
+    let left = this.#left.get(clientId);
+    if (!left) {
+      left = { belonging: 0, isAwaited: false };
+      this.#left.set(clientId, left);
+    }
+    if (!outlives.has(of)) left.belonging++;
+    if (of === "queued") left.isAwaited = true;
   }
 
   findings(): Findings {
-    for (const [clientId, { count }] of this.#backlogs) if (count > 0) this.#countsOf(clientId).set("backlog", count);
-    for (const clientId of this.#sessions) this.#belongings.delete(clientId);
+    for (const [clientId, { count }] of this.#backlogs) if (count > 0) this.#leave({ of: "backlog", clientId });
+    for (const clientId of this.#sessions) this.#left.delete(clientId);
     return {
       wrong: this.#wrong,
       later: this.#later,
-      withoutSession: this.#belongings,
+      withoutSession: this.#left,
       marks: this.#marks,
       latest: this.#latest,
       highest: this.#highest,
+      kinds: this.#kinds,
       backlogs: this.#backlogs,
     };
   }
@@ -150,11 +166,9 @@ export function noticesOf({ wrong, later, withoutSession }: Findings, missing: n
     notices.push(`${all} records are of a later version, and left as they are: ${what.join(", ")}`);
   }
   let named = 0;
-  for (const [clientId, counts] of withoutSession) {
-    const belongings = [...counts].filter(([of]) => !outlives.has(of));
-    const lost = belongings.reduce((sum, [, count]) => sum + count, 0);
-    if (lost === 0 || named++ >= namedMax) continue;
-    notices.push(`the session of ${plain(clientId)} is gone; ${lost} records that belong to it are kept for it`);
+  for (const [clientId, { belonging }] of withoutSession) {
+    if (belonging === 0 || named++ >= namedMax) continue;
+    notices.push(`the session of ${plain(clientId)} is gone; ${belonging} records that belong to it are kept for it`);
   }
   if (named > namedMax) notices.push(`and the sessions of ${named - namedMax} more`);
   return notices;

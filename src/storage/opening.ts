@@ -1,10 +1,10 @@
 /** What is done with a database when it is opened: may we read it, what is in it, what has to be put right. */
-import type { BacklogSummary } from "../core/record.ts";
+import { readFileSync } from "node:fs";
 import { GatewayError } from "../errors.ts";
 import type { Database } from "./database.ts";
 import { decodeRecord, decodeValue, encodeRecord, encodeValue, type Form, isPacked } from "./encoding.ts";
 import { commitMax, epochKey, formatKey, keyOf, markKey } from "./keys.ts";
-import { lookThrough, noticesOf } from "./look-through.ts";
+import { type Findings, lookThrough, noticesOf } from "./look-through.ts";
 import { standIn } from "./state-table.ts";
 import type { StoreReport } from "./store.ts";
 
@@ -58,11 +58,9 @@ export async function storedEpoch(database: Database): Promise<number> {
   return typeof epoch === "number" ? epoch : 0;
 }
 
-export interface Checked extends StoreReport {
+export interface Checked extends StoreReport, Pick<Findings, "kinds" | "backlogs"> {
   /** Number of the last commit. */
   readonly commit: number;
-  /** By client. */
-  readonly backlogs: ReadonlyMap<string, BacklogSummary>;
 }
 
 const readAtOnce = 1_000;
@@ -92,14 +90,14 @@ export async function checkRecords(
   progress: (records: number) => void = () => {},
 ): Promise<Checked> {
   const findings = await lookThrough(inBatches(database), progress);
-  const { wrong, withoutSession, marks, latest, highest, backlogs } = findings;
+  const { wrong, withoutSession, marks, latest, highest, kinds, backlogs } = findings;
   const last = marks.at(-1) ?? 0;
   let missing = Math.max(0, latest - last);
   for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
   let commit = Math.max(last, latest);
   const repairs: Operation[] = wrong.map(({ key }) => ({ type: "del", key }));
-  for (const [clientId, counts] of withoutSession) {
-    const change = { of: "session", clientId, id: 0, record: standIn(clientId, counts.has("queued")) } as const;
+  for (const [clientId, { isAwaited }] of withoutSession) {
+    const change = { of: "session", clientId, id: 0, record: standIn(clientId, isAwaited) } as const;
     repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, commit, form) });
   }
   if (missing > 0) {
@@ -110,5 +108,14 @@ export async function checkRecords(
   }
   for (let at = 0; at < repairs.length; at += repairsAtOnce)
     await database.batch(repairs.slice(at, at + repairsAtOnce), { sync: true });
-  return { notices: noticesOf(findings, missing), highest, commit, backlogs };
+  return { notices: noticesOf(findings, missing), highest, commit, kinds, backlogs };
+}
+
+/** Changes with every start of the system; where that is not told, with every start of ours. */
+export function bootOfSystem(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return `${process.pid} at ${Date.now()}`;
+  }
 }
