@@ -299,7 +299,7 @@ describe("a disk store in trouble", () => {
     const at = folder();
     const program = `
       import { DiskStore } from ${JSON.stringify(new URL("../../dist/storage/disk.js", import.meta.url).href)};
-      const store = new DiskStore({ kind: "disk", folder: ${JSON.stringify(at)}, durability: "group", groupMilliseconds: 1 });
+      const store = new DiskStore({ kind: "disk", folder: ${JSON.stringify(at)}, durability: "group", groupMilliseconds: 1, records: "packed" });
       await store.open();
       const record = {
         clientId: "k", state: "disconnected", clean: false, keepAliveSeconds: 0, sleepSeconds: 0, farewell: false,
