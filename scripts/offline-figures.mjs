@@ -7,14 +7,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { coreOptions } from "../dist/config/core-options.js";
 import { gatewayConfig } from "../dist/config/schema.js";
-import { GatewayCore } from "../dist/core/gateway-core.js";
-import { SystemClock } from "../dist/runtime/clock.js";
-import { Driver } from "../dist/runtime/driver.js";
 import { restore } from "../dist/runtime/restore.js";
 import { DiskStore } from "../dist/storage/disk.js";
 import { encode } from "../dist/wire/v12/codec.js";
+import { inProcess } from "./in-process.mjs";
 
 const messages = Number(process.argv[2] ?? 1_000_000);
 const qos = Number(process.argv[3] ?? 1);
@@ -47,31 +44,15 @@ const store = new DiskStore(config.store);
 let onSend = () => {};
 let onPublish = () => {};
 const links = new Map();
-const nothing = () => {};
 const upstream = {
   open: (link) => links.set(link.linkId, link),
   close: (linkId) => links.delete(linkId),
   publish: (linkId, publication, packetId) => onPublish(linkId, publication, packetId),
   release: (linkId, packetId) =>
     setImmediate(() => driver.handle({ kind: "brokerAck", linkId, ack: "pubcomp", packetId, code: 0 })),
-  subscribe: nothing,
-  unsubscribe: nothing,
-  ack: nothing,
 };
-const transport = { send: (to, bytes) => onSend(to, bytes), broadcast: nothing };
-const core = new GatewayCore(
-  coreOptions(config, {
-    client: () => ({ admitted: true }),
-    forwarder: () => ({ admitted: true }),
-    qosMinusOne: () => ({ admitted: true }),
-  }),
-  { maxMessageBytes: () => 1_024, hostOf: (peer) => peer, random: () => 0.5, wallClock: () => Date.now() },
-);
-const driver = new Driver(
-  core,
-  { transports: new Map([["x", transport]]), upstream, store, report: nothing },
-  new SystemClock(),
-);
+const transport = { send: (to, bytes) => onSend(to, bytes) };
+const { core, driver } = await inProcess("dist", config, { upstream, transport, store, hostOf: (peer) => peer });
 const say = (message, from) => driver.handle({ kind: "datagram", from, bytes: encode(message) });
 
 const began = performance.now();

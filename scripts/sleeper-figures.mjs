@@ -8,14 +8,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { coreOptions } from "../dist/config/core-options.js";
 import { gatewayConfig } from "../dist/config/schema.js";
-import { GatewayCore } from "../dist/core/gateway-core.js";
-import { SystemClock } from "../dist/runtime/clock.js";
-import { Driver } from "../dist/runtime/driver.js";
 import { restore } from "../dist/runtime/restore.js";
 import { DiskStore } from "../dist/storage/disk.js";
 import { encode } from "../dist/wire/v12/codec.js";
+import { inProcess } from "./in-process.mjs";
 
 const clients = Number(process.argv[2] ?? 100_000);
 const each = Number(process.argv[3] ?? 2);
@@ -39,7 +36,6 @@ const seconds = (since) => ((performance.now() - since) / 1_000).toFixed(1);
 
 const began = performance.now();
 const store = new DiskStore(config.store);
-const nothing = () => {};
 const links = new Map();
 /** What each device waits for. */
 const waiting = new Map();
@@ -50,31 +46,23 @@ const upstream = {
     links.set(identity, linkId);
     handle({ kind: "linkUp", linkId, sessionPresent: isAgain, limits });
   },
-  close: nothing,
-  publish: nothing,
-  release: nothing,
-  unsubscribe: nothing,
   subscribe: (linkId, packetId) => handle({ kind: "brokerAck", linkId, ack: "suback", packetId, code: 1 }),
   ack: () => {
     acknowledged++;
   },
 };
-const transport = { send: (to, bytes) => waiting.get(to)?.(bytes), broadcast: nothing, releaseLink: nothing };
-const core = new GatewayCore(
-  coreOptions(config, {
-    client: () => ({ admitted: true }),
-    forwarder: () => ({ admitted: true }),
-    qosMinusOne: () => ({ admitted: true }),
-  }),
-  { maxMessageBytes: () => 1_024, hostOf: (peer) => peer, random: () => 0.5, wallClock: () => Date.now() },
-);
-const edges = { transports: new Map([["x", transport]]), upstream, store, report: nothing };
-const driver = new Driver(core, edges, new SystemClock());
+const transport = { send: (to, bytes) => waiting.get(to)?.(bytes) };
+const edges = { upstream, transport, store, hostOf: (peer) => peer };
+const { core, driver } = await inProcess("dist", config, edges);
 const say = (message, from) => driver.handle({ kind: "datagram", from, bytes: encode(message) });
 
 const { notices, highest } = await store.open();
 for (const notice of notices) console.log(`store: ${notice}`);
-await restore(store, highest, { handle: (input) => driver.handle(input), hasTransport: () => true, pause: nextTurn });
+const restored = await restore(store, highest, {
+  handle: (input) => driver.handle(input),
+  hasTransport: () => true,
+  pause: nextTurn,
+});
 driver.start();
 await (isAgain ? fetchAll() : fill());
 driver.stop();
@@ -129,11 +117,9 @@ function sleepSoon(clientId) {
 }
 
 async function fetchAll() {
-  const { bufferedMessages } = core.counters;
   console.log(
-    `taken up again: ${states.length} sessions, ${bufferedMessages} messages in ${seconds(began)} s: ${memory()}`,
+    `taken up again: ${restored.sessions} sessions, ${restored.down} messages in ${seconds(began)} s: ${memory()}`,
   );
-  states.length = 0;
   const start = performance.now();
   let fetched = 0;
   const names = [...core.sessions()].map(({ clientId }) => clientId);

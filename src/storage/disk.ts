@@ -6,9 +6,8 @@
  * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
  * fails too, a new one is begun beside it.
  */
-import { readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
+import type { BacklogRecord, BacklogSummary, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import {
   ailmentOf,
@@ -23,11 +22,11 @@ import {
   syncFolder,
 } from "./database.ts";
 import { decodeRecord, decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
-import { commitMax, epochKey, isForBackup, keyOf, markKey, openKey, rangeOf, rangeOfClient } from "./keys.ts";
-import { checkFormat, checkRecords, type Operation, storedEpoch } from "./opening.ts";
+import { commitMax, epochKey, type Kind, keyOf, markKey, openKey, rangeOf, rangeOfClient } from "./keys.ts";
+import { bootOfSystem, checkFormat, checkRecords, storedEpoch } from "./opening.ts";
 import type { StoreOptions } from "./options.ts";
 import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
-import { readDue, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
+import { readDue, readForBackup, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
 import type {
   CommitOptions,
   Fetched,
@@ -42,8 +41,6 @@ import type {
 /** Marks kept; a log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
-/** Octets that a backup reads ahead: they become records in one turn of the event loop. */
-const snapshotAhead = 32_768;
 /** Between two looks at the folder while nothing is written. */
 const watchMs = 5_000;
 
@@ -58,9 +55,13 @@ export class DiskStore implements Store {
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
   /** Changes of commits that failed, the latest per key: they go with the next one. */
-  readonly #owed = new Map<string, Operation>();
+  readonly #owed = new Map<string, Change>();
   #closed = false;
   #reopenAt = 0;
+  /** Of which there are or were records: the others need not be looked for. */
+  #kinds = new Set<Kind>();
+  /** Of backlogs, until all sessions are read once. */
+  #sums: Map<string, BacklogSummary | false> | undefined;
   readonly #names: FolderSync;
   readonly #place: Place;
   #watch: NodeJS.Timeout | undefined;
@@ -110,11 +111,13 @@ export class DiskStore implements Store {
   async #openDatabase(notices: string[]): Promise<StoreReport["highest"]> {
     const found = await openOrRepair(this.#folder, notices, async (database) => {
       this.#database = database;
-      await checkFormat(database, this.#folder);
+      await checkFormat(database, this.#folder, this.#options.records);
       this.#epoch = this.#storedEpoch = await storedEpoch(database);
-      const { notices: ofRecords, highest, commit } = await checkRecords(database, this.#progress);
-      this.#commit = commit;
-      return { highest, notices: [...ofRecords, ...(await this.#beginLife(database))] };
+      const checked = await checkRecords(database, this.#options.records, this.#progress);
+      this.#commit = checked.commit;
+      this.#sums = new Map(checked.backlogs);
+      this.#kinds = new Set(checked.kinds);
+      return { highest: checked.highest, notices: [...checked.notices, ...(await this.#beginLife(database))] };
     });
     notices.push(...found.notices);
     await this.#names.sync();
@@ -147,16 +150,23 @@ export class DiskStore implements Store {
     done: (error: GatewayError | undefined) => void,
     { epoch }: CommitOptions = {},
   ): void {
+    for (const { of, clientId } of changes) {
+      this.#kinds.add(of);
+      if (of === "backlog") this.#sums?.set(clientId, false);
+    }
     this.#waiting.push({ changes, epoch, done });
     this.#writing ??= this.#writeAll();
   }
 
-  sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
-    return this.#read((database) => readSessions(database, after, limit));
+  async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
+    const known = { kinds: this.#kinds, sums: this.#sums };
+    const slice = await this.#read((database) => readSessions(database, after, limit, known));
+    if (slice.length < limit) this.#sums = undefined;
+    return slice;
   }
 
   load(clientId: string): Promise<StoredState | undefined> {
-    return this.#read((database) => readSession(database, clientId));
+    return this.#read((database) => readSession(database, clientId, this.#kinds));
   }
 
   due(before: number, limit: number): Promise<readonly StoredDue[]> {
@@ -186,7 +196,7 @@ export class DiskStore implements Store {
 
   /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> {
-    return forBackup(this.#open().iterator({ highWaterMarkBytes: snapshotAhead }));
+    return readForBackup(this.#open());
   }
 
   fetch(clientId: string, from: number, limit: number, done: Fetched): void {
@@ -263,37 +273,32 @@ export class DiskStore implements Store {
     const before = this.#commit;
     const number = Math.min(before + 1, commitMax);
     this.#commit = number;
-    const operations = new Map(this.#owed);
-    for (const { changes, epoch } of batch) {
-      if (epoch !== undefined && epoch !== this.#storedEpoch)
-        operations.set(epochKey, { type: "put", key: epochKey, value: encodeValue(epoch, number) });
-      for (const change of changes ?? []) {
-        const key = keyOf(change);
-        if (change.record === undefined) operations.set(key, { type: "del", key });
-        else operations.set(key, { type: "put", key, value: encodeRecord(change, number) });
-      }
-    }
+    // Of several changes to a record, only the last one is written.
+    const latest = new Map(this.#owed);
+    for (const { changes = [] } of batch) for (const change of changes) latest.set(keyOf(change), change);
     try {
       await this.#keepPlace();
       const database = await this.#writable();
       const sync = this.#options.durability !== "none";
       // One operation after the other: an array of them would be copied, checked and read twice, at ten times the cost.
       const all = database.batch();
-      for (const operation of operations.values()) {
-        if (operation.type === "put") all.put(operation.key, operation.value);
-        else all.del(operation.key);
+      for (const [key, change] of latest) {
+        if (change.record === undefined) all.del(key);
+        else all.put(key, encodeRecord(change, number, this.#options.records));
       }
+      const epoch = this.#epoch;
+      if (epoch !== this.#storedEpoch) all.put(epochKey, encodeValue(epoch, number));
       all.put(markKey(number), encodeValue(null, number));
       if (number > marksKept) all.del(markKey(number - marksKept));
       await all.write({ sync });
       await this.#keepPlace();
       if (sync) await this.#names.sync();
       this.#owed.clear();
-      if (operations.has(epochKey)) this.#storedEpoch = this.#epoch;
+      this.#storedEpoch = epoch;
       return undefined;
     } catch (error) {
       this.#commit = before;
-      for (const [key, operation] of operations) this.#owed.set(key, operation);
+      for (const [key, change] of latest) this.#owed.set(key, change);
       // LevelDB accepts no writes after a failed one until it is opened again. If its files were removed, only the open database still has
       // the data.
       if (this.#place.look() === "there") await this.#shut();
@@ -366,19 +371,6 @@ export class DiskStore implements Store {
       ? `another process uses the store at ${this.#folder}; each gateway needs a store.folder of its own`
       : `the store at ${this.#folder} cannot be opened: ${messageOf(cause)}`;
     return new GatewayError("ERR_STORE_OPEN", { folder: this.#folder, code: codeOf(cause), ailment }, { cause, say });
-  }
-}
-
-async function* forBackup(entries: AsyncIterable<[string, Uint8Array]>): AsyncGenerator<[string, Uint8Array]> {
-  for await (const entry of entries) if (isForBackup(entry[0])) yield entry;
-}
-
-/** Changes with every start of the system; where that is not told, with every start of ours. */
-function bootOfSystem(): string {
-  try {
-    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
-  } catch {
-    return `${process.pid} at ${Date.now()}`;
   }
 }
 

@@ -1,13 +1,15 @@
 /**
- * Records as octets: checksum (4), number of the commit (6), then JSON in which octets are base64. Every record says its
- * version (`v`); what a later version adds is optional, so an older one reads on.
+ * Records as octets: checksum (4), number of the commit (6), then one of three forms. *Plain* is JSON in which octets are base64, and says
+ * its version (`v`). *Packed* (`packed.ts`) is the same in few octets. Backlog records are in a form of their own, there may be a million,
+ * unless they carry more than that has room for (`meta`). What a later version adds is optional, so an older one reads on.
  *
- * Backlog records are not JSON, there may be a million, unless they carry more than that form has room for (`meta`).
+ * All forms are read everywhere. A disk has packed records unless `store.records` says plain; Redis has plain ones.
  */
-import { crc32 } from "node:zlib";
-import type { BacklogRecord, Change } from "../core/record.ts";
-import type { QoS } from "../core/types.ts";
-import { commitMax, nameOf } from "./keys.ts";
+import type { Change } from "../core/record.ts";
+import { backlogMark, decodeBacklog, encodeBacklog } from "./backlog-form.ts";
+import { checksumOf } from "./checksum.ts";
+import { commitMax, nameOf, type RecordName } from "./keys.ts";
+import { pack, packedMark, unpack } from "./packed.ts";
 import { parseRecord, version } from "./records.ts";
 
 const headBytes = 10;
@@ -16,10 +18,8 @@ interface Octets {
   readonly $octets: string;
 }
 
-/** First octet of a backlog record that is not JSON. Others below a space are for later versions. */
-const backlogMark = 0x01;
+/** A first octet up to here is that of a form that is not JSON. */
 const markMax = 0x1f;
-const backlogHeadBytes = 10;
 
 export type Decoded =
   | { readonly is: "record"; readonly change: Change; readonly commit: number }
@@ -28,11 +28,20 @@ export type Decoded =
   /** Damaged, or without sense. */
   | { readonly is: "wrong"; readonly why: string };
 
-/** The octets of a record that is put; its kind decides on the form. */
-export function encodeRecord(change: Change, commit: number): Uint8Array {
-  const { of, record } = change;
+/** How records are written. */
+export type Form = "plain" | "packed";
+
+/** The octets of a record that is put; its kind decides on the form too. */
+export function encodeRecord(change: Change, commit: number, form: Form = "plain"): Uint8Array {
+  const { of, clientId, record } = change;
   if (of === "backlog" && record && !record.publication.meta) return sealed(encodeBacklog(record), commit);
-  return encodeValue({ v: version, ...record }, commit);
+  const packed = form === "packed" && record ? pack(of, clientId, record) : undefined;
+  return packed ? sealed(packed, commit) : encodeValue({ v: version, ...record }, commit);
+}
+
+/** Is this a record that versions before the packed form do not read? */
+export function isPacked(stored: Uint8Array): boolean {
+  return stored[headBytes] === packedMark;
 }
 
 /** Octets of what is not a record: the format, marks and the like. */
@@ -57,9 +66,9 @@ export function decodeRecord(key: string, stored: Uint8Array): Decoded {
   const { body, commit } = opened;
   const { of, clientId, id } = name;
   const mark = body[0] ?? 0xff;
-  if (mark <= markMax && !(of === "backlog" && mark === backlogMark))
+  if (mark <= markMax && mark !== packedMark && !(of === "backlog" && mark === backlogMark))
     return { is: "later", what: `${of} record of form ${mark}`, commit };
-  const found = mark === backlogMark ? decodeBacklog(body) : parse(body)?.parsed;
+  const found = decodeBody(mark, name, body);
   const parsed = parseRecord(of, clientId, found);
   if ("later" in parsed) return { is: "later", what: `${of} record of version ${parsed.later}`, commit };
   if ("wrong" in parsed) return { is: "wrong", why: parsed.wrong };
@@ -76,16 +85,21 @@ function sealed(body: Buffer, commit: number): Uint8Array {
   const bytes = Buffer.allocUnsafe(headBytes + body.length);
   bytes.writeUIntBE(commit, 4, 6);
   body.copy(bytes, headBytes);
-  bytes.writeUInt32BE(crc32(bytes.subarray(4)), 0);
+  bytes.writeUInt32BE(checksumOf(bytes, 4), 0);
   return bytes;
 }
 
 /** undefined: damaged. */
 function open(stored: Uint8Array): { readonly body: Buffer; readonly commit: number } | undefined {
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
-  if (bytes.length < headBytes || bytes.readUInt32BE(0) !== crc32(bytes.subarray(4))) return undefined;
+  if (bytes.length < headBytes || bytes.readUInt32BE(0) !== checksumOf(bytes, 4)) return undefined;
   const commit = bytes.readUIntBE(4, 6);
   return commit <= commitMax ? { body: bytes.subarray(headBytes), commit } : undefined;
+}
+
+function decodeBody(mark: number, { of, clientId }: RecordName, body: Buffer): unknown {
+  if (mark === packedMark) return unpack(of, clientId, body);
+  return mark === backlogMark ? decodeBacklog(body) : parse(body)?.parsed;
 }
 
 function parse(body: Buffer): { readonly parsed: unknown } | undefined {
@@ -94,36 +108,6 @@ function parse(body: Buffer): { readonly parsed: unknown } | undefined {
   } catch {
     return undefined; // no JSON, or nested too deep
   }
-}
-
-/** Mark, QoS and retain, time (6), length of the topic (2), topic, payload. */
-function encodeBacklog({ publication, at }: BacklogRecord): Buffer {
-  const topic = Buffer.from(publication.topicName, "utf8");
-  const bytes = Buffer.allocUnsafe(backlogHeadBytes + topic.length + publication.payload.byteLength);
-  bytes[0] = backlogMark;
-  bytes[1] = publication.qos | (publication.retain ? 4 : 0);
-  bytes.writeUIntBE(Math.max(0, Math.floor(at)), 2, 6);
-  bytes.writeUInt16BE(topic.length, 8);
-  topic.copy(bytes, backlogHeadBytes);
-  bytes.set(publication.payload, backlogHeadBytes + topic.length);
-  return bytes;
-}
-
-/** As JSON would give it; undefined where it is too short. */
-function decodeBacklog(bytes: Buffer): (BacklogRecord & { readonly v: 1 }) | undefined {
-  if (bytes.length < backlogHeadBytes) return undefined;
-  const payloadAt = backlogHeadBytes + bytes.readUInt16BE(8);
-  if (payloadAt > bytes.length) return undefined;
-  return {
-    v: 1,
-    publication: {
-      topicName: bytes.toString("utf8", backlogHeadBytes, payloadAt),
-      payload: new Uint8Array(bytes.subarray(payloadAt)),
-      qos: ((bytes[1] ?? 0) & 3) as QoS,
-      retain: ((bytes[1] ?? 0) & 4) !== 0,
-    },
-    at: bytes.readUIntBE(2, 6),
-  };
 }
 
 function withOctets(this: unknown, _key: string, value: unknown): unknown {

@@ -2,24 +2,40 @@
  * The look at every record when a store is opened: which are none, which are not ours to judge, and whether commits are
  * missing. Nothing is kept of them but names: the store may be larger than the memory.
  */
+import type { BacklogSummary } from "../core/record.ts";
+import { BacklogGlance } from "./backlog-form.ts";
 import { decodeRecord, decodeValue } from "./encoding.ts";
 import { commitOf, epochKey, formatKey, nameOf, openKey, type RecordName } from "./keys.ts";
+import { octetsOf } from "./state-table.ts";
 
 export interface Findings {
   /** Records that are damaged or make no sense. */
   readonly wrong: readonly { readonly key: string; readonly why: string }[];
   /** How many are of a later version, by what they are. */
   readonly later: ReadonlyMap<string, number>;
-  /** Clients with records but none of a session, and how many of each kind. */
-  readonly withoutSession: ReadonlyMap<string, ReadonlyMap<RecordName["of"], number>>;
+  /** Clients with records but none of a session. */
+  readonly withoutSession: ReadonlyMap<string, Left>;
   /** Numbers of the commits that left a mark. */
   readonly marks: readonly number[];
   /** The highest that a record names. */
   readonly latest: number;
   readonly highest: { readonly queued: number; readonly letter: number };
+  /** Of which there is a record, also one that cannot be read here. */
+  readonly kinds: ReadonlySet<RecordName["of"]>;
+  /** By client; as `readSessions` would sum them up. */
+  readonly backlogs: ReadonlyMap<string, BacklogSummary>;
 }
 
-type Entries = AsyncIterable<readonly [key: string, value: Uint8Array]>;
+/** What there is of a client. */
+interface Left {
+  /** How many records belong to its session. */
+  readonly belonging: number;
+  /** A message waits for it. */
+  readonly isAwaited: boolean;
+}
+
+/** Some at a time: a step for each would cost more than the look. */
+type Entries = AsyncIterable<readonly (readonly [key: string, value: Buffer])[]>;
 
 const others: ReadonlySet<string> = new Set([formatKey, openKey, epochKey]);
 
@@ -27,41 +43,105 @@ const toldEvery = 1_000;
 
 /** `progress` is called from time to time with the number of records that were read. */
 export async function lookThrough(entries: Entries, progress: (records: number) => void = () => {}): Promise<Findings> {
+  const look = new Look();
   let looked = 0;
-  const wrong: { key: string; why: string }[] = [];
-  const later = new Map<string, number>();
-  const sessions = new Set<string>();
-  const belongings = new Map<string, Map<RecordName["of"], number>>();
-  const marks: number[] = [];
-  const highest = { queued: 0, letter: 0 };
-  let latest = 0;
-  for await (const [key, stored] of entries) {
-    if (++looked % toldEvery === 0) progress(looked);
-    const mark = commitOf(key);
-    if (mark !== undefined) {
-      if (decodeValue(stored)) marks.push(mark);
-      continue;
+  for await (const some of entries)
+    for (const [key, stored] of some) {
+      if (++looked % toldEvery === 0) progress(looked);
+      look.at(key, stored);
     }
-    if (others.has(key)) continue;
+  return look.findings();
+}
+
+class Look {
+  readonly #wrong: { key: string; why: string }[] = [];
+  readonly #later = new Map<string, number>();
+  readonly #sessions = new Set<string>();
+  readonly #left = new Map<string, { -readonly [Field in keyof Left]: Left[Field] }>();
+  readonly #marks: number[] = [];
+  readonly #kinds = new Set<RecordName["of"]>();
+  readonly #highest = { queued: 0, letter: 0 };
+  #latest = 0;
+  readonly #glance = new BacklogGlance();
+  readonly #backlogs = new Map<string, Sum>();
+  /** Of the client whose record was the last one. */
+  #sum: Sum | undefined;
+
+  at(key: string, stored: Buffer): void {
+    const glance = this.#glance;
+    if (this.#sum && glance.look(key, stored)) {
+      add(this.#sum, glance.id, 1, glance.octets);
+      if (glance.commit > this.#latest) this.#latest = glance.commit;
+      return;
+    }
+    const mark = commitOf(key);
+    if (mark === undefined) {
+      if (!others.has(key)) this.#record(key, stored);
+    } else if (decodeValue(stored)) this.#marks.push(mark);
+  }
+
+  #record(key: string, stored: Buffer): void {
     const decoded = decodeRecord(key, stored);
     if (decoded.is === "wrong") {
-      wrong.push({ key, why: decoded.why });
-      continue;
+      this.#wrong.push({ key, why: decoded.why });
+      return;
     }
-    latest = Math.max(latest, decoded.commit);
-    if (decoded.is === "later") later.set(decoded.what, (later.get(decoded.what) ?? 0) + 1);
+    this.#latest = Math.max(this.#latest, decoded.commit);
+    if (decoded.is === "later") this.#later.set(decoded.what, (this.#later.get(decoded.what) ?? 0) + 1);
     const name = decoded.is === "record" ? decoded.change : nameOf(key);
-    if (typeof name === "string") continue;
+    if (typeof name === "string") return;
     const { of, clientId, id } = name;
-    if (of === "queued" || of === "letter") highest[of] = Math.max(highest[of], id);
-    if (of === "session") sessions.add(clientId);
-    else if (decoded.is === "record" && of !== "known" && of !== "letter" && of !== "secure") {
-      const counts = belongings.get(clientId) ?? new Map<RecordName["of"], number>();
-      belongings.set(clientId, counts.set(of, (counts.get(of) ?? 0) + 1));
-    }
+    this.#kinds.add(of);
+    if (of === "queued" || of === "letter") this.#highest[of] = Math.max(this.#highest[of], id);
+    if (of === "session") this.#sessions.add(clientId);
+    else if (of === "backlog") {
+      const sum = this.#sumOf(key, name);
+      const record = decoded.is === "record" && decoded.change.of === "backlog" ? decoded.change.record : undefined;
+      add(sum, id, record ? 1 : 0, record ? octetsOf(record) : 0);
+    } else if (decoded.is === "record" && of !== "known" && of !== "letter" && of !== "secure") this.#leave(name);
   }
-  for (const clientId of sessions) belongings.delete(clientId);
-  return { wrong, later, withoutSession: belongings, marks, latest, highest };
+
+  #sumOf(key: string, name: RecordName): Sum {
+    const sum = this.#backlogs.get(name.clientId) ?? { count: 0, octets: 0, first: name.id, last: name.id };
+    this.#backlogs.set(name.clientId, sum);
+    this.#glance.goesOnWith(key, name);
+    this.#sum = sum;
+    return sum;
+  }
+
+  #leave({ of, clientId }: Omit<RecordName, "id">): void {
+    let left = this.#left.get(clientId);
+    if (!left) {
+      left = { belonging: 0, isAwaited: false };
+      this.#left.set(clientId, left);
+    }
+    if (!outlives.has(of)) left.belonging++;
+    if (of === "queued") left.isAwaited = true;
+  }
+
+  findings(): Findings {
+    for (const [clientId, { count }] of this.#backlogs) if (count > 0) this.#leave({ of: "backlog", clientId });
+    for (const clientId of this.#sessions) this.#left.delete(clientId);
+    return {
+      wrong: this.#wrong,
+      later: this.#later,
+      withoutSession: this.#left,
+      marks: this.#marks,
+      latest: this.#latest,
+      highest: this.#highest,
+      kinds: this.#kinds,
+      backlogs: this.#backlogs,
+    };
+  }
+}
+
+type Sum = { -readonly [Field in keyof BacklogSummary]: BacklogSummary[Field] };
+
+function add(sum: Sum, id: number, records: number, octets: number): void {
+  sum.count += records;
+  sum.octets += octets;
+  if (id < sum.first) sum.first = id;
+  if (id > sum.last) sum.last = id;
 }
 
 const namedMax = 20;
@@ -86,11 +166,9 @@ export function noticesOf({ wrong, later, withoutSession }: Findings, missing: n
     notices.push(`${all} records are of a later version, and left as they are: ${what.join(", ")}`);
   }
   let named = 0;
-  for (const [clientId, counts] of withoutSession) {
-    const belongings = [...counts].filter(([of]) => !outlives.has(of));
-    const lost = belongings.reduce((sum, [, count]) => sum + count, 0);
-    if (lost === 0 || named++ >= namedMax) continue;
-    notices.push(`the session of ${plain(clientId)} is gone; ${lost} records that belong to it are kept for it`);
+  for (const [clientId, { belonging }] of withoutSession) {
+    if (belonging === 0 || named++ >= namedMax) continue;
+    notices.push(`the session of ${plain(clientId)} is gone; ${belonging} records that belong to it are kept for it`);
   }
   if (named > namedMax) notices.push(`and the sessions of ${named - namedMax} more`);
   return notices;

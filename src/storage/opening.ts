@@ -1,14 +1,18 @@
 /** What is done with a database when it is opened: may we read it, what is in it, what has to be put right. */
+import { readFileSync } from "node:fs";
 import { GatewayError } from "../errors.ts";
 import type { Database } from "./database.ts";
-import { decodeValue, encodeRecord, encodeValue } from "./encoding.ts";
+import { decodeRecord, decodeValue, encodeRecord, encodeValue, type Form, isPacked } from "./encoding.ts";
 import { commitMax, epochKey, formatKey, keyOf, markKey } from "./keys.ts";
-import { lookThrough, noticesOf } from "./look-through.ts";
+import { type Findings, lookThrough, noticesOf } from "./look-through.ts";
 import { standIn } from "./state-table.ts";
 import type { StoreReport } from "./store.ts";
 
-/** How records lie in the database. Versions of records are another matter (records.ts). */
-const format = 1;
+/**
+ * How records lie in the database: 1 if none is packed, and all releases read it; 2 if some may be. Versions of records are another matter
+ * (records.ts).
+ */
+const formats = { plain: 1, packed: 2 } as const;
 /** Repairs written at once. */
 const repairsAtOnce = 1_000;
 
@@ -16,15 +20,36 @@ export type Operation =
   | { readonly type: "put"; readonly key: string; readonly value: Uint8Array }
   | { readonly type: "del"; readonly key: string };
 
-/** @throws {GatewayError} ERR_STORE_OPEN where a later version's store is to be left alone. */
-export async function checkFormat(database: Database, folder: string): Promise<void> {
+/**
+ * Notes the format before anything is written in it. What is packed is made plain if it has to be (`store.records`).
+ * @throws {GatewayError} ERR_STORE_OPEN where a later version's store is to be left alone.
+ */
+export async function checkFormat(database: Database, folder: string, form: Form): Promise<void> {
   const stored = await database.get(formatKey);
   const found = stored && decodeValue(stored)?.value;
-  if (found === format) return;
-  if (typeof found !== "number" || found < format)
-    return database.put(formatKey, encodeValue(format, 0), { sync: true });
-  const say = `the store at ${folder} was written by a later version (format ${found}); this one reads up to ${format}`;
+  const wanted = formats[form];
+  if (found === wanted) return;
+  if (typeof found !== "number" || found <= formats.packed) {
+    if (form === "plain") await makePlain(database);
+    return database.put(formatKey, encodeValue(wanted, 0), { sync: true });
+  }
+  const say = `the store at ${folder} was written by a later version (format ${found}); this one reads up to ${formats.packed}`;
   throw new GatewayError("ERR_STORE_OPEN", { folder, format: found }, { say });
+}
+
+/** If it is ended in between, the next start goes on: until all is plain, the format says that some is packed. */
+async function makePlain(database: Database): Promise<void> {
+  let batch: Operation[] = [];
+  for await (const [key, stored] of database.iterator({ highWaterMarkBytes: 262_144 })) {
+    if (!isPacked(stored)) continue;
+    const decoded = decodeRecord(key, stored);
+    if (decoded.is !== "record") continue;
+    batch.push({ type: "put", key, value: encodeRecord(decoded.change, decoded.commit) });
+    if (batch.length < repairsAtOnce) continue;
+    await database.batch(batch);
+    batch = [];
+  }
+  await database.batch(batch, { sync: true });
 }
 
 export async function storedEpoch(database: Database): Promise<number> {
@@ -33,26 +58,47 @@ export async function storedEpoch(database: Database): Promise<number> {
   return typeof epoch === "number" ? epoch : 0;
 }
 
-export interface Checked extends StoreReport {
+export interface Checked extends StoreReport, Pick<Findings, "kinds" | "backlogs"> {
   /** Number of the last commit. */
   readonly commit: number;
+}
+
+const readAtOnce = 1_000;
+
+/** All records. The event loop turns between two batches. */
+async function* inBatches(database: Database): AsyncGenerator<[string, Buffer][]> {
+  const iterator = database.iterator<string, Buffer>({
+    valueEncoding: "buffer",
+    highWaterMarkBytes: 262_144,
+    fillCache: false,
+  });
+  try {
+    for (;;) {
+      const some = await iterator.nextv(readAtOnce);
+      if (some.length === 0) return;
+      yield some;
+    }
+  } finally {
+    await iterator.close();
+  }
 }
 
 /** Looks at every record once: drops what is none, finds missing commits, gives what has no session one again. */
 export async function checkRecords(
   database: Database,
+  form: Form,
   progress: (records: number) => void = () => {},
 ): Promise<Checked> {
-  const findings = await lookThrough(database.iterator({ highWaterMarkBytes: 262_144 }), progress);
-  const { wrong, withoutSession, marks, latest, highest } = findings;
+  const findings = await lookThrough(inBatches(database), progress);
+  const { wrong, withoutSession, marks, latest, highest, kinds, backlogs } = findings;
   const last = marks.at(-1) ?? 0;
   let missing = Math.max(0, latest - last);
   for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
   let commit = Math.max(last, latest);
   const repairs: Operation[] = wrong.map(({ key }) => ({ type: "del", key }));
-  for (const [clientId, counts] of withoutSession) {
-    const change = { of: "session", clientId, id: 0, record: standIn(clientId, counts.has("queued")) } as const;
-    repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, commit) });
+  for (const [clientId, { isAwaited }] of withoutSession) {
+    const change = { of: "session", clientId, id: 0, record: standIn(clientId, isAwaited) } as const;
+    repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, commit, form) });
   }
   if (missing > 0) {
     // The gap is reported once: the marks begin again.
@@ -62,5 +108,14 @@ export async function checkRecords(
   }
   for (let at = 0; at < repairs.length; at += repairsAtOnce)
     await database.batch(repairs.slice(at, at + repairsAtOnce), { sync: true });
-  return { notices: noticesOf(findings, missing), highest, commit };
+  return { notices: noticesOf(findings, missing), highest, commit, kinds, backlogs };
+}
+
+/** Changes with every start of the system; where that is not told, with every start of ours. */
+export function bootOfSystem(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return `${process.pid} at ${Date.now()}`;
+  }
 }

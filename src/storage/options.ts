@@ -113,7 +113,15 @@ export const storeOptions = z.strictObject({
     .describe(
       "How long a commit waits for others. More spares an SD card, and every acknowledgement is so much later.",
     ),
-  redis: redisOptions.prefault({}).describe("For kind redis; durability and groupMilliseconds are for disk alone."),
+  records: z
+    .enum(["packed", "plain"])
+    .default("packed")
+    .describe(
+      "Form of what is stored on disk. packed: in few octets; releases before this setting refuse such a store. plain: JSON, three times as much, which all releases read. A start with plain converts what is there: do it once before a return to such a release.",
+    ),
+  redis: redisOptions
+    .prefault({})
+    .describe("For kind redis; durability, groupMilliseconds and records are for disk alone."),
   pair: pairOptions.prefault({}).describe("Two gateways, of which one is active."),
 });
 

@@ -4,10 +4,10 @@
  * Keys of one kind lie together, by client. A slice needs one iterator for each kind: it runs over the slice's clients in
  * their order and jumps where records of others lie between.
  */
-import type { StoredState } from "../core/record.ts";
+import type { BacklogSummary, StoredState } from "../core/record.ts";
 import type { Database } from "./database.ts";
 import { decodeRecord } from "./encoding.ts";
-import { type Kind, keyOf, nameOf, rangeOf, rangeOfClient } from "./keys.ts";
+import { isForBackup, type Kind, keyOf, nameOf, rangeOf, rangeOfClient } from "./keys.ts";
 import { StateTable } from "./state-table.ts";
 import type { StoredDue, StoredLetter, StoredSecure } from "./store.ts";
 
@@ -27,28 +27,49 @@ const belongings = [
 const readAhead = { highWaterMarkBytes: 262_144 };
 const atOnce = 200;
 
+/** What need not be read. */
+export interface Known {
+  /** Kinds of which there is no record are not in here. */
+  readonly kinds: ReadonlySet<Kind>;
+  /** Sums of backlogs by client, as they were when the store was opened; false: it has changed, and is to be read. Absent: all are. */
+  readonly sums: ReadonlyMap<string, BacklogSummary | false> | undefined;
+}
+
 export async function readSessions(
   database: Database,
   after: string | undefined,
   limit: number,
+  known: Known,
 ): Promise<readonly StoredState[]> {
   const { gt, lt } = rangeOf("session");
   const start = after === undefined ? gt : keyOf({ of: "session", clientId: after, id: 0 });
   return withSnapshot(database, async (snapshot) => {
     const table = new StateTable();
     const clientIds: string[] = [];
-    for await (const [key, stored] of database.iterator({ gt: start, lt, snapshot, ...readAhead })) {
-      if (clientIds.length >= limit) break;
-      const decoded = decodeRecord(key, stored);
-      if (decoded.is !== "record") continue;
-      table.apply(decoded.change);
-      clientIds.push(decoded.change.clientId);
+    const iterator = database.iterator({ gt: start, lt, snapshot, ...readAhead });
+    try {
+      while (clientIds.length < limit) {
+        const entries = await iterator.nextv(limit - clientIds.length);
+        if (entries.length === 0) break;
+        for (const [key, stored] of entries) {
+          const decoded = decodeRecord(key, stored);
+          if (decoded.is !== "record") continue;
+          table.apply(decoded.change);
+          clientIds.push(decoded.change.clientId);
+        }
+      }
+    } finally {
+      await iterator.close();
     }
-    return readBelongings(database, snapshot, table, clientIds);
+    return readBelongings(database, snapshot, table, { clientIds, known });
   });
 }
 
-export async function readSession(database: Database, clientId: string): Promise<StoredState | undefined> {
+export async function readSession(
+  database: Database,
+  clientId: string,
+  kinds: ReadonlySet<Kind>,
+): Promise<StoredState | undefined> {
   const key = keyOf({ of: "session", clientId, id: 0 });
   return withSnapshot(database, async (snapshot) => {
     const table = new StateTable();
@@ -56,7 +77,10 @@ export async function readSession(database: Database, clientId: string): Promise
     const decoded = stored && decodeRecord(key, stored);
     if (decoded && decoded.is !== "record") return undefined;
     if (decoded) table.apply(decoded.change);
-    const [state] = await readBelongings(database, snapshot, table, [clientId]);
+    const [state] = await readBelongings(database, snapshot, table, {
+      clientIds: [clientId],
+      known: { kinds, sums: undefined },
+    });
     return state;
   });
 }
@@ -74,10 +98,18 @@ async function readBelongings(
   database: Database,
   snapshot: Snapshot,
   table: StateTable,
-  clientIds: readonly string[],
+  { clientIds, known }: { readonly clientIds: readonly string[]; readonly known: Known },
 ): Promise<readonly StoredState[]> {
+  const { kinds, sums } = known;
+  const unsummed: string[] = [];
+  for (const clientId of clientIds) {
+    const sum = sums ? sums.get(clientId) : false;
+    if (sum) table.counted(clientId, sum);
+    else if (sum === false) unsummed.push(clientId);
+  }
   for (const of of belongings) {
-    const ranges = clientIds.map((clientId) => rangeOfClient(of, clientId));
+    if (!kinds.has(of)) continue;
+    const ranges = (of === "backlog" ? unsummed : clientIds).map((clientId) => rangeOfClient(of, clientId));
     ranges.sort((a, b) => (a.gte < b.gte ? -1 : 1));
     await readRanges(database, snapshot, ranges, (key, stored) => take(table, key, stored));
   }
@@ -195,4 +227,16 @@ export async function readLetters(database: Database, after: number, limit: numb
     letters.push({ id, clientId: decoded.change.clientId, record: decoded.change.record });
   }
   return letters;
+}
+
+/** Octets that a backup reads ahead: they become records in one turn of the event loop. */
+const backupAhead = 32_768;
+
+/** All records at the moment of the call, by key. */
+export function readForBackup(database: Database): AsyncGenerator<[string, Uint8Array]> {
+  return forBackup(database.iterator({ highWaterMarkBytes: backupAhead }));
+}
+
+async function* forBackup(entries: AsyncIterable<[string, Uint8Array]>): AsyncGenerator<[string, Uint8Array]> {
+  for await (const entry of entries) if (isForBackup(entry[0])) yield entry;
 }

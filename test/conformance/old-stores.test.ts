@@ -178,12 +178,13 @@ function asRead010(key: string, stored: Uint8Array): unknown {
   }
 }
 
-test("0.1.0 reads what we write: nothing in it is damage to it, and what it does not know it leaves alone", async () => {
-  const folder = copyOf("store-0.1.0-v1");
-  const store = new DiskStore(storeOptions.parse({ folder }));
-  await store.open();
-  const meta = { contentType: "text/plain", userProperties: [["a", "b"]] } as const;
-  const about = { ...publication("a/b", "payload", 2), meta };
+/** How 0.1.0, and every release up to the first with `store.records`, answers a format: a later one stops its start. */
+const formatOf010 = (stored: Uint8Array | undefined) => Number(Buffer.from(stored ?? []).toString("utf8", 10));
+
+const meta = { contentType: "text/plain", userProperties: [["a", "b"]] } as const;
+const about = { ...publication("a/b", "payload", 2), meta };
+
+async function writeAll(store: DiskStore): Promise<void> {
   const of = { clientId: "new", id: 1 };
   await new Promise<void>((resolve, reject) =>
     store.commit(
@@ -202,12 +203,56 @@ test("0.1.0 reads what we write: nothing in it is damage to it, and what it does
       { epoch: 3 },
     ),
   );
-  const read = new Map<string, unknown>();
-  for await (const [key, stored] of store.snapshot()) read.set(key, asRead010(key, stored));
+}
+
+async function allIn(store: DiskStore): Promise<ReadonlyMap<string, Uint8Array>> {
+  const all = new Map<string, Uint8Array>();
+  for await (const [key, stored] of store.snapshot()) all.set(key, stored);
+  return all;
+}
+
+async function expectReadBy010(store: DiskStore): Promise<void> {
+  const all = await allIn(store);
+  expect(formatOf010(all.get("format"))).toBe(1);
+  const read = new Map([...all].map(([key, stored]) => [key, asRead010(key, stored)]));
   expect([...read].filter(([, record]) => record === "deleted")).toEqual([]);
   expect(read.get("bnew/000000000001")).toBe("payload");
   expect(read.get("bnew/000000000002")).toMatchObject({ v: 2, at: 1, publication: { topicName: "a/b", qos: 2 } });
   expect(read.get("qnew/000000000001")).toMatchObject({ v: 2, publication: { topicName: "a/b" }, msgId: 0 });
+  expect(read.get("snew")).toMatchObject({ v: 2, clientId: "new" });
   expect(read.get("epoch")).toBe("untouched");
+}
+
+test("0.1.0 reads what we write in plain form: nothing in it is damage to it, and what it does not know it leaves alone", async () => {
+  const store = new DiskStore(storeOptions.parse({ folder: copyOf("store-0.1.0-v1"), records: "plain" }));
+  await store.open();
+  await writeAll(store);
+  await expectReadBy010(store);
   await store.close();
+});
+
+test("packed records: 0.1.0 does not start, and changes nothing; after a start with plain it reads all of them", async () => {
+  const folder = copyOf("store-0.1.0-v1");
+  const packed = new DiskStore(storeOptions.parse({ folder }));
+  expect((await packed.open()).notices).toEqual([]);
+  const before = await stored(packed);
+  await writeAll(packed);
+  const written = await stored(packed);
+  expect(written.length).toBe(before.length + 1);
+  const all = await allIn(packed);
+  expect(formatOf010(all.get("format"))).toBe(2);
+  expect(asRead010("snew", all.get("snew") ?? Uint8Array.of())).toBe("deleted"); // so it must not start
+  await packed.close();
+
+  const plain = new DiskStore(storeOptions.parse({ folder, records: "plain" }));
+  expect((await plain.open()).notices).toEqual([]);
+  expect(await stored(plain)).toEqual(written);
+  await expectReadBy010(plain);
+  await plain.close();
+
+  const again = new DiskStore(storeOptions.parse({ folder }));
+  expect((await again.open()).notices).toEqual([]);
+  expect(formatOf010((await allIn(again)).get("format"))).toBe(2);
+  expect(await stored(again)).toEqual(written);
+  await again.close();
 });

@@ -237,6 +237,23 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       expect(await next.sessions(undefined, 0)).toEqual([]);
     });
 
+    test("a backlog that changes after the opening is counted as it is when its session is read", async () => {
+      const { store, again } = await started();
+      for (const name of ["a", "b", "c"])
+        await commit(store, session(name), backlog(name, 3, "three"), backlog(name, 4, "four"));
+      const next = await again();
+      await commit(next, backlog("a", 5, "x"), { of: "backlog", clientId: "b", id: 3, record: undefined });
+      for (let i = 0; i < 2; i++) {
+        const sums = (await next.sessions(undefined, 10)).map(({ backlog: sum }) => sum);
+        const share = (await next.load("c"))?.backlog?.octets ?? 0;
+        expect(sums).toEqual([
+          { count: 3, octets: share + "tx".length, first: 3, last: 5 },
+          { count: 1, octets: share - "tthree".length, first: 4, last: 4 },
+          { count: 2, octets: share, first: 3, last: 4 },
+        ]);
+      }
+    });
+
     test("what is owed to the broker is given back also without a session, and what waits for its client", async () => {
       const { store, later } = await started();
       await commit(store, backlog("a", 1, "x"), uplink("b", 7));

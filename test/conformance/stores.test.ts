@@ -25,12 +25,14 @@ for (const durability of ["group", "each", "none"]) {
 test("a record that was changed by one bit is no record", () => {
   const change = queued("ä", 7);
   const key = keyOf(change);
-  const bytes = encodeRecord(change, 77);
-  expect(decodeRecord(key, bytes)).toEqual({ is: "record", change, commit: 77 });
-  for (let bit = 0; bit < bytes.length * 8; bit++) {
-    const changed = Uint8Array.from(bytes);
-    changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-    expect(decodeRecord(key, changed)).toEqual({ is: "wrong", why: "damaged" });
+  for (const form of ["plain", "packed"] as const) {
+    const bytes = encodeRecord(change, 77, form);
+    expect(decodeRecord(key, bytes)).toEqual({ is: "record", change, commit: 77 });
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const changed = Uint8Array.from(bytes);
+      changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect(decodeRecord(key, changed)).toEqual({ is: "wrong", why: "damaged" });
+    }
   }
   expect(decodeRecord(key, new Uint8Array(3))).toEqual({ is: "wrong", why: "damaged" });
 });
@@ -79,12 +81,12 @@ describe("a disk store in trouble", () => {
     await written(at, 1);
     const { ClassicLevel } = await import("classic-level");
     const raw = new ClassicLevel<string, Uint8Array>(join(at, "sessions"), { valueEncoding: "view" });
-    await raw.put("format", encodeValue(2, 0));
+    await raw.put("format", encodeValue(3, 0));
     await raw.close();
     const error = await disk(at)
       .open()
       .catch((thrown: unknown) => thrown);
-    expect(String(error)).toMatch(/later version \(format 2\)/);
+    expect(String(error)).toMatch(/later version \(format 3\)/);
   });
 
   /** Puts these beside what a store holds, as a backup by other hands might. */
@@ -297,7 +299,7 @@ describe("a disk store in trouble", () => {
     const at = folder();
     const program = `
       import { DiskStore } from ${JSON.stringify(new URL("../../dist/storage/disk.js", import.meta.url).href)};
-      const store = new DiskStore({ kind: "disk", folder: ${JSON.stringify(at)}, durability: "group", groupMilliseconds: 1 });
+      const store = new DiskStore({ kind: "disk", folder: ${JSON.stringify(at)}, durability: "group", groupMilliseconds: 1, records: "packed" });
       await store.open();
       const record = {
         clientId: "k", state: "disconnected", clean: false, keepAliveSeconds: 0, sleepSeconds: 0, farewell: false,
@@ -350,7 +352,9 @@ test("the kind decides how a record is written, not what it looks like", () => {
   for (const change of changes) {
     const { at: _, ...known } = uplink;
     const record = change.of === "uplink" ? known : change.record;
-    const decoded = decodeRecord(keyOf(change), encodeRecord(change, 1));
-    expect(decoded).toEqual({ is: "record", change: { ...change, record }, commit: 1 });
+    for (const form of ["plain", "packed"] as const) {
+      const decoded = decodeRecord(keyOf(change), encodeRecord(change, 1, form));
+      expect(decoded).toEqual({ is: "record", change: { ...change, record }, commit: 1 });
+    }
   }
 });

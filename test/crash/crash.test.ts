@@ -153,7 +153,7 @@ async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: ()
       await sleep(Math.random() * 300);
     }
     if (small && Math.random() < 0.5) {
-      small.fill(Math.random() < 0.5 ? 0 : Math.floor(Math.random() * 20_000));
+      small.fill(Math.random() < 0.5 ? 0 : Math.floor(Math.random() * 7_000));
       full++;
       await sleep(Math.random() * 1_500);
       if (Math.random() < 0.3) small.empty();

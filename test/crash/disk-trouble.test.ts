@@ -47,7 +47,9 @@ test.skipIf(!small)(
     expect(await failing()).toBe("0");
 
     const device = async (clientId: string) => {
-      const made = new Publisher({ clientId, port: gateway.port, topic: `t/${clientId}`, retryLimit: 60 });
+      // The name is long, so that the disk is full when an exchange is written, and not when one is removed, for which nothing waits.
+      const topic = `t/${clientId}/${"long/".repeat(100)}`;
+      const made = new Publisher({ clientId, port: gateway.port, topic, retryLimit: 60 });
       onTestFinished(() => made.stop());
       await made.start();
       await until(`${clientId} is connected`, () => made.idle);

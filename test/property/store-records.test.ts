@@ -16,9 +16,10 @@ import type { Change, StoredState } from "../../src/core/record.ts";
 import { metaBytes } from "../../src/core/record.ts";
 import { type LinkId, noLimits } from "../../src/core/types.ts";
 import { DiskStore } from "../../src/storage/disk.ts";
-import { decodeRecord, encodeRecord } from "../../src/storage/encoding.ts";
+import { decodeRecord, encodeRecord, type Form } from "../../src/storage/encoding.ts";
 import { keyOf, nameOf } from "../../src/storage/keys.ts";
 import { storeOptions } from "../../src/storage/options.ts";
+import { pack, unpack } from "../../src/storage/packed.ts";
 import { encode } from "../../src/wire/v12/codec.ts";
 import { commit, session, stored } from "../conformance/store-suite.ts";
 import { connect, sleep } from "../helpers/bench.ts";
@@ -133,7 +134,9 @@ function sealed(body: Uint8Array, commitNumber = 1): Uint8Array {
   return bytes;
 }
 
-const bodyOf = (change: Change) => Buffer.from(encodeRecord(change, 1)).subarray(10);
+const bodyOf = (change: Change, form: Form) => Buffer.from(encodeRecord(change, 1, form)).subarray(10);
+
+const forms = ["plain", "packed"] as const satisfies readonly Form[];
 
 type Path = readonly (string | number)[];
 
@@ -187,11 +190,11 @@ const nobodys = ["c1", "c9999999999999999", "cx", "p", "z/1", "format", "open", 
 
 /** What is in the place of a valid record. */
 const mutants = fc
-  .tuple(fc.nat(9), fc.nat(6), fc.nat(), junk, fc.uint8Array({ maxLength: 60 }), fc.nat())
-  .map(([which, how, at, put, random, cut]) => (change: readonly Change[]) => {
+  .tuple(fc.nat(9), fc.nat(6), fc.nat(), junk, fc.uint8Array({ maxLength: 60 }), fc.nat(), fc.constantFrom(...forms))
+  .map(([which, how, at, put, random, cut, form]) => (change: readonly Change[]) => {
     const original = change[which % change.length] as Change;
     const key = keyOf(original);
-    const body = bodyOf(original);
+    const body = bodyOf(original, form);
     if (how === 0) return { key, value: sealed(random) };
     if (how === 5) return { key, value: sealed(body, [2, 2 ** 40, 2 ** 40 + 1, 2 ** 48 - 1][at % 4]) };
     if (how === 6) return { key: nobodys[at % nobodys.length] as string, value: sealed(random) };
@@ -231,7 +234,7 @@ async function openWith(
   folders.push(folder);
   const database = new ClassicLevel<string, Uint8Array>(join(folder, "sessions"), { valueEncoding: "view" });
   for (const { key, value } of records) await database.put(key, value);
-  for (const change of good) await database.put(keyOf(change), encodeRecord(change, 1));
+  for (const [i, change] of good.entries()) await database.put(keyOf(change), encodeRecord(change, 1, forms[i % 2]));
   await database.put("c0000000000000001", sealed(Buffer.from("null")));
   await database.close();
   const store = new DiskStore(storeOptions.parse({ folder, durability: "none" }));
@@ -307,6 +310,7 @@ test("whatever the octets and the key, reading them throws nothing", () => {
       if (typeof name !== "string") expect(keyOf(name)).toBe(key);
       decodeRecord(key, random);
       decodeRecord(key, sealed(random));
+      decodeRecord(key, sealed(Uint8Array.of(0x02, ...random)));
       decodeRecord(
         key,
         sealed(Buffer.from(JSON.stringify(typeof value === "object" ? { v: 1, ...value } : value) ?? "")),
@@ -318,8 +322,46 @@ test("whatever the octets and the key, reading them throws nothing", () => {
 
 test("a valid record of every kind is read as it was written", () => {
   for (const change of good)
-    expect(decodeRecord(keyOf(change), encodeRecord(change, 9))).toEqual({ is: "record", change, commit: 9 });
+    for (const form of forms)
+      expect(decodeRecord(keyOf(change), encodeRecord(change, 9, form))).toEqual({ is: "record", change, commit: 9 });
   expect(metaBytes(publication.meta)).toBeLessThan(4_096);
+});
+
+/** No field is called `__proto__`; what came from elsewhere under this name is passed over. */
+const someFields = fc
+  .dictionary(fc.string(), fc.jsonValue())
+  .filter((value) => !JSON.stringify(value).includes("__proto__"));
+
+test("what JSON holds is packed and comes back the same, and fields that are not known are passed over", () => {
+  const kinds = recordsOf("c", 1);
+  fc.assert(
+    fc.property(fc.constantFrom(...kinds), someFields, ({ of, clientId }, value) => {
+      const record: unknown = JSON.parse(JSON.stringify(value));
+      const packed = pack(of, clientId, value);
+      if (!packed || typeof record !== "object") throw new Error("it was not packed");
+      const usual = unpack(of, clientId, pack(of, clientId, {}) ?? Buffer.of());
+      expect(unpack(of, clientId, packed)).toEqual({ ...usual, ...record });
+    }),
+    { numRuns: 300 },
+  );
+  for (const { of, clientId, record } of kinds)
+    expect(
+      unpack(of, clientId, pack(of, clientId, { ...record, later: [{ a: 1.5 }, "x".repeat(70)] }) ?? Buffer.of()),
+    ).toEqual({
+      ...unpack(of, clientId, pack(of, clientId, { ...record }) ?? Buffer.of()),
+      later: [{ a: 1.5 }, "x".repeat(70)],
+    });
+});
+
+test("a packed record has a third of the octets that JSON has", () => {
+  const { meta: _, ...plain } = publication;
+  const change: Change = {
+    of: "queued",
+    clientId: "c",
+    id: 1,
+    record: { publication: plain, msgId: 0, released: false, since: 1_800_000_000_000 },
+  };
+  expect(encodeRecord(change, 1, "plain").byteLength).toBeGreaterThan(3 * encodeRecord(change, 1, "packed").byteLength);
 });
 
 test("what is wrong is lost alone, named and counted; the core lives with the rest", { timeout: 120_000 }, async () => {
@@ -330,7 +372,8 @@ test("what is wrong is lost alone, named and counted; the core lives with the re
       async (made, mode) => {
         const records = new Map<string, Uint8Array>();
         const others = made.map((_, i) => recordsOf(`c${i}`, i + 1));
-        for (const change of others.flat()) records.set(keyOf(change), encodeRecord(change, 1));
+        for (const [i, change] of others.flat().entries())
+          records.set(keyOf(change), encodeRecord(change, 1, forms[i % 2]));
         const mutated = new Set<string>();
         for (const [i, make] of made.entries()) {
           const { key, value } = make(others[i] ?? []);

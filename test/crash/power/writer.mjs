@@ -6,7 +6,7 @@ import { DiskStore } from "../../../dist/storage/disk.js";
 import { changesOf, dice } from "./workload.mjs";
 
 const [folder, seed, durability, from, count, ending] = process.argv.slice(2);
-const store = new DiskStore({ kind: "disk", folder, durability, groupMilliseconds: 0 });
+const store = new DiskStore({ kind: "disk", folder, durability, groupMilliseconds: 0, records: "packed" });
 const { notices } = await store.open();
 for (const notice of notices) writeSync(2, `${notice}\n`);
 const last = Number(from) + Number(count) - 1;
