@@ -6,9 +6,7 @@ import { join } from "node:path";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { commands, type OutputOf } from "../runtime/commands.ts";
-import { restoreBackup, restoreInto, writeBackup } from "../storage/backup.ts";
-import { RedisStore } from "../storage/redis.ts";
-import { readSecret } from "../upstream/credentials.ts";
+import { writeBackup } from "../storage/backup.ts";
 import { ask, askForOctets } from "./ask.ts";
 import type { CaptureCommandOptions } from "./capture.ts";
 import { wholeNumber } from "./device-options.ts";
@@ -262,28 +260,15 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     );
   program
     .command("restore")
-    .description("put a backup in the place of the store; the gateway must not run")
+    .description(
+      "put a backup in the place of the store, or into the empty stores of a fleet; no gateway that uses them may run",
+    )
     .argument("<file>", "where from")
     .option(...configFile)
     .action(
-      plainly(async (file: string, options: { config?: string }) => {
-        const { store } = loadConfig(options.config ?? defaultConfigFile());
-        const progress = new Progress("restore", "records");
-        if (store.kind === "redis") {
-          const { redis } = store;
-          const there = new RedisStore(redis, () => redis.password && readSecret(redis.password));
-          const { records, leftOut } = await restoreInto(file, there, (done, total) =>
-            progress.at(done, total),
-          ).finally(() => progress.end());
-          say(`${records} records are at ${redis.url}, prefix ${redis.prefix}`);
-          if (leftOut.length > 0) say(`left out, as a later version wrote it: ${leftOut.join(", ")}`);
-          return;
-        }
-        const { records, aside } = await restoreBackup(file, store.folder, (done, total) =>
-          progress.at(done, total),
-        ).finally(() => progress.end());
-        say(`${records} records are in ${store.folder}${aside === undefined ? "" : `; what was there is at ${aside}`}`);
-      }),
+      plainly(async (file: string, options: { config?: string }) =>
+        (await import("./restore.ts")).restore(file, options.config ?? defaultConfigFile()),
+      ),
     );
 }
 

@@ -52,7 +52,7 @@ export class RedisAddressBook implements AddressBook {
 
   constructor({ server, prefix, later, pause }: BookParts) {
     this.#server = server;
-    this.#start = `{${prefix}}:addr:`;
+    this.#start = startOf(prefix);
     this.#later = later ?? ((call) => void setImmediate(call));
     this.#pause = pause ?? ((call) => void setTimeout(call, pauseMs).unref());
   }
@@ -66,12 +66,12 @@ export class RedisAddressBook implements AddressBook {
     return value === null ? undefined : factsIn(value);
   }
 
-  keep(peer: string, { shard, front }: AddressFacts): void {
+  keep(peer: string, facts: AddressFacts): void {
     if (this.#writes.size + this.#onTheirWay >= writesMax) {
       this.counters.notKept++;
       return;
     }
-    this.#writes.set(this.#start + peer, front === "" ? `${shard}` : `${shard} ${front}`);
+    this.#writes.set(this.#start + peer, entryOf(facts));
     this.#soon();
   }
 
@@ -121,6 +121,19 @@ export class RedisAddressBook implements AddressBook {
     }
     this.#pause(() => this.#soon());
   }
+}
+
+/** An entry as it is written, for whoever writes many of them: key and value. */
+export function bookEntry(prefix: string, peer: string, facts: AddressFacts): readonly [key: string, value: string] {
+  return [startOf(prefix) + peer, entryOf(facts)];
+}
+
+function startOf(prefix: string): string {
+  return `{${prefix}}:addr:`;
+}
+
+function entryOf({ shard, front }: AddressFacts): string {
+  return front === "" ? `${shard}` : `${shard} ${front}`;
 }
 
 /** Undefined: the value is no entry of this program, or of a later version. */

@@ -128,6 +128,37 @@ export async function restoreBackup(
 
 const inOneCommit = 500;
 
+/** What a backup says of a store: a change, a record of a later version, or something of that store alone. */
+export type Content =
+  | { readonly is: "change"; readonly change: Change }
+  | { readonly is: "later"; readonly what: string }
+  | { readonly is: "own" };
+
+/**
+ * How many records there are, when all of them were looked at.
+ * @throws {GatewayError} ERR_BACKUP when the file is not a whole backup, or a record is none.
+ */
+export async function checkBackup(file: string, progress: (done: number) => void = () => {}): Promise<number> {
+  let total = 0;
+  for await (const [key, value] of backupRecords(file)) {
+    const found = decodedFor(key, value);
+    if (found?.is === "wrong")
+      throw new GatewayError("ERR_BACKUP", { file }, { say: `${file}: the record ${key} is none: ${found.why}` });
+    progress(++total);
+  }
+  return total;
+}
+
+/** Each record of a file that `checkBackup` has looked at, in its order: of two with the same name the later one holds. */
+export async function* backupContents(file: string): AsyncGenerator<Content> {
+  for await (const [key, value] of backupRecords(file)) {
+    const found = decodedFor(key, value);
+    if (found?.is === "record") yield { is: "change", change: found.change };
+    else if (found?.is === "gone") yield { is: "change", change: { ...found.name, record: undefined } as Change };
+    else yield found?.is === "later" ? { is: "later", what: found.what } : { is: "own" };
+  }
+}
+
 /**
  * Puts a backup into an empty store of any kind: so a gateway changes from a disk to Redis. Answers how many records are
  * there now, and which kinds of a later version were left out, since only a disk keeps what it cannot read.
@@ -138,13 +169,7 @@ export async function restoreInto(
   store: Store,
   progress: (done: number, total?: number) => void = () => {},
 ): Promise<{ records: number; leftOut: readonly string[] }> {
-  let total = 0;
-  for await (const [key, value] of backupRecords(file)) {
-    const found = decodedFor(key, value);
-    if (found?.is === "wrong")
-      throw new GatewayError("ERR_BACKUP", { file }, { say: `${file}: the record ${key} is none: ${found.why}` });
-    progress(++total);
-  }
+  const total = await checkBackup(file, progress);
   await store.open();
   try {
     if (!(await isEmpty(store)))
@@ -156,27 +181,28 @@ export async function restoreInto(
     const leftOut = new Set<string>();
     let [records, read] = [0, 0];
     let changes: Change[] = [];
-    const write = () =>
-      new Promise<void>((done, failed) => {
-        store.commit(changes, (error) => (error ? failed(error) : done()));
-        changes = [];
-      });
-    for await (const [key, value] of backupRecords(file)) {
+    for await (const content of backupContents(file)) {
       progress(++read, total);
-      const found = decodedFor(key, value);
-      if (found?.is === "gone") changes.push({ ...found.name, record: undefined } as Change);
-      if (found?.is === "later") leftOut.add(found.what);
-      if (found?.is === "record") {
-        records++;
-        changes.push(found.change);
-      }
-      if (changes.length >= inOneCommit) await write();
+      if (content.is === "later") leftOut.add(content.what);
+      if (content.is !== "change") continue;
+      if (content.change.record) records++;
+      changes.push(content.change);
+      if (changes.length < inOneCommit) continue;
+      await committed(store, changes);
+      changes = [];
     }
-    await write();
+    await committed(store, changes);
     return { records, leftOut: [...leftOut] };
   } finally {
     await store.close();
   }
+}
+
+/** @throws {GatewayError} ERR_STORE_WRITE, ERR_STORE_EPOCH */
+export function committed(store: Pick<Store, "commit">, changes: readonly Change[]): Promise<void> {
+  return new Promise((done, failed) => {
+    store.commit(changes, (error) => (error ? failed(error) : done()));
+  });
 }
 
 /** undefined: it belongs to the store that it came from. */

@@ -89,11 +89,14 @@ export class RedisFleet {
   async beat({ name, run, place, version, isDraining }: BeatOf) {
     const words = [name, run, place, version, isDraining ? "1" : "0", String(forgottenMs), String(this.#shards)];
     const found = await this.#ask(beatScript, this.#members, words);
-    if (Buffer.isBuffer(found[0]))
-      throw new Error(
-        `the fleet has ${textOf(found[0])} shards, and this gateway is configured for ${this.#shards}: set fleet.shards to ${textOf(found[0])}`,
-      );
+    if (Buffer.isBuffer(found[0])) throw new Error(this.#refusal(textOf(found[0]), textOf(found[1])));
     return found.flatMap(heardOf);
+  }
+
+  #refusal(is: string, shards: string): string {
+    if (is !== "filling")
+      return `the fleet has ${shards} shards, and this gateway is configured for ${this.#shards}: set fleet.shards to ${shards}`;
+    return "a backup is being restored into the fleet, or that was never finished: wait, or run `mqtt-sn-gateway restore` again";
   }
 
   async leave(): Promise<void> {

@@ -9,7 +9,7 @@
  * | --- | --- |
  * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, who had it before) |
  * | `standby` | hash: run, name and version of the one of a pair that stood by last, and at (ms since 1970); gone a lease later |
- * | `meta` under the prefix of a fleet's members | hash: shards, how many there are |
+ * | `meta` under the prefix of a fleet's members | hash: shards, how many there are; while a backup is restored: filling (whose restore), fillingAt (ms since 1970, when it was heard of last) |
  * | `members` | of a fleet, under a prefix of their own: hash: name -> beats, at (ms since 1970), run, place, version, draining, by lines |
  * | `clients` | names that have a `c:` or `n:` (sorted by name) |
  * | `c:NAME` | hash: letter of the kind and number -> record; all kinds but those below |
@@ -140,12 +140,13 @@ return {'done'}
 
 /**
  * ARGV: name, run, place and version of a member of a fleet, 1 where it hands over, for how many ms whoever is silent is remembered, and how
- * many shards it knows: with another number than the first one of all it is refused, and hears of that number. Answers name, what is written down, and for how many ms it was not heard of, of each member.
+ * many shards it knows: with another number than the first one of all it is refused, and hears of that number; and while a backup is restored. Answers name, what is written down, and for how many ms it was not heard of, of each member.
  */
 export const beatScript = script(`${begin}
 local shards = call('HGET', meta, 'shards')
 if not shards then call('HSET', meta, 'shards', ARGV[7])
-elseif shards ~= ARGV[7] then return {shards} end
+elseif shards ~= ARGV[7] then return {'shards', shards} end
+if call('HEXISTS', meta, 'filling') == 1 then return {'filling'} end
 local key = base .. 'members'
 local old = call('HGET', key, ARGV[1])
 local beats = (old and tonumber(string.match(old, '^(%d+)\\n')) or 0) + 1
@@ -160,6 +161,63 @@ for i = 1, #all, 2 do
   else found[#found + 1] = {all[i], all[i + 1], string.format('%.0f', at - then_)} end
 end
 return found
+`);
+
+/**
+ * A backup is going to be restored into the stores of a fleet. KEYS: `meta` of the members, and of each shard. ARGV: name of this restore,
+ * how many shards, for how many ms a member is there that was not heard of, and after how many a restore has ended that was not. It begins
+ * if nobody is there, nobody holds a shard, and the stores are empty. From then on no member is heard of until it is over. `unfinished`: it
+ * begins, and the stores have what an earlier restore has left there, and nothing else.
+ */
+export const fillBeginScript = script(`${begin}
+local m = call('HMGET', meta, 'shards', 'filling', 'fillingAt')
+if m[1] and m[1] ~= ARGV[2] then return {'shards', m[1]} end
+local at = now()
+if m[2] and at - tonumber(m[3]) < tonumber(ARGV[4]) then return {'filling', string.format('%.0f', at - tonumber(m[3]))} end
+local all = call('HGETALL', base .. 'members')
+for i = 1, #all, 2 do
+  local heard = tonumber(string.match(all[i + 1], '^%d+\\n(%d+)\\n')) or 0
+  if at - heard < tonumber(ARGV[3]) then return {'member', all[i]} end
+end
+for i = 2, #KEYS do
+  local s = call('HMGET', KEYS[i], 'until', 'owner')
+  if (tonumber(s[1]) or 0) > at then return {'held', tostring(i - 2), s[2] or ''} end
+end
+if not m[2] then
+  for i = 2, #KEYS do
+    local start = string.sub(KEYS[i], 1, -5)
+    if call('EXISTS', start .. 'clients', start .. 'known', start .. 'letters') > 0 then return {'full', tostring(i - 2)} end
+  end
+end
+call('HSET', meta, 'filling', ARGV[1], 'fillingAt', string.format('%.0f', at))
+return {m[2] and 'unfinished' or 'begun'}
+`);
+
+/** KEYS[1]: `meta` of the members. ARGV: name of the restore. It goes on. */
+export const fillGoOnScript = script(`${begin}
+if call('HGET', meta, 'filling') ~= ARGV[1] then return {'other'} end
+call('HSET', meta, 'fillingAt', string.format('%.0f', now()))
+return {'done'}
+`);
+
+/** KEYS[1]: `meta` of the members. ARGV: name of the restore, and how many shards ('' = nothing was restored). It is over. */
+export const fillEndScript = script(`${begin}
+if call('HGET', meta, 'filling') ~= ARGV[1] then return {'other'} end
+call('HDEL', meta, 'filling', 'fillingAt')
+if ARGV[2] ~= '' then call('HSET', meta, 'shards', ARGV[2]) end
+return {'done'}
+`);
+
+/** KEYS: `meta` of the members, and of a shard. ARGV: name of the restore. What was restored into this shard goes. */
+export const fillUndoScript = script(`${begin}
+if call('HGET', meta, 'filling') ~= ARGV[1] then return {'other'} end
+local start = string.sub(KEYS[2], 1, -5)
+call('HSET', KEYS[2], 'life', '')
+for _, name in ipairs(call('ZRANGE', start .. 'clients', 0, -1)) do
+  call('DEL', start .. 'c:' .. name, start .. 'b:' .. name, start .. 'n:' .. name)
+end
+call('DEL', start .. 'clients', start .. 'due', start .. 'known', start .. 'letters', start .. 'letters:n')
+return {'done'}
 `);
 
 /** ARGV: name and run of a member that ends. */

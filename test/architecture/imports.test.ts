@@ -100,6 +100,7 @@ const rules: Record<string, readonly string[]> = {
   cli: [
     "gateway.ts",
     "gateway-fleet.ts",
+    "gateway-way-in.ts",
     "config",
     "capture",
     "payload",
@@ -134,6 +135,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway-scripts.ts": ["*"],
   "gateway-store.ts": ["*"],
   "gateway-vitals.ts": ["*"],
+  "gateway-way-in.ts": ["*"],
   "tryout-broker.ts": ["errors.ts", "pkg"],
   "main.ts": ["cli", "errors.ts", "pkg"],
   "errors.ts": [],

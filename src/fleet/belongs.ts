@@ -1,0 +1,96 @@
+/**
+ * Where the records of a single gateway, or of a pair, belong in a fleet. Almost all of them belong to a client, and go to its shard under
+ * the numbers that they have: what has a number (waiting messages, dead letters) has it within one store, and counting goes on above the
+ * highest one in each. What belongs to a shared connection stays behind: in a fleet each shard has one of its own, with another MQTT client
+ * id, so the MQTT session that these records describe is used by nobody any more.
+ */
+import type { Change, SessionRecord } from "../core/record.ts";
+import type { PeerId } from "../core/types.ts";
+import { shardOf } from "./shard.ts";
+
+/** `client`: to the shard of its client id. `nowhere`: it stays behind, and `why` says for what reason. */
+export interface Goes {
+  readonly to: "client" | "nowhere";
+  readonly why: string;
+}
+
+/** Each kind of record, where it lies under a client id. */
+export const ofClients = {
+  session: { to: "client", why: "the session itself" },
+  topic: { to: "client", why: "its topic ids: the device knows them" },
+  queued: { to: "client", why: "messages that wait for it" },
+  uplink: { to: "client", why: "its QoS 2 exchanges with the broker, by packet id of the client's own MQTT session" },
+  received: { to: "client", why: "what the broker has not released in the client's own MQTT session" },
+  backlog: { to: "client", why: "its publications that wait for the broker" },
+  taken: { to: "client", why: "what it was answered PUBREC for: it is not to be published twice" },
+  known: { to: "client", why: "the broker has accepted it: it may connect while the broker is away" },
+  letter: { to: "client", why: "what could not be delivered to it, or for it" },
+  suspect: { to: "client", why: "packets of this client that the broker may close a connection for" },
+  kind: { to: "client", why: "kinds of publications of this client that the broker does not take" },
+  secure: { to: "nowhere", why: "in no backup, since numbers would be used twice; and a fleet speaks no DTLS" },
+} as const satisfies Record<Change["of"], Goes>;
+
+/** The kinds that a shared connection has of its own, under a name that begins with U+0000. */
+export const ofSharedConnections = {
+  session: { to: "nowhere", why: "a shard with it would take up an MQTT session that was never there" },
+  received: { to: "nowhere", why: "packet ids of an MQTT session that is used no more" },
+  suspect: { to: "nowhere", why: "what was learnt in that MQTT session; each shard learns it again" },
+  kind: { to: "nowhere", why: "what was learnt in that MQTT session; each shard learns it again" },
+} as const satisfies Partial<Record<Change["of"], Goes>>;
+
+/**
+ * As `SessionRecord.home` of a client that used a shared connection elsewhere. No connection has this name, so the core takes the client for
+ * one that has moved: it subscribes anew, and publishes again what was open there, but for what the broker had answered PUBREC.
+ */
+export const elsewhere = "\0elsewhere";
+
+export type Placed = { readonly shard: number; readonly change: Change } | { readonly leftOut: Goes };
+
+/** @param shards of the fleet */
+export function placeOf(change: Change, shards: number): Placed {
+  const goes = goesTo(change);
+  if (goes.to === "nowhere") return { leftOut: goes };
+  return { shard: shardOf(change.clientId, shards), change: isSession(change) ? moved(change) : change };
+}
+
+/** Of a shared connection's record of itself: its name among the connections, as `SessionRecord.home` has it; undefined: of a client. */
+export function sharedNameOf({ clientId }: Pick<Change, "clientId">): string | undefined {
+  return clientId.startsWith(sharedMark) ? clientId.slice(sharedMark.length) : undefined;
+}
+
+/** From where the device may go on without CONNECT; undefined: it has to connect, or to say who it is. */
+export function addressIn({ peer, state }: SessionRecord): PeerId | undefined {
+  return state === "active" || state === "asleep" ? peer : undefined;
+}
+
+const sharedMark = "\0";
+
+function goesTo(change: Change): Goes {
+  const ofShared: Partial<Record<Change["of"], Goes>> = ofSharedConnections;
+  return (sharedNameOf(change) !== undefined && ofShared[change.of]) || ofClients[change.of];
+}
+
+type SessionChange = Extract<Change, { of: "session" }>;
+
+function isSession(change: Change): change is SessionChange {
+  return change.of === "session";
+}
+
+function moved(change: SessionChange): SessionChange {
+  const { record } = change;
+  if (!record) return change;
+  const { home, movingTo } = record;
+  return {
+    ...change,
+    record: {
+      ...record,
+      ...(isShared(home) && { home: elsewhere }),
+      ...(isShared(movingTo) && { movingTo: elsewhere }),
+    },
+  };
+}
+
+/** Of a shared connection: no upstream has a slash in its name. */
+function isShared(home: string | undefined): boolean {
+  return home?.includes("/") === true;
+}
