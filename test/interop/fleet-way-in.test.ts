@@ -55,7 +55,7 @@ describe.skipIf(missing !== undefined)(`into a fleet${missing === undefined ? ""
     ["transparent", "aggregating"],
   ] as const satisfies readonly (readonly [Mode, Mode])[])
     test(`${from} to ${to}: sessions, waiting messages and dead letters come along, and no device connects again`, {
-      timeout: 60_000,
+      timeout: 120_000,
     }, async ({ onTestFinished }) => {
       if ("missing" in redisProgram || "missing" in brokerProgram) throw new Error(missing);
       const atEnd = (close: () => unknown) => onTestFinished(async () => void (await close()));
