@@ -10,7 +10,7 @@ import { fleetPrefix, shardPrefix } from "../../src/config/shard-config.ts";
 import type { Change } from "../../src/core/record.ts";
 import { shardOf } from "../../src/fleet/shard.ts";
 import { restoreFleet } from "../../src/gateway-way-in.ts";
-import { backupOctets, writeBackup } from "../../src/storage/backup.ts";
+import { backupOctets, restoreInto, writeBackup } from "../../src/storage/backup.ts";
 import { DiskStore } from "../../src/storage/disk.ts";
 import { storeOptions } from "../../src/storage/options.ts";
 import { RedisFill } from "../../src/storage/redis-fill.ts";
@@ -18,7 +18,7 @@ import { RedisFleet } from "../../src/storage/redis-fleet.ts";
 import { SharedRedis } from "../../src/storage/redis-source.ts";
 import { commit, queued, session } from "../conformance/store-suite.ts";
 import type { RedisServer } from "../helpers/redis.ts";
-import { closeServers, closeStores, missing, names, opened, server } from "../helpers/redis-stores.ts";
+import { closeServers, closeStores, missing, names, opened, server, store } from "../helpers/redis-stores.ts";
 
 const shards = 16;
 const clients = Array.from({ length: 40 }, (_, i) => `c${i}`);
@@ -101,6 +101,19 @@ describe.skipIf(missing !== undefined)(
       expect(await fleet.beat(self)).toMatchObject([{ name: "a" }]);
       const [free] = await fleet.look([3]);
       expect(free && (await fleet.claim(3, free))).toMatchObject({ epoch: 1 });
+    });
+
+    test("a backup of Redis, as that of a pair, is one too; the fleet may have the same prefix", async () => {
+      const prefix = randomUUID();
+      await restoreInto(file, store(shared, { prefix }));
+      const pair = await opened(shared, { prefix });
+      await commit(pair, { of: "session", clientId: "c7", id: 0, record: undefined });
+      const ofPair = join(folder, "of-pair");
+      await writeBackup(ofPair, backupOctets(pair.snapshot()));
+      const config = configOf(prefix);
+      expect(await restoreFleet(config, ofPair)).toMatchObject({ records: 42, sessions: 39, addresses: 39 });
+      expect((await stored(config)).flat().sort()).toEqual(clients.filter((name) => name !== "c7").sort());
+      expect(await names(pair)).toContain("c3"); // what was there stays
     });
 
     test("it is refused while a gateway is there, holds a shard, or something is stored, and with another number of shards", async () => {
