@@ -37,9 +37,9 @@ export class DeadGroups<Suspicion> {
     return this.#groups.some((group) => group.has(suspicion));
   }
 
-  /** Those of the latest group that has some of these; all of these, where none has. */
+  /** Those of the oldest group that has some of these: its members wait longest. All of these, where no group has one. */
   ofOneGroup(suspicions: readonly Suspicion[]): readonly Suspicion[] {
-    for (const group of [...this.#groups].reverse()) {
+    for (const group of this.#groups) {
       const found = suspicions.filter((suspicion) => group.has(suspicion));
       if (found.length > 0) return found;
     }
