@@ -54,20 +54,27 @@ beforeAll(async () => {
   ports = { udp, dtls, broker, api, free };
   writeFileSync(join(folder, "devices.json"), JSON.stringify({ dev1: key }), { mode: 0o600 });
   writeFileSync(join(folder, "dev1.key"), key, { mode: 0o600 });
-  writeFileSync(
-    join(folder, "gateway.config.json"),
-    JSON.stringify({
+  const written = (name: string, config: object) => writeFileSync(join(folder, name), JSON.stringify(config));
+  const upstream = { url: `mqtt://127.0.0.1:${broker}` };
+  written("fleet.json", {
+    transports: [{ type: "udp", host: "127.0.0.1", port: udp }],
+    upstream,
+    store: { kind: "redis", redis: { url: `redis://127.0.0.1:${free}` } },
+    fleet: { enabled: true, listen: "127.0.0.1:1884" },
+  });
+  // docs/guide/fleet.md calls the configuration of a single gateway so.
+  for (const name of ["gateway.config.json", "one.json"])
+    written(name, {
       transports: [
         { type: "udp", host: "127.0.0.1", port: udp },
         { type: "dtls", host: "127.0.0.1", port: dtls, keys: { file: "devices.json" } },
       ],
       tryOutBroker: true,
-      upstream: { url: `mqtt://127.0.0.1:${broker}` },
+      upstream,
       payloads: [...payloads, { topics: "demo/temp", fields: [{ name: "degrees", type: "u16", scale: 0.1 }] }],
       store: { kind: "disk", folder: join(folder, "data") },
       api: { port: api },
-    }),
-  );
+    });
   gateway = spawn(process.execPath, [main, "start"], { cwd: folder });
   for (const stream of [gateway.stdout, gateway.stderr]) stream?.on("data", (data) => (said += data));
   await until("ready", () => said.includes("ready") || gateway.exitCode !== null);

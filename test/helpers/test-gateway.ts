@@ -119,12 +119,18 @@ export class Publisher {
     if (!this.#stopped) this.#udp.act((device, now) => device.connect({ ...this.#session, keepAliveSeconds: 60 }, now));
   }
 
+  #subscribe(): void {
+    const topicName = this.#subscribeTo;
+    if (topicName === undefined || this.#subscribed || this.#stopped) return;
+    this.#udp.act((device, now) => device.subscribe({ by: "name", topicName }, 2, now));
+  }
+
   #on(event: DeviceEvent): void {
     if (event.event === "connected") this.connects++;
-    if (event.event === "connected" && this.#subscribeTo !== undefined && !this.#subscribed) {
-      const topicName = this.#subscribeTo;
-      this.#udp.act((device, now) => device.subscribe({ by: "name", topicName }, 2, now));
-    }
+    if (event.event === "connected") this.#subscribe();
+    // 'congestion', as while a gateway has no connection to its broker.
+    if (event.event === "failed" && event.request.kind === "subscribe" && event.returnCode !== undefined)
+      setTimeout(() => this.connected && this.#subscribe(), 50);
     if (event.event === "subscribed") this.#subscribed = true;
     if (event.event === "message") this.received.push(Buffer.from(event.payload).toString());
     if (event.event === "published") {
