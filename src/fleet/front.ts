@@ -183,7 +183,7 @@ export class Front {
   }
 
   #onAnswer(index: number, peer: PeerId, message: Uint8Array): void {
-    if (this.#late.isLate()) this.counters.drop("stood-still");
+    if (this.#late.isLate(this.#time())) this.counters.drop("stood-still");
     else this.#outbound.taken(index, peer, message);
   }
 

@@ -48,13 +48,11 @@ export class LateWatch {
   }
 
   /**
-   * True if a datagram that is read now may be older than the limit. Also correct if sockets are read before late
+   * True if a datagram that is read at `now` may be older than the limit. Also correct if sockets are read before late
    * timers.
    */
-  isLate(): boolean {
-    if (this.#drainsSince === undefined) {
-      if (!this.#end || !this.#stoodStill(this.#parts.timers.now())) return false;
-    }
+  isLate(now: Instant): boolean {
+    if (this.#drainsSince === undefined && (!this.#end || !this.#stoodStill(now))) return false;
     this.#sawSome = true;
     return true;
   }

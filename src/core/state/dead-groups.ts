@@ -27,7 +27,7 @@ export class DeadGroups<Suspicion> {
     this.#groups = this.#groups.filter((group) => !group.has(suspicion));
   }
 
-  /** It was answered, or is over. */
+  /** The broker answered it. */
   acquitted(suspicion: Suspicion): void {
     for (const group of this.#groups) group.delete(suspicion);
     this.#groups = this.#groups.filter((group) => group.size > 0);
