@@ -12,6 +12,7 @@ import type { Handover, LeaseState, LeaseTimers } from "../storage/lease.ts";
 import { type EpochMemory, type Held, Own, type ShardHost, type ShardServer } from "./claim.ts";
 import type { Member, Ownership } from "./members.ts";
 import { Membership } from "./membership.ts";
+import { messageOf, Troubles } from "./troubles.ts";
 
 export interface OwnersParts {
   readonly shards: number;
@@ -82,8 +83,9 @@ export class Owners implements Ownership {
   #openings = 0;
   /** The hand-over that is under way. */
   #moving: { readonly shard: number; readonly epoch: number; readonly until: number } | undefined;
-  /** The troubles, by the kind of request that failed. */
-  readonly #troubles = new Map<Asked, string>();
+  readonly #troubles: Troubles;
+  /** What failed in the present look. */
+  readonly #failedNow = new Set<"claim" | "older">();
   #isLooking = false;
   #isRenewing = false;
   #isBeating = false;
@@ -102,6 +104,7 @@ export class Owners implements Ownership {
 
   constructor(parts: OwnersParts) {
     this.#parts = parts;
+    this.#troubles = new Troubles(parts.told);
     this.#members = new Membership(parts.self, parts.leaseMs);
     this.#pollMs = Math.min(pollMsMax, parts.leaseMs / 10);
   }
@@ -133,7 +136,7 @@ export class Owners implements Ownership {
 
   /** Why the server cannot be used now; "" = it can. */
   get trouble(): string {
-    return [...this.#troubles.values()][0] ?? "";
+    return this.#troubles.first;
   }
 
   /** True if this member has claimed the shards that it should own, and serves all of them. */
@@ -170,7 +173,8 @@ export class Owners implements Ownership {
     if (this.#members.self.isDraining) return "this gateway is handing over already";
     await this.#beat();
     const { timers } = this.#parts;
-    if (this.trouble !== "") return `who else is there is not known (${this.trouble}), so this gateway goes on`;
+    const unheard = this.#troubles.of("beat");
+    if (unheard !== "") return `who else is there is not known (${unheard}), so this gateway goes on`;
     if (this.#members.others(timers.now()).every(({ isDraining }) => isDraining))
       return "there is no other gateway that takes the shards, so this one goes on. Start another one: mqtt-sn-gateway fleet status";
     this.#members.drain();
@@ -215,7 +219,7 @@ export class Owners implements Ownership {
       this.#parts.host.drop(own.shard);
       await this.#released(own, "ended");
     }
-    await this.#parts.server.leave().catch((error: unknown) => this.#ails("beat", error)); // the beat then expires by itself
+    await this.#parts.server.leave().catch((error: unknown) => this.#troubles.ails("beat", error)); // the beat then expires by itself
   }
 
   #pause(): Promise<void> {
@@ -243,10 +247,10 @@ export class Owners implements Ownership {
     this.#isBeating = true;
     try {
       this.#members.heard(await server.beat(this.#members.self), asked);
-      this.#well("beat");
+      this.#troubles.well("beat");
     } catch (error) {
       this.#nextBeat = timers.now() + leaseMs / 10;
-      this.#ails("beat", error);
+      this.#troubles.ails("beat", error);
     } finally {
       this.#isBeating = false;
     }
@@ -255,7 +259,7 @@ export class Owners implements Ownership {
   async #renew(): Promise<void> {
     const { server, timers, leaseMs } = this.#parts;
     const held = [...this.#mine.values()];
-    if (held.length === 0) return;
+    if (held.length === 0) return this.#troubles.well("renewal"); // there is nothing more to renew
     this.#isRenewing = true;
     const asked = timers.now();
     try {
@@ -265,10 +269,10 @@ export class Owners implements Ownership {
         if (ours[i] !== true) this.#lose(own, "another gateway has taken it");
         else if (own.owns()) own.deadline = deadlineOf(asked, leaseMs);
       }
-      this.#well("renewal");
+      this.#troubles.well("renewal");
     } catch (error) {
       this.#nextRenewal = timers.now() + leaseMs / 10;
-      this.#ails("renewal", error);
+      this.#troubles.ails("renewal", error);
     } finally {
       this.#isRenewing = false;
     }
@@ -285,10 +289,13 @@ export class Owners implements Ownership {
         const state = states[i];
         if (state && !this.#mine.has(shard)) this.#note(shard, state, now);
       }
-      this.#well("look");
+      this.#troubles.well("look");
+      this.#failedNow.clear();
       await this.#decide(wanted);
+      // What was wrong with an earlier claim is over: another member has the shard, or the data are the newer ones again.
+      for (const what of ["claim", "older"] as const) if (!this.#failedNow.has(what)) this.#troubles.well(what);
     } catch (error) {
-      this.#ails("look", error);
+      this.#troubles.ails("look", error);
     } finally {
       this.#isLooking = false;
     }
@@ -332,7 +339,8 @@ export class Owners implements Ownership {
     this.#openSince.set(shard, since);
     if (now < (this.#cannotUntil.get(shard) ?? 0)) return false;
     if (state.epoch < memory.highest(shard)) {
-      this.#ails("older", new Error(sayOlder(shard, state.epoch, memory.highest(shard))));
+      this.#failedNow.add("older");
+      this.#troubles.ails("older", new Error(sayOlder(shard, state.epoch, memory.highest(shard))));
       return false;
     }
     const rank = this.#members.candidates(shard, now).findIndex(({ name }) => name === self.name);
@@ -347,7 +355,7 @@ export class Owners implements Ownership {
     const asked = timers.now();
     try {
       const claimed = await server.claim(shard, seen.state);
-      this.#well("claim");
+      this.#troubles.well("claim");
       if (!claimed) return;
       const { epoch, handover } = claimed;
       memory.keep(shard, epoch);
@@ -366,7 +374,8 @@ export class Owners implements Ownership {
       this.#toOpen.push(own);
       this.#openNext();
     } catch (error) {
-      this.#ails("claim", error);
+      this.#failedNow.add("claim");
+      this.#troubles.ails("claim", error);
     } finally {
       this.#claiming.delete(shard);
     }
@@ -446,28 +455,7 @@ export class Owners implements Ownership {
     const trouble = why === "" ? this.trouble || "this process stood still" : why;
     this.#parts.told("error", `shard ${own.shard} (epoch ${own.epoch}) is not this gateway's any more: ${trouble}`);
   }
-
-  /** Reports a trouble once, until it is over or there is another one. */
-  #ails(what: Asked, error: unknown): void {
-    const trouble = `${sayOf[what]}: ${messageOf(error)}`;
-    if (trouble !== this.#troubles.get(what)) this.#parts.told("error", trouble);
-    this.#troubles.set(what, trouble);
-  }
-
-  #well(what: Asked): void {
-    if (this.#troubles.delete(what) && this.#troubles.size === 0) this.#parts.told("info", "all is well again");
-  }
 }
-
-type Asked = "beat" | "renewal" | "look" | "claim" | "older";
-
-const sayOf: Readonly<Record<Asked, string>> = {
-  beat: "who else is there cannot be asked for",
-  renewal: "the leases cannot be renewed",
-  look: "the leases cannot be asked for",
-  claim: "a shard cannot be claimed",
-  older: "a shard is not claimed",
-};
 
 function deadlineOf(asked: number, leaseMs: number): number {
   return asked + leaseMs - leaseMs / 10;
@@ -478,8 +466,4 @@ function sayOlder(shard: number, epoch: number, highest: number): string {
     `the server came back with older data (shard ${shard}: epoch ${epoch}, and ${highest} was there before), and this gateway does not claim on them. ` +
     "Put the newer data back; or, to go on with what is there, stop all gateways, delete fleet-epochs in store.folder of each, and start them"
   );
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -161,6 +161,38 @@ describe("owners of shards", () => {
     expect(first.owners.trouble).toBe("");
   });
 
+  test("a request that failed is no trouble any more when the server answers, though nothing is claimed or renewed", async () => {
+    const world = await running(3);
+    const [first, dead] = world.members;
+    if (!first || !dead) return;
+    dead.kill();
+    await world.pass(leaseMs - 100); // what it had is about to be claimed
+    first.way.cut = true;
+    await world.until("it lost all", () => first.owners.serving === 0 && first.owners.trouble !== "", 2 * leaseMs);
+    await world.until("the third one serves all", () => world.isAllServed, 6 * leaseMs);
+    expect(first.owners.trouble).not.toBe("");
+    first.way.cut = false;
+    await world.until("no trouble", () => first.owners.trouble === "", leaseMs);
+    expect(first.owners.serving).toBe(0);
+    expect(first.said.at(-1)).toBe("all is well again");
+  });
+
+  test("a gateway that serves again after a cut may be drained at once", async () => {
+    const world = await running(2);
+    const [first] = world.members;
+    if (!first) return;
+    first.way.cut = true;
+    await world.until("the other one serves all", () => world.isAllServed && first.owners.serving === 0, 3 * leaseMs);
+    first.way.cut = false;
+    await world.until("it serves again", () => first.owners.serving > 0, 3 * leaseMs);
+    let answer: unknown;
+    void first.owners.drain().then((said) => {
+      answer = said;
+    });
+    await world.until("drained", () => answer !== undefined, 60_000);
+    expect(answer).toEqual({ shards: expect.any(Number) });
+  });
+
   test("a stop gives all back, and nobody waits for the end of a lease", async () => {
     const world = await running(2);
     const [first] = world.members;
@@ -179,6 +211,11 @@ describe("owners of shards", () => {
     await world.pass(10_000);
     expect(first?.speaks()).not.toContain(3);
     expect(first?.said.join()).toMatch(/older data/);
+    expect(first?.owners.trouble).toMatch(/older data/);
+    // Somebody put the newer data back.
+    Object.assign(world.server.shard(3), { epoch: 9 });
+    await world.until("claimed", () => first?.speaks().includes(3) === true, 2 * leaseMs);
+    await world.until("no trouble", () => first?.owners.trouble === "", leaseMs);
   });
 });
 

@@ -1,0 +1,50 @@
+/** Requests of a member to the server of the leases that failed, and are to be reported once. */
+
+/** What was asked for; `older`: the server has older data than before. */
+export type Asked = "beat" | "renewal" | "look" | "claim" | "older";
+
+const sayOf: Readonly<Record<Asked, string>> = {
+  beat: "who else is there cannot be asked for",
+  renewal: "the leases cannot be renewed",
+  look: "the leases cannot be asked for",
+  claim: "a shard cannot be claimed",
+  older: "a shard is not claimed",
+};
+
+export class Troubles {
+  readonly #told: (level: "info" | "error", say: string) => void;
+  /** By the kind of request. */
+  readonly #present = new Map<Asked, string>();
+
+  constructor(told: (level: "info" | "error", say: string) => void) {
+    this.#told = told;
+  }
+
+  /** The first one; "" = there is none. */
+  get first(): string {
+    return [...this.#present.values()][0] ?? "";
+  }
+
+  /** The one with this kind of request; "" = there is none. */
+  of(what: Asked): string {
+    return this.#present.get(what) ?? "";
+  }
+
+  /** A request failed. It is reported once, until it is over or there is another trouble. */
+  ails(what: Asked, error: unknown): void {
+    const trouble = `${sayOf[what]}: ${messageOf(error)}`;
+    if (trouble !== this.#present.get(what)) this.#told("error", trouble);
+    this.#present.set(what, trouble);
+  }
+
+  /** A request succeeded, or there is nothing more to ask for. */
+  well(...all: readonly Asked[]): void {
+    for (const what of all)
+      if (this.#present.delete(what) && this.#present.size === 0) this.#told("info", "all is well again");
+  }
+}
+
+/** What the error says. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
