@@ -25,6 +25,7 @@ import type { Exchange } from "./state/exchanges.ts";
 import { KnownClients } from "./state/known-clients.ts";
 import { Letters } from "./state/letters.ts";
 import type { Link } from "./state/link.ts";
+import type { Move } from "./state/move.ts";
 import type { PendingConnect } from "./state/pending-connect.ts";
 import { Quarrels } from "./state/quarrels.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
@@ -102,6 +103,8 @@ export class Context {
    * (inputs/not-allowed.ts).
    */
   readonly notAllowed: { readonly broker: BrokerSession<Session>; readonly exchange: Exchange<Session> }[] = [];
+  /** While sessions are restored: what is to be done again over another connection. See inputs/restore-moved.ts. */
+  readonly moves: Move[] = [];
   stopping = false;
   readonly store = new StoreWatch();
   readonly acceptedByBroker: KnownClients;

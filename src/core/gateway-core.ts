@@ -32,6 +32,7 @@ import { settleNotAllowed } from "./inputs/not-allowed.ts";
 import { purgeUplink } from "./inputs/purge-uplink.ts";
 import { republish } from "./inputs/republish.ts";
 import { onRestored } from "./inputs/restore.ts";
+import { finishMoves } from "./inputs/restore-moved.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
 import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
@@ -107,6 +108,7 @@ export class GatewayCore implements Core {
           onPendingConnectDeadline(context, deadline.owner);
           break;
         case "start":
+          finishMoves(context);
           settleLanes(context);
           openLeavings(context);
           break;

@@ -7,14 +7,13 @@
  */
 
 import { holderOfId } from "../broker/client-ids.ts";
-import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
+import { exchangeFrom } from "../broker/exchange-record.ts";
 import { restoreExperience } from "../broker/experience-record.ts";
 import { openLink } from "../broker/links.ts";
-import { subscribeAgain } from "../broker/sending.ts";
-import { ask, joinLane } from "../broker/shared-subscriptions.ts";
+import { joinLane } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import type { SessionRecord, StoredState, TopicRecord, UplinkRecord } from "../record.ts";
+import type { SessionRecord, StoredState, TopicRecord } from "../record.ts";
 import { supervise } from "../session/client-life.ts";
 import { disconnectClient } from "../session/departure.ts";
 import { endSession } from "../session/end.ts";
@@ -31,6 +30,7 @@ import { keepingMeanings } from "../state/predefined-topics.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import { beginLeaving } from "./leaving.ts";
+import { beginMove, hasForwarding } from "./restore-moved.ts";
 import { isSharedKey, restoreShared } from "./restore-shared.ts";
 
 /** One slice of what the store has. */
@@ -88,18 +88,16 @@ function restoreSession(context: Context, stored: StoredState): void {
   // The ids belong to a connection of its own: they are valid if the client uses that one again.
   if (!isMoved || (left !== (record.home ?? "") && !session.shared)) restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
-  restoreUplink(context, session, stored, isMoved);
+  const move = isMoved ? { session, uplink: [...stored.uplink] } : undefined;
+  if (!move) restoreUplink(session, stored);
   if (session.shared)
     for (const { filter, qos, isRefused } of record.subscriptions)
       if (!isRefused) joinLane(session.shared, session, filter, qos);
-  if (isMoved) {
-    moveSubscriptions(context, session);
-    markChanged(context, session);
-  }
+  if (move) beginMove(context, move);
   restoreBacklog(session, stored);
   endForbidden(context, session);
   const isIdle = session.state === "disconnected" || session.state === "lost";
-  session.awaitsForwarding = isIdle && session.account.unforwarded > 0;
+  session.awaitsForwarding = isIdle && (session.account.unforwarded > 0 || (move !== undefined && hasForwarding(move)));
   context.sessions.setIdle(session, isIdle);
   supervise(context, session);
   session.isUnasked = true;
@@ -146,16 +144,6 @@ function attach(context: Context, session: Session): void {
   if (!session.shared && !session.isHeldBack) openLink(context, session, { clean: session.clean, resume: true });
 }
 
-/** Its subscriptions stand at another broker, or in another session there: they are made here. */
-function moveSubscriptions(context: Context, session: Session): void {
-  const { shared } = session;
-  if (!shared) return subscribeAgain(session.broker, session, { withoutRetained: false });
-  for (const filter of session.subscriptions.keys()) {
-    const entry = shared.filters.get(filter);
-    if (entry) ask(context, shared, entry);
-  }
-}
-
 function restoreOutbox(context: Context, session: Session, { queued }: StoredState): Map<number, OutboxEntry> {
   const entries = new Map<number, OutboxEntry>();
   for (const [seq, record] of queued) {
@@ -195,12 +183,8 @@ function restoreBacklog(session: Session, { backlog, taken }: StoredState): void
   if (backlog) session.account.backlog.restore(backlog);
 }
 
-function restoreUplink(context: Context, session: Session, { uplink }: StoredState, isMoved: boolean): void {
+function restoreUplink(session: Session, { uplink }: StoredState): void {
   for (const [packetId, record] of uplink) {
-    if (isMoved) {
-      moveExchange(context, session, packetId, record);
-      continue;
-    }
     // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
     const isOpen = record.stage === "open" && record.origin !== undefined;
     const origin: PublishExchange<Session>["origin"] = isOpen ? { session, ...record.origin } : undefined;
@@ -208,24 +192,4 @@ function restoreUplink(context: Context, session: Session, { uplink }: StoredSta
     session.broker.restore(exchange);
     if (origin) bindUplink(exchange, origin);
   }
-}
-
-/**
- * The exchange began in another MQTT session, so it is not known whether the broker had the message. It is published again, unless the
- * other broker had answered PUBREC.
- */
-function moveExchange(context: Context, session: Session, id: number, record: UplinkRecord): void {
-  const { clientId } = session;
-  context.journal.remove({ of: "uplink", clientId, id, record: undefined });
-  const packetId = session.broker.freePacketId();
-  if (record.publication.qos === 2) {
-    context.counters.qos2Uncertain++;
-    context.out.report({ event: "qos2_uncertain", clientId, packetId: id });
-  }
-  if (record.stage === "released" || packetId === undefined) return;
-  const origin = record.origin && { session, ...record.origin };
-  const exchange = { ...exchangeFrom(packetId, record, { owner: session, origin }), sentBefore: false };
-  session.broker.restore(exchange);
-  storeExchange(context, clientId, exchange);
-  if (origin) bindUplink(exchange, origin);
 }

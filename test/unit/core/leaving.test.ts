@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import type { StoredState } from "../../../src/core/record.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
-import { Bench, connect, octets, sleep, subscribe, type Turn } from "../../helpers/bench.ts";
+import { Bench, connect, octets, publish, sleep, subscribe, type Turn } from "../../helpers/bench.ts";
 import { testOptions } from "../../simulation/options.ts";
 
 type Mode = CoreOptions["upstream"]["mode"];
@@ -155,4 +155,57 @@ test("a broker that knows nothing of it, or will not have it, holds nobody up [4
   ]);
   const refused = new GatewayRun("aggregating", first).bench;
   refused.link("c1").refused("notSupported").asks("closeLink", "openLink");
+});
+
+/** Clients of two shared connections, each with a QoS 2 message that the broker has not answered; the next run has one. */
+describe("fewer shared connections: a client that moves takes no packet id that another one has at the broker [4.2]", () => {
+  const peers = ["udp/192.0.2.1:1000", "udp/192.0.2.2:1000"] as const;
+  /** The first goes by connection 1, the second by connection 0. */
+  const ids = ["d2", "d1"] as const;
+
+  function fewer() {
+    const table = new StateTable();
+    const options = (connections: number) =>
+      ({ durable: true, upstream: { ...testOptions.upstream, mode: "aggregating" as const, connections } }) as const;
+    const first = new Bench(options(2));
+    const note = (turn: Turn): Turn => {
+      for (const effect of turn.effects)
+        if (effect.kind === "persist") for (const change of effect.changes) table.apply(change);
+      return turn;
+    };
+    note(first.link("gateway").up());
+    note(first.link("gateway-1").up());
+    note(first.link("gateway-1").up());
+    const links = peers.map((peer, at) => {
+      const clientId = ids[at] as string;
+      note(first.client(connect({ clientId, cleanSession: false }), peer)).gets("CONNACK");
+      const { packetId } = note(first.client(subscribe(`cmd/${clientId}`, 1, 7), peer)).effect("subscribe");
+      const link = clientId === "d2" ? "gateway-1" : "gateway";
+      note(first.link(link).acks("suback", packetId, 1));
+      const sent = note(
+        first.client(publish({ qos: 2, topicIdType: "short", topicId: 0x6162, data: octets(clientId) }), peer),
+      ).effect("publish");
+      expect(sent.linkId).toBe(first.link(link).linkId);
+      return sent;
+    });
+    expect(links.map(({ packetId }) => packetId)).toEqual([2, 2]);
+    return new Bench(options(1), [...table.states()] as StoredState[]);
+  }
+
+  test("both messages arrive, each with an id of its own; the one that did not move keeps its id", () => {
+    const bench = fewer();
+    const left = bench.link("gateway-1").up(true);
+    const turns = [
+      left,
+      bench.link("gateway-1").acks("unsuback", left.effect("unsubscribe").packetId),
+      bench.link("gateway").up(true),
+    ];
+    const sent = turns.flatMap(({ effects }) =>
+      effects.flatMap((effect) => (effect.kind === "publish" ? [effect] : [])),
+    );
+    const of = (text: string) => sent.filter(({ publication }) => Buffer.from(publication.payload).toString() === text);
+    expect([of("d1").length, of("d2").length]).toEqual([1, 1]);
+    expect(of("d1")[0]?.packetId).toBe(2);
+    expect(of("d2")[0]?.packetId).not.toBe(2);
+  });
 });

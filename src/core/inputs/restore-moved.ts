@@ -1,0 +1,70 @@
+/**
+ * Clients that go by another connection than in the last run of the gateway: what was open for them at the broker is
+ * done again over the new one.
+ *
+ * A shared connection has the packet ids of all its clients. The ids that its other clients had in the last run are
+ * known only when all sessions are restored. So a client that moves to a shared connection gets new ids then, and not
+ * before.
+ */
+import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
+import { subscribeAgain } from "../broker/sending.ts";
+import { ask } from "../broker/shared-subscriptions.ts";
+import type { Context } from "../context.ts";
+import type { UplinkRecord } from "../record.ts";
+import { markChanged } from "../session/session-record.ts";
+import type { Move } from "../state/move.ts";
+import { bindUplink, type Session } from "../state/session.ts";
+
+/** The client uses another connection now. */
+export function beginMove(context: Context, move: Move): void {
+  markChanged(context, move.session);
+  if (move.session.shared) context.moves.push(move);
+  else moveNow(context, move);
+}
+
+/** Will publications of this move be on the client's account? */
+export function hasForwarding({ uplink }: Move): boolean {
+  return uplink.some(([, { stage, origin }]) => stage !== "released" && origin === undefined);
+}
+
+/** All sessions of the last run are restored. */
+export function finishMoves(context: Context): void {
+  for (const move of context.moves.splice(0)) moveNow(context, move);
+}
+
+function moveNow(context: Context, { session, uplink }: Move): void {
+  for (const [packetId, record] of uplink) moveExchange(context, session, packetId, record);
+  if (!session.isOver) moveSubscriptions(context, session);
+}
+
+/** Its subscriptions stand at another broker, or in another session there: they are made here. */
+function moveSubscriptions(context: Context, session: Session): void {
+  const { shared } = session;
+  if (!shared) return subscribeAgain(session.broker, session, { withoutRetained: false });
+  for (const filter of session.subscriptions.keys()) {
+    const entry = shared.filters.get(filter);
+    if (entry) ask(context, shared, entry);
+  }
+}
+
+/**
+ * The exchange began in another MQTT session, so it is not known whether the broker had the message. It is published again, unless the
+ * other broker had answered PUBREC.
+ */
+function moveExchange(context: Context, session: Session, id: number, record: UplinkRecord): void {
+  const { clientId } = session;
+  context.journal.remove({ of: "uplink", clientId, id, record: undefined });
+  // The session is over, and the client was not answered: it says it again, as a message of a new session.
+  if (session.isOver && record.origin) return;
+  const packetId = session.broker.freePacketId();
+  if (record.publication.qos === 2) {
+    context.counters.qos2Uncertain++;
+    context.out.report({ event: "qos2_uncertain", clientId, packetId: id });
+  }
+  if (record.stage === "released" || packetId === undefined) return;
+  const origin = record.origin && { session, ...record.origin };
+  const exchange = { ...exchangeFrom(packetId, record, { owner: session, origin }), sentBefore: false };
+  session.broker.restore(exchange);
+  storeExchange(context, clientId, exchange);
+  if (origin) bindUplink(exchange, origin);
+}
