@@ -2,28 +2,21 @@
 import { randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
-import { createAccessPolicy } from "./config/access.ts";
-import { coreOptions, predefinedTopics } from "./config/core-options.ts";
-import { hostForLimits } from "./config/host-network.ts";
-import { Managed, managedKeys, withManagedTopics } from "./config/managed.ts";
-import { payloadPolicy } from "./config/payloads.ts";
-import { afterReload, needRestart } from "./config/restart.ts";
+import { Managed, managedKeys } from "./config/managed.ts";
 import type { GatewayConfig } from "./config/schema.ts";
-import { readScripts } from "./config/scripts.ts";
-import type { AccessPolicy } from "./core/access.ts";
 import { payloadStart } from "./core/dialects/payload-start.ts";
 import type { GatewayEvent } from "./core/event.ts";
 import { GatewayCore, type SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
-import type { PayloadPolicy } from "./core/payloads.ts";
+import type { CoreOptions } from "./core/options.ts";
 import type { PeerId } from "./core/types.ts";
 import { openRing, openTryOutBroker, upstreamInputs } from "./gateway-brokers.ts";
 import { Lookout } from "./gateway-console.ts";
 import { Desk } from "./gateway-desk.ts";
-import { HomeAssistant } from "./gateway-home.ts";
+import { OwnConnections } from "./gateway-own-connections.ts";
 import { type Drained, Pair } from "./gateway-pair.ts";
-import { RemoteControl } from "./gateway-remote.ts";
-import { Scripts } from "./gateway-scripts.ts";
+import { Settings } from "./gateway-settings.ts";
+import type { ShardParts } from "./gateway-shard.ts";
 import { createStore, openStore } from "./gateway-store.ts";
 import { type Health, type NamedSecureReport, Vitals } from "./gateway-vitals.ts";
 import type { Log } from "./observe/log.ts";
@@ -40,10 +33,7 @@ import { restore } from "./runtime/restore.ts";
 import { Steps } from "./runtime/steps.ts";
 import { Tap } from "./runtime/tap.ts";
 import { WallClock } from "./runtime/wall-clock.ts";
-import type { ScriptSource } from "./script/question.ts";
 import type { PairFacts } from "./storage/lease.ts";
-import type { PairMember } from "./storage/redis.ts";
-import type { RedisSource } from "./storage/redis-source.ts";
 import { secureKeeper } from "./storage/secure-keeper.ts";
 import type { Store, StoreReport } from "./storage/store.ts";
 import { createTransport } from "./transports/index.ts";
@@ -68,27 +58,11 @@ const firstLookMs = 1_000;
 /** A random number from 0 to just below 1. */
 const randomShare = () => randomInt(2 ** 32) / 2 ** 32;
 
-/** The parts that a shard's gateway gets from its process, in place of its own. */
-export interface ShardParts {
-  /** The ports of the fleet's front. */
-  readonly transports: readonly Transport[];
-  readonly managed: Managed;
-  readonly member: PairMember;
-  /** Called before anything is sent. False: another gateway owns the shard. */
-  readonly owns: () => boolean;
-  readonly redis: RedisSource;
-  /** The MQTT client ids of all shards' own connections. */
-  readonly reservedIds: ReadonlySet<string>;
-  /** Called with notices about the store, as it was found. */
-  readonly noticed: (say: string) => void;
-}
-
 /** Called with each step before the gateway serves, and its progress. */
 export type StartProgress = (what: string, done: number) => void;
 
 export class Gateway {
-  /** The configuration at the start, with the parts that were read again since. */
-  #config: GatewayConfig;
+  readonly #settings: Settings;
   readonly #managed: Managed;
   readonly #lookout: Lookout;
   readonly #vitals: Vitals;
@@ -98,7 +72,6 @@ export class Gateway {
   /** The upstreams by name; "" is the default one. */
   readonly #mqtt: ReadonlyMap<string, MqttUpstream>;
   readonly #upstream: Upstream;
-  readonly #accessPolicy: (options: GatewayConfig["access"]) => AccessPolicy;
   readonly #store: Store;
   readonly #core: GatewayCore;
   readonly #driver: Driver;
@@ -117,10 +90,7 @@ export class Gateway {
   readonly #wakings = new Wakings(() => this.#clock.now());
   #serves = false;
   #progress: StartProgress = () => {};
-  readonly #home: HomeAssistant | undefined;
-  readonly #remote: RemoteControl | undefined;
-  /** Undefined until the first declaration with a script. */
-  #scripts: Scripts | undefined;
+  readonly #own: OwnConnections;
   readonly #desk: Desk;
   #broker: TryOutBroker | undefined;
   #stopping: Promise<void> | undefined;
@@ -145,7 +115,6 @@ export class Gateway {
     drained: (say: string) => void = () => {},
     shard?: ShardParts,
   ) {
-    this.#config = config;
     this.#shard = shard;
     this.#drained = drained;
     const version = ownVersion();
@@ -160,12 +129,10 @@ export class Gateway {
     });
     this.#owns = shard?.owns ?? this.#pair?.owns;
     this.#turnEnd = new TurnEnd(this.#owns);
-    this.#managed = shard?.managed ?? new Managed(config.store);
     this.#log = log;
+    this.#managed = shard?.managed ?? new Managed(config.store);
     for (const each of shard?.transports ?? config.transports.map(createTransport))
       this.#transports.set(each.name, each);
-    const transport = (peer: PeerId) => transportOf(peer, this.#transports);
-    const hostOf = (peer: PeerId) => transport(peer).hostOf(peer);
     this.#ring = openRing([config.upstream, ...config.upstreams], this.#turnEnd, log);
     const upstream = (options: UpstreamOptions) =>
       new MqttUpstream(options, this.#wallClock, randomShare, this.#turnEnd, this.#ring);
@@ -173,31 +140,10 @@ export class Gateway {
     const general = upstream(config.upstream);
     this.#mqtt = new Map([["", general], ...named]);
     this.#upstream = named.length === 0 ? general : new Upstreams(this.#mqtt);
-    let policy: AccessPolicy | undefined;
-    this.#accessPolicy = (options) => {
-      const { admitted } = this.#managed.state;
-      policy = createAccessPolicy(options, hostOf, admitted, (clientId) => this.#hasKey(clientId));
-      return policy;
-    };
-    this.#home = config.homeAssistant.enabled ? this.#homeAssistant(config, general.counters.wire) : undefined;
-    const settings = coreOptions(
-      { ...config, topics: withManagedTopics(config.topics, this.#managed.state) },
-      this.#accessPolicy(config.access),
-    );
-    const sources = readScripts(config.payloads);
-    const payloads = this.#payloads(config);
-    const options = { ...settings, payloads, ...(shard && { reservedIds: shard.reservedIds }) };
-    this.#core = new GatewayCore(options, {
-      maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
-      hostOf: (peer) => {
-        const isInside = () => policy?.isInside(peer, transport(peer).identityOf(peer)) === true;
-        return hostForLimits(hostOf(peer), isInside);
-      },
-      identityOf: (peer) => transport(peer).identityOf(peer),
-      rssiOf: (peer) => transport(peer).rssiOf?.(peer),
-      wallClock: () => this.#wallClock.trusted(),
-      random: randomShare,
-    });
+    this.#own = this.#newOwnConnections(config, version, general.counters.wire);
+    this.#settings = this.#newSettings(config);
+    const options = { ...this.#settings.coreOptions(), ...(shard && { reservedIds: shard.reservedIds }) };
+    this.#core = this.#newCore(options);
     this.#reports = new ReportLog(log);
     const looked = (records: number) => this.#progress("looking through the store", records);
     this.#store = createStore(config.store, log, shard?.member ?? this.#pair?.member, looked, shard?.redis);
@@ -208,83 +154,12 @@ export class Gateway {
       if (config.store.kind !== "memory") each.keepBondsIn?.(config.store.folder);
       each.keepBy?.(secureKeeper(each.name, this.#store, (changes, done) => watched.commit(changes, done)));
     }
-    this.#vitals = new Vitals({
-      core: this.#core,
-      transports: this.#transports,
-      mqtt: this.#mqtt,
-      store: this.#store,
-      log,
-      version,
-      now: () => this.#clock.now(),
-      wallClock: this.#wallClock,
-      commits: this.#commits,
-      wakings: this.#wakings,
-      steps: this.#steps,
-      scripts: () => this.#scripts?.counters,
-      serves: () => this.#serves,
-      pair: () => this.pair(),
-    });
-    this.#lookout = new Lookout({
-      core: this.#core,
-      transports: this.#transports,
-      managed: this.#managed,
-      wallClock: this.#wallClock,
-      version,
-      file,
-      now: () => this.#clock.now(),
-      config: () => this.#config,
-      scriptValue: (way, clientId, topicName, payload) => this.#scripts?.values.of(way, clientId, topicName, payload),
-      accessChanged: () => this.#accessChanged(),
-      predefinedChanged: () => this.#predefinedChanged(this.#config),
-      wakingsOf: (clientId) => this.#wakings.of(clientId),
-      reload: (changed) => this.reload(changed),
-      place: () => this.apiPlace,
-      pair: () => this.pair(),
-      drain: () => this.#drain(),
-      octets: () => new Map([...this.#mqtt].map(([name, { counters }]) => [name, counters.wire.total])),
-    });
-    this.#tap = new Tap({
-      transports: [...this.#transports.keys()],
-      timers: systemTimers,
-      wallClockUs: microsecondClock(),
-      whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
-      clientAt: (peer) => this.#core.clientAt(peer),
-      payloadStart,
-      saidIn: (way, clientId, bytes) => this.#lookout.live.valueIn(way, clientId, bytes),
-      page: this.#lookout.live,
-    });
-    const edges = {
-      transports: this.#transports,
-      upstream: this.#upstream,
-      store: watched,
-      tap: this.#tap,
-      report: (event: GatewayEvent) => {
-        this.#wakings.see(event);
-        this.#lookout.report(event);
-        this.#reports.report(event);
-        this.#home?.happened(event);
-        this.#remote?.happened(event);
-      },
-    };
-    this.#driver = new Driver(this.#core, edges, this.#clock, { owns: this.#owns, steps: this.#steps });
-    this.#desk = new Desk({
-      log,
-      core: this.#core,
-      store: this.#store,
-      transports: this.#transports,
-      lookout: this.#lookout,
-      vitals: this.#vitals,
-      capture: (options) => this.#tap.capture(options),
-      orders: {
-        handle: (input) => this.#driver.handle(input),
-        answersFor: async (letters) => this.#scripts?.stage.answersFor(letters),
-      },
-      now: () => this.#clock.now(),
-      saysWhyNot: () => this.#pair?.saysWhyNot(),
-    });
-    if (sources.length > 0) this.#scripts = this.#newScripts(config);
-    this.#scripts?.load(config, payloads);
-    this.#remote = this.#remoteControl(config, general.counters.wire);
+    this.#vitals = this.#newVitals(version);
+    this.#lookout = this.#newLookout(version, file);
+    this.#tap = this.#newTap();
+    this.#driver = this.#newDriver(watched);
+    this.#desk = this.#newDesk();
+    this.#settings.loadScripts(options.payloads);
   }
 
   /**
@@ -304,15 +179,15 @@ export class Gateway {
     }
     try {
       if (this.#pair) {
-        await this.#desk.start(this.#config);
+        await this.#desk.start(this.#settings.config);
         this.#takingOver = this.#takeOver(this.#pair);
         // A gateway without an active partner soon serves, so the start waits for this time.
         await Promise.race([this.#takingOver, sleep(firstLookMs)]);
         return;
       }
-      this.#broker = await openTryOutBroker(this.#config, this.#log);
+      this.#broker = await openTryOutBroker(this.#settings.config, this.#log);
       await this.#serve();
-      await this.#desk.start(this.#config);
+      await this.#desk.start(this.#settings.config);
     } catch (error) {
       await this.stop();
       throw error;
@@ -360,7 +235,7 @@ export class Gateway {
   async #serve(): Promise<void> {
     const noticed = this.#shard?.noticed ?? ((say: string) => this.#log.error(`store: ${say}`));
     const highest = await openStore(this.#store, this.#log, { noticed, isGivenUp: () => this.#isAbandoned });
-    await this.#scripts?.start(readScripts(this.#config.payloads));
+    await this.#settings.startScripts();
     const notice: UpstreamEvents["notice"] = (level, say, kind) => this.#reports.notice(level, say, kind);
     await this.#upstream.start(upstreamInputs((input) => this.#handle(input), notice));
     await this.#restore(highest);
@@ -371,8 +246,7 @@ export class Gateway {
     for (const transport of this.#transports.values()) await this.#startTransport(transport);
     if (this.#isAbandoned) return this.abandon();
     this.#serves = true;
-    this.#home?.start();
-    this.#remote?.start();
+    this.#own.start();
   }
 
   /**
@@ -401,63 +275,6 @@ export class Gateway {
     return this.#vitals;
   }
 
-  /** The console or the operator changed the admission: of a client, or of a device's key. */
-  #accessChanged(): void {
-    for (const transport of this.#transports.values()) transport.keysChanged?.();
-    this.#handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config.access) });
-  }
-
-  /** Topic ids that were given by hand have priority over those of the configuration. */
-  #predefinedChanged({ topics }: GatewayConfig): void {
-    const predefined = predefinedTopics(withManagedTopics(topics, this.#managed.state));
-    this.#handle({ kind: "predefinedChanged", predefined });
-  }
-
-  /** If there is a key of this name, only a device with this key may use the name. */
-  #hasKey(clientId: string): boolean {
-    if (managedKeys(this.#managed).has(clientId)) return true;
-    return [...this.#transports.values()].some((transport) => transport.reserves?.(clientId) === true);
-  }
-
-  #homeAssistant(config: GatewayConfig, wire: WireOctets): HomeAssistant {
-    return new HomeAssistant({
-      config,
-      version: ownVersion(),
-      core: () => this.#core,
-      handle: (input) => this.#driver.handle(input),
-      told: (level, say) => this.#log[level](say),
-      random: randomShare,
-      wire,
-    });
-  }
-
-  #remoteControl(config: GatewayConfig, wire: WireOctets): RemoteControl | undefined {
-    const { topic } = config.control;
-    if (topic === undefined) return undefined;
-    return new RemoteControl(config, topic, {
-      desk: { ask: (who, name, query) => this.#desk.operator().ask(who, name, query) },
-      now: () => this.#clock.now(),
-      wallClock: () => this.#wallClock.now(),
-      told: (level, say) => this.#log[level](say),
-      random: randomShare,
-      wire,
-    });
-  }
-
-  #newScripts(config: GatewayConfig): Scripts {
-    return new Scripts(config, {
-      core: this.#core,
-      handle: (input) => this.#driver.handle(input),
-      told: (level, say) => this.#log[level](say),
-      wallClock: () => this.#wallClock.now(),
-    });
-  }
-
-  #payloads({ payloads }: GatewayConfig): PayloadPolicy | undefined {
-    const policy = payloadPolicy(payloads);
-    return this.#home ? this.#home.watching(policy) : policy;
-  }
-
   /** Ends in order, within a few seconds; idempotent. */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop();
@@ -472,31 +289,16 @@ export class Gateway {
    * script cannot be read, nothing is changed.
    */
   reload(config: GatewayConfig): readonly string[] {
-    const sources = readScripts(config.payloads);
-    const restart = needRestart(this.#config, config);
-    this.#predefinedChanged(config);
-    this.#handle({ kind: "accessChanged", access: this.#accessPolicy(config.access) });
-    const payloads = this.#payloads(config);
-    this.#handle({ kind: "payloadsChanged", payloads });
-    this.#reloadScripts(config, payloads, sources);
+    const restart = this.#settings.reload(config);
     this.#log.level = config.log.level;
     for (const transport of this.#transports.values()) transport.reload?.();
     for (const [name, upstream] of this.#mqtt) {
       const options = name === "" ? config.upstream : config.upstreams.find((each) => each.name === name);
       if (options) upstream.reload(options);
     }
-    this.#config = afterReload(this.#config, config);
-    this.#home?.reload(this.#config);
-    this.#remote?.reload(this.#config);
+    this.#settings.taken(config);
+    this.#own.reload(this.#settings.config);
     return restart;
-  }
-
-  #reloadScripts(config: GatewayConfig, payloads: PayloadPolicy | undefined, sources: readonly ScriptSource[]): void {
-    if (this.#scripts) return this.#scripts.load(config, payloads, sources);
-    if (sources.length === 0) return;
-    this.#scripts = this.#newScripts(this.#config);
-    this.#scripts.load(config, payloads);
-    void this.#scripts.start(sources);
   }
 
   health(): Health {
@@ -584,8 +386,7 @@ export class Gateway {
   }
 
   #handle(input: Input): void {
-    if (this.#scripts) this.#scripts.stage.take(input);
-    else this.#driver.handle(input);
+    this.#settings.handle(input);
   }
 
   /** Sends what may still be sent, and accepts no more input. */
@@ -599,12 +400,7 @@ export class Gateway {
     this.#wallClock.stop();
     this.#handle({ kind: "shutdown" });
     this.#driver.stop();
-    await Promise.all([
-      this.#upstream.shutdown(shutdownMs),
-      this.#home?.close(),
-      this.#remote?.close(),
-      this.#scripts?.close(),
-    ]);
+    await Promise.all([this.#upstream.shutdown(shutdownMs), this.#own.close(), this.#settings.scripts?.close()]);
     for (const transport of this.#transports.values()) await transport.close();
     this.#tap.close();
   }
@@ -617,6 +413,133 @@ export class Gateway {
     await this.#pair?.release();
     this.#ring?.close();
     if (this.#broker?.kind === "started") await this.#broker.close();
+  }
+
+  #newOwnConnections(config: GatewayConfig, version: string, wire: WireOctets): OwnConnections {
+    return new OwnConnections(config, {
+      version,
+      core: () => this.#core,
+      handle: (input) => this.#driver.handle(input),
+      ask: (who, name, query) => this.ask(who, name, query),
+      now: () => this.#clock.now(),
+      wallClock: () => this.#wallClock.now(),
+      told: (level, say) => this.#log[level](say),
+      random: randomShare,
+      wire,
+    });
+  }
+
+  #newSettings(config: GatewayConfig): Settings {
+    return new Settings(config, {
+      managed: this.#managed,
+      transports: this.#transports,
+      core: () => this.#core,
+      submit: (input) => this.#driver.handle(input),
+      watching: (declared) => this.#own.watching(declared),
+      told: (level, say) => this.#log[level](say),
+      wallClock: () => this.#wallClock.now(),
+    });
+  }
+
+  #newCore(options: CoreOptions): GatewayCore {
+    const transport = (peer: PeerId) => transportOf(peer, this.#transports);
+    return new GatewayCore(options, {
+      maxMessageBytes: (peer) => transport(peer).maxMessageBytes(peer),
+      hostOf: (peer) => this.#settings.hostOf(peer),
+      identityOf: (peer) => transport(peer).identityOf(peer),
+      rssiOf: (peer) => transport(peer).rssiOf?.(peer),
+      wallClock: () => this.#wallClock.trusted(),
+      random: randomShare,
+    });
+  }
+
+  #newVitals(version: string): Vitals {
+    return new Vitals({
+      core: this.#core,
+      transports: this.#transports,
+      mqtt: this.#mqtt,
+      store: this.#store,
+      log: this.#log,
+      version,
+      now: () => this.#clock.now(),
+      wallClock: this.#wallClock,
+      commits: this.#commits,
+      wakings: this.#wakings,
+      steps: this.#steps,
+      scripts: () => this.#settings.scripts?.counters,
+      serves: () => this.#serves,
+      pair: () => this.pair(),
+    });
+  }
+
+  #newLookout(version: string, file: string | undefined): Lookout {
+    return new Lookout({
+      core: this.#core,
+      transports: this.#transports,
+      managed: this.#managed,
+      wallClock: this.#wallClock,
+      version,
+      file,
+      now: () => this.#clock.now(),
+      config: () => this.#settings.config,
+      scriptValue: (way, clientId, topicName, payload) =>
+        this.#settings.scripts?.values.of(way, clientId, topicName, payload),
+      accessChanged: () => this.#settings.accessChanged(),
+      predefinedChanged: () => this.#settings.predefinedChanged(),
+      wakingsOf: (clientId) => this.#wakings.of(clientId),
+      reload: (changed) => this.reload(changed),
+      place: () => this.apiPlace,
+      pair: () => this.pair(),
+      drain: () => this.#drain(),
+      octets: () => new Map([...this.#mqtt].map(([name, { counters }]) => [name, counters.wire.total])),
+    });
+  }
+
+  #newTap(): Tap {
+    return new Tap({
+      transports: [...this.#transports.keys()],
+      timers: systemTimers,
+      wallClockUs: microsecondClock(),
+      whoSays: (from, bytes) => this.#core.whoSays(from, bytes),
+      clientAt: (peer) => this.#core.clientAt(peer),
+      payloadStart,
+      saidIn: (way, clientId, bytes) => this.#lookout.live.valueIn(way, clientId, bytes),
+      page: this.#lookout.live,
+    });
+  }
+
+  #newDriver(store: Pick<Store, "commit" | "fetch">): Driver {
+    const edges = {
+      transports: this.#transports,
+      upstream: this.#upstream,
+      store,
+      tap: this.#tap,
+      report: (event: GatewayEvent) => {
+        this.#wakings.see(event);
+        this.#lookout.report(event);
+        this.#reports.report(event);
+        this.#own.happened(event);
+      },
+    };
+    return new Driver(this.#core, edges, this.#clock, { owns: this.#owns, steps: this.#steps });
+  }
+
+  #newDesk(): Desk {
+    return new Desk({
+      log: this.#log,
+      core: this.#core,
+      store: this.#store,
+      transports: this.#transports,
+      lookout: this.#lookout,
+      vitals: this.#vitals,
+      capture: (options) => this.#tap.capture(options),
+      orders: {
+        handle: (input) => this.#driver.handle(input),
+        answersFor: async (letters) => this.#settings.scripts?.stage.answersFor(letters),
+      },
+      now: () => this.#clock.now(),
+      saysWhyNot: () => this.#pair?.saysWhyNot(),
+    });
   }
 }
 

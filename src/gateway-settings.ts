@@ -1,0 +1,158 @@
+/**
+ * Part of the composition root: the settings that may change while the gateway runs (predefined topics, access,
+ * payloads and their scripts), and the stage at which messages wait for a script.
+ */
+import { createAccessPolicy } from "./config/access.ts";
+import { coreOptions, predefinedTopics } from "./config/core-options.ts";
+import { hostForLimits } from "./config/host-network.ts";
+import { type Managed, managedKeys, withManagedTopics } from "./config/managed.ts";
+import { payloadPolicy } from "./config/payloads.ts";
+import { afterReload, needRestart } from "./config/restart.ts";
+import type { GatewayConfig } from "./config/schema.ts";
+import { readScripts } from "./config/scripts.ts";
+import type { AccessPolicy } from "./core/access.ts";
+import type { GatewayCore } from "./core/gateway-core.ts";
+import type { Input } from "./core/input.ts";
+import type { CoreOptions } from "./core/options.ts";
+import type { PayloadPolicy } from "./core/payloads.ts";
+import type { PeerId } from "./core/types.ts";
+import { Scripts } from "./gateway-scripts.ts";
+import { transportOf } from "./runtime/perform.ts";
+import type { ScriptSource } from "./script/question.ts";
+import type { Told } from "./script/runner.ts";
+import type { Transport } from "./transports/transport.ts";
+
+export interface SettingsParts {
+  readonly managed: Managed;
+  /** Filled before the first address is asked about. */
+  readonly transports: ReadonlyMap<string, Transport>;
+  /** The core and the driver are made after this object, so they are passed as functions. */
+  readonly core: () => GatewayCore;
+  /** Gives the input to the core at once, without a stage for scripts. */
+  readonly submit: (input: Input) => void;
+  /** Home Assistant sees the values of the declarations. */
+  readonly watching: (policy: PayloadPolicy | undefined) => PayloadPolicy | undefined;
+  readonly told: Told;
+  /** Milliseconds since 1970. */
+  readonly wallClock: () => number;
+}
+
+export class Settings {
+  /** The configuration at the start, with the parts that were read again since. */
+  #config: GatewayConfig;
+  readonly #parts: SettingsParts;
+  #access: AccessPolicy | undefined;
+  /** Undefined until the first declaration with a script. */
+  #scripts: Scripts | undefined;
+  readonly #sources: readonly ScriptSource[];
+
+  /** @throws {GatewayError} when a script cannot be read. */
+  constructor(config: GatewayConfig, parts: SettingsParts) {
+    this.#config = config;
+    this.#parts = parts;
+    this.#sources = readScripts(config.payloads);
+  }
+
+  get config(): GatewayConfig {
+    return this.#config;
+  }
+
+  get scripts(): Scripts | undefined {
+    return this.#scripts;
+  }
+
+  /** How a core begins with this configuration. */
+  coreOptions(): CoreOptions & { readonly payloads: PayloadPolicy | undefined } {
+    const topics = withManagedTopics(this.#config.topics, this.#parts.managed.state);
+    const options = coreOptions({ ...this.#config, topics }, this.#accessPolicy(this.#config));
+    return { ...options, payloads: this.#payloads(this.#config) };
+  }
+
+  /** The core is there. Scripts run from `startScripts` on. */
+  loadScripts(payloads: PayloadPolicy | undefined): void {
+    if (this.#sources.length === 0) return;
+    this.#scripts = this.#newScripts();
+    this.#scripts.load(this.#config, payloads);
+  }
+
+  async startScripts(): Promise<void> {
+    await this.#scripts?.start(readScripts(this.#config.payloads));
+  }
+
+  /** The input goes to the core, after its script if it has one. */
+  handle(input: Input): void {
+    if (this.#scripts) this.#scripts.stage.take(input);
+    else this.#parts.submit(input);
+  }
+
+  /** The name under which limits count this peer's host. */
+  hostOf(peer: PeerId): string {
+    const transport = transportOf(peer, this.#parts.transports);
+    const isInside = () => this.#access?.isInside(peer, transport.identityOf(peer)) === true;
+    return hostForLimits(transport.hostOf(peer), isInside);
+  }
+
+  /** The console or the operator changed the admission: of a client, or of a device's key. */
+  accessChanged(): void {
+    for (const transport of this.#parts.transports.values()) transport.keysChanged?.();
+    this.handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config) });
+  }
+
+  /** Topic ids that were given by hand have priority over those of the configuration. */
+  predefinedChanged({ topics }: GatewayConfig = this.#config): void {
+    const predefined = predefinedTopics(withManagedTopics(topics, this.#parts.managed.state));
+    this.handle({ kind: "predefinedChanged", predefined });
+  }
+
+  /**
+   * Takes over predefined topics, access rules, payloads and scripts.
+   * @returns the sections that take effect only after a restart
+   * @throws {GatewayError} when a script cannot be read; nothing is changed then.
+   */
+  reload(config: GatewayConfig): readonly string[] {
+    const sources = readScripts(config.payloads);
+    const restart = needRestart(this.#config, config);
+    this.predefinedChanged(config);
+    this.handle({ kind: "accessChanged", access: this.#accessPolicy(config) });
+    const payloads = this.#payloads(config);
+    this.handle({ kind: "payloadsChanged", payloads });
+    this.#reloadScripts(config, payloads, sources);
+    return restart;
+  }
+
+  /** All of the configuration that can change has been taken over, also by others. */
+  taken(config: GatewayConfig): void {
+    this.#config = afterReload(this.#config, config);
+  }
+
+  #reloadScripts(config: GatewayConfig, payloads: PayloadPolicy | undefined, sources: readonly ScriptSource[]): void {
+    if (this.#scripts) return this.#scripts.load(config, payloads, sources);
+    if (sources.length === 0) return;
+    this.#scripts = this.#newScripts();
+    this.#scripts.load(config, payloads);
+    void this.#scripts.start(sources);
+  }
+
+  #newScripts(): Scripts {
+    const { core, submit, told, wallClock } = this.#parts;
+    return new Scripts(this.#config, { core: core(), handle: submit, told, wallClock });
+  }
+
+  #payloads({ payloads }: GatewayConfig): PayloadPolicy | undefined {
+    return this.#parts.watching(payloadPolicy(payloads));
+  }
+
+  #accessPolicy({ access }: GatewayConfig): AccessPolicy {
+    const { managed, transports } = this.#parts;
+    const hostOf = (peer: PeerId) => transportOf(peer, transports).hostOf(peer);
+    this.#access = createAccessPolicy(access, hostOf, managed.state.admitted, (clientId) => this.#hasKey(clientId));
+    return this.#access;
+  }
+
+  /** If there is a key of this name, only a device with this key may use the name. */
+  #hasKey(clientId: string): boolean {
+    const { managed, transports } = this.#parts;
+    if (managedKeys(managed).has(clientId)) return true;
+    return [...transports.values()].some((transport) => transport.reserves?.(clientId) === true);
+  }
+}

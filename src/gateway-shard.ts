@@ -1,0 +1,20 @@
+/** Part of the composition root: what the gateway of a shard in a fleet is made with. */
+import type { Managed } from "./config/managed.ts";
+import type { PairMember } from "./storage/redis.ts";
+import type { RedisSource } from "./storage/redis-source.ts";
+import type { Transport } from "./transports/transport.ts";
+
+/** The parts that a shard's gateway gets from its process, in place of its own. */
+export interface ShardParts {
+  /** The ports of the fleet's front. */
+  readonly transports: readonly Transport[];
+  readonly managed: Managed;
+  readonly member: PairMember;
+  /** Called before anything is sent. False: another gateway owns the shard. */
+  readonly owns: () => boolean;
+  readonly redis: RedisSource;
+  /** The MQTT client ids of all shards' own connections. */
+  readonly reservedIds: ReadonlySet<string>;
+  /** Called with notices about the store, as it was found. */
+  readonly noticed: (say: string) => void;
+}
