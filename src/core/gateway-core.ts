@@ -48,7 +48,7 @@ import { endByOperator, onSilenceDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
 import { onSharedDelivered } from "./session/fan-out.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
-import { publicationNamed } from "./session/publish-up.ts";
+import { publicationNamed } from "./session/publish-topic.ts";
 import { recordOf } from "./session/session-record.ts";
 import { type PacketView, packetsOf, type SessionView, viewOf } from "./session/session-view.ts";
 import { moveOn } from "./session/turn-end.ts";

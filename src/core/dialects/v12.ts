@@ -13,7 +13,8 @@ import { onConnect, onConnectOfOtherVersion, onRepeatedWillMsg, onWillMsg, onWil
 import { cancelPendingConnect } from "../session/connect-outcome.ts";
 import { goesOn, noteMessage } from "../session/heard.ts";
 import { noteTalksOn } from "../session/pending-connects.ts";
-import { onPublish, onPubRel } from "../session/publish-up.ts";
+import { onPubRel } from "../session/publish-answered.ts";
+import { onPublish } from "../session/publish-up.ts";
 import { onRegister } from "../session/register.ts";
 import { onDisconnect, onPingReq, onPingReqFromElsewhere } from "../session/sleep.ts";
 import { answerStranger, onPublishOfStranger, onSearchGw } from "../session/strangers.ts";

@@ -5,7 +5,7 @@ import { sendWaiting } from "../broker/sending.ts";
 import { ask } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
-import { onPublishAck } from "../session/publish-up.ts";
+import { onPublishAck } from "../session/publish-answered.ts";
 import { onSubscribeAck, onUnsubscribeAck } from "../session/subscribe.ts";
 import { dropLateRefused } from "../session/subscription-loss.ts";
 import type { Exchange, SubscribeExchange } from "../state/exchanges.ts";

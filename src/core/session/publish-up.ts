@@ -2,47 +2,33 @@
  * From the client to the broker. [MQTT-SN 1.2 §6.6, §6.8]
  *
  * The gateway acknowledges to the client only when the broker has acknowledged. The exchange of a repetition is found
- * by its MsgId, so the message is published once, whatever DUP says. At QoS 2 each answer to the client waits for the
- * broker's answer.
+ * by its MsgId, so the message is published once, whatever DUP says. The answers are in publish-answered.ts.
  */
-import { isSafeToShare, isTopicName, shortNameFromId } from "../../wire/topic.ts";
+import { isSafeToShare } from "../../wire/topic.ts";
 import { verdictOn } from "../broker/door.ts";
-import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
+import { storeExchange } from "../broker/exchange-record.ts";
 import { takesPublication } from "../broker/limits.ts";
 import { awaitCustody } from "../broker/links.ts";
 import { mayPublish } from "../broker/rights.ts";
-import { reasonOf, sendOrWait, sendUnanswered, sendWaiting } from "../broker/sending.ts";
+import { sendOrWait, sendUnanswered } from "../broker/sending.ts";
 import { publishByService } from "../broker/service.ts";
 import { toBroker } from "../broker/topic-prefix.ts";
 import type { Context } from "../context.ts";
 import { pubAck } from "../messages.ts";
 import { hashOf } from "../octets.ts";
-import type { BrokerSession } from "../state/broker-session.ts";
-import { newPublishExchange, type PublishExchange } from "../state/exchanges.ts";
-import { predefinedName } from "../state/predefined-topics.ts";
-import { bindUplink, type Session, unbindUplink } from "../state/session.ts";
+import { newPublishExchange } from "../state/exchanges.ts";
+import { bindUplink, type Session } from "../state/session.ts";
 import type { PeerId, Publication } from "../types.ts";
 import type { Publish, Reason } from "../words.ts";
-import { drainSoon, isStoreAndForward } from "./backlog.ts";
-import { onAcceptedSettled } from "./backlog-drain.ts";
+import { isStoreAndForward } from "./backlog.ts";
 import { decodedOf, metaFor, publishRaw } from "./contents.ts";
-import {
-  awaitPubRel,
-  forgetTaken,
-  isTaken,
-  makeRoomForTaken,
-  matchInFlight,
-  noteCompleted,
-  remember,
-} from "./duplicates.ts";
+import { isTaken, makeRoomForTaken, matchInFlight } from "./duplicates.ts";
 import { mayAsk } from "./limits.ts";
+import { releaseOwed } from "./publish-answered.ts";
+import { topicNameOf, withoutAnswerTopic } from "./publish-topic.ts";
 import { mayGoToBroker } from "./safe-name.ts";
-import { confirm } from "./session-record.ts";
 import { acceptPublish, isBrokerExpected, isForBacklog } from "./store-and-forward.ts";
 import { isTimeAsked, tellTime } from "./time.ts";
-import { onWillSettled } from "./will-delivery.ts";
-
-const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function onPublish(context: Context, session: Session, message: Publish): void {
   const isWithin = mayAsk(context, session, "PUBLISH");
@@ -220,199 +206,6 @@ export function onPublishWithoutAnswer(
   }
 }
 
-/** Topic name and payload of a message that its sender may send; undefined: it is none. Nothing is noted. */
-export function publicationNamed(
-  context: Context,
-  sender: { readonly peer: PeerId; readonly session: Session | undefined },
-  message: Publish,
-): { readonly topicName: string; readonly payload: Uint8Array } | undefined {
-  if (message.qos === -1) return withoutAnswerTopic(context, sender, message);
-  const { session } = sender;
-  if (!session) return undefined;
-  const topicName =
-    message.topicIdType === "normal"
-      ? session.registry.byId(message.topicId)?.name
-      : topicNameWithoutSession(context, session, message);
-  return topicName === undefined ? undefined : { topicName, payload: message.data };
-}
-
-function withoutAnswerTopic(
-  context: Context,
-  { peer, session }: { readonly peer: PeerId | undefined; readonly session: Session | undefined },
-  message: Publish,
-): { topicName: string; payload: Uint8Array } | undefined {
-  if (message.topicIdType === "normal") {
-    // An extension of RSMB and Paho: the id is the length of a name that precedes the payload. [interpretation 20]
-    if (!context.options.longNameQoSMinusOne(peer) || message.topicId === 0) return undefined;
-    if (message.topicId > message.data.byteLength) return undefined;
-    const topicName = topicNameFrom(message.data.subarray(0, message.topicId));
-    return topicName === undefined ? undefined : { topicName, payload: message.data.subarray(message.topicId) };
-  }
-  const topicName = topicNameWithoutSession(context, session, message);
-  return topicName === undefined ? undefined : { topicName, payload: message.data };
-}
-
-function topicNameWithoutSession(context: Context, session: Session | undefined, message: Publish): string | undefined {
-  switch (message.topicIdType) {
-    case "short":
-      return shortNameFromId(message.topicId);
-    case "predefined":
-      return predefinedName(session?.predefined ?? context.predefined, session?.clientId, message.topicId);
-    case "name":
-      return nameIn(message);
-    default:
-      return undefined;
-  }
-}
-
-/** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
-export function onPubRel(context: Context, session: Session, msgId: number): void {
-  const exchange = session.publishesInFlight.get(msgId);
-  if (exchange?.publication.qos !== 2) {
-    const taken = session.inboundQoS2.get(msgId);
-    if (taken) noteCompleted(context, session, { msgId, topicId: taken.topicId, qos: 2, hash: taken.hash });
-    forgetTaken(context, session, msgId);
-    context.tell(session, { type: "PUBCOMP", msgId });
-    return;
-  }
-  if (exchange.stage !== "received") return; // the broker's answer is not here yet
-  exchange.stage = "released";
-  storeExchange(context, session.clientId, exchange);
-  const { link } = session.broker;
-  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-}
-
-/** The broker's answer to a publication of ours. */
-export function onPublishAck(
-  context: Context,
-  broker: BrokerSession<Session>,
-  exchange: PublishExchange<Session>,
-  ack: PublishAnswer,
-): void {
-  const { qos } = exchange.publication;
-  if (exchange.stage === "waiting") return;
-  const isOfThisStep = qos === 1 ? ack.kind === "puback" : ack.kind === "pubrec" || exchange.stage === "released";
-  if (!isOfThisStep && exchange.stage !== "sent") return;
-  const isOfOtherQoS = !isOfThisStep || (qos === 2 && ack.kind === "puback");
-  if (isOfOtherQoS) noteOtherQoS(context, broker, exchange, ack.kind);
-  broker.answered(exchange, context.now);
-  if (qos === 2 && ack.kind === "pubrec" && ack.code < 0x80) return onReceivedByBroker(context, broker, exchange);
-  broker.finish(exchange);
-  forgetExchange(context, exchange);
-  if (qos === 1 && ack.kind === "pubrec" && ack.code < 0x80) releaseUnasked(context, broker, exchange.packetId);
-  sendWaiting(context, broker);
-  if (exchange.owner) releaseOwed(context, exchange.owner);
-  if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
-  if (exchange.isWill) return onWillSettled(context, exchange);
-  if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
-  const { origin } = exchange;
-  if (!origin) return;
-  const { session, msgId, topicId } = origin;
-  const reason = reasonOf(ack.code);
-  if (qos === 2 && exchange.stage !== "released" && reason === "accepted") {
-    // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
-    unbindUplink(exchange);
-    awaitPubRel(context, session, exchange, origin);
-    if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
-    return;
-  }
-  if (reason === "accepted") remember(context, session, exchange);
-  unbindUplink(exchange);
-  if (exchange.fromBeforeConnect) return;
-  if (qos === 2 && exchange.stage === "released") context.answer(session, { type: "PUBCOMP", msgId });
-  else context.answer(session, pubAck(topicId, msgId, reason));
-}
-
-interface PublishAnswer {
-  readonly kind: "puback" | "pubrec" | "pubcomp";
-  readonly code: number;
-}
-
-/**
- * The broker answers as if the publication were of another QoS: RabbitMQ 3.10 says PUBACK to QoS 2. It has it, and will say
- * nothing more, so this is the end of it, with what that QoS promises. Waiting would hold it, and the client, for ever.
- */
-function noteOtherQoS(
-  context: Context,
-  broker: BrokerSession<Session>,
-  { owner, publication }: PublishExchange<Session>,
-  answer: PublishAnswer["kind"],
-): void {
-  context.counters.otherQoSAnswers++;
-  if (broker.saidOtherQoS) return;
-  broker.saidOtherQoS = true;
-  context.out.report({ event: "other_qos_answered", clientId: owner?.clientId, qos: publication.qos, answer });
-}
-
-/** PUBREC for QoS 1: the broker waits for PUBREL, and takes the packet id for this message until it has answered that. */
-function releaseUnasked(context: Context, broker: BrokerSession<Session>, packetId: number): void {
-  const { link } = broker;
-  if (!link?.up) return;
-  broker.retired.set(packetId, true);
-  context.out.add({ kind: "release", linkId: link.id, packetId });
-}
-
-function onReceivedByBroker(
-  context: Context,
-  broker: BrokerSession<Session>,
-  exchange: PublishExchange<Session>,
-): void {
-  const { origin } = exchange;
-  if (origin?.session.shared) return onReceivedOverShared(context, exchange, origin);
-  if (!origin) {
-    exchange.stage = "released"; // a publication of the gateway itself: no client waits for it
-    if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
-  }
-  if (exchange.stage === "released") {
-    if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
-  } else if (origin) {
-    context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
-    releaseOwed(context, origin.session);
-  }
-}
-
-/**
- * The broker's window is full, and something waits for it. A publication for which the client owes PUBREL holds a place, and a client that
- * has begun something else may never send it: so the broker's leg of the oldest such one goes on without. [interpretation 32]
- */
-function releaseOwed(context: Context, { shared, broker }: Session): void {
-  if (shared) return; // nothing is owed there, and many packets would be looked at
-  const { link } = broker;
-  if (!link?.up || !broker.hasLine || broker.hasRoom(2, link.limits)) return;
-  for (const exchange of broker.inFlight.values()) {
-    if (exchange.kind !== "publish" || exchange.stage !== "received" || !exchange.origin) continue;
-    return releaseAtBroker(context, exchange, exchange.origin);
-  }
-}
-
-/**
- * Over a shared connection the broker's leg does not wait for the client's PUBREL: a client that never sends it would hold
- * a place in the window of all. The MsgId is remembered until then. [interpretation 32]
- */
-function onReceivedOverShared(
-  context: Context,
-  exchange: PublishExchange<Session>,
-  origin: NonNullable<PublishExchange<Session>["origin"]>,
-): void {
-  releaseAtBroker(context, exchange, origin);
-  if (!exchange.fromBeforeConnect) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
-}
-
-/** PUBREL for the broker before the client's. From then on the client's PUBREL is ours to answer. */
-function releaseAtBroker(
-  context: Context,
-  exchange: PublishExchange<Session>,
-  origin: NonNullable<PublishExchange<Session>["origin"]>,
-): void {
-  const { session } = origin;
-  unbindUplink(exchange);
-  awaitPubRel(context, session, exchange, origin);
-  exchange.stage = "released";
-  storeExchange(context, session.clientId, exchange);
-  const { link } = session.broker;
-  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
-}
-
 /** True: this repeats a message that is in flight or was just completed. It gets an answer if there is one. */
 function isRepeat(context: Context, session: Session, message: Publish): boolean {
   const { peer, clientId } = session;
@@ -456,37 +249,4 @@ function refuse(
   context.drop(why, { clientId: session.clientId, peer: session.peer, detail });
   context.tell(session, pubAck(message.topicId, message.msgId, reason));
   return false;
-}
-
-/** The name that the message gives, or that is behind its id. */
-function topicNameOf(context: Context, session: Session, message: Publish): string | undefined {
-  switch (message.topicIdType) {
-    case "normal": {
-      const topic = session.registry.byId(message.topicId);
-      if (!topic) return undefined;
-      confirm(context, session, topic);
-      return topic.name;
-    }
-    case "predefined":
-      return predefinedName(session.predefined, session.clientId, message.topicId);
-    case "short":
-      return shortNameFromId(message.topicId);
-    case "name":
-      return nameIn(message);
-    case "reserved":
-      return undefined;
-  }
-}
-
-function nameIn({ topicName }: Publish): string | undefined {
-  return typeof topicName === "string" && isTopicName(topicName) ? topicName : undefined;
-}
-
-function topicNameFrom(octets: Uint8Array): string | undefined {
-  try {
-    const name = utf8.decode(octets);
-    return isTopicName(name) ? name : undefined;
-  } catch {
-    return undefined;
-  }
 }
