@@ -5,7 +5,7 @@
  * octets, over everything before it. Other frames are counted and dropped.
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
-import type { PeerId } from "../core/types.ts";
+import type { Instant, PeerId } from "../core/types.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { FrontCounters } from "./front-counters.ts";
 import type { Member, Ownership } from "./members.ts";
@@ -49,6 +49,9 @@ export interface BetweenParts extends BetweenSocket {
   readonly told: Told;
   /** Calls at the end of this turn of the event loop. */
   readonly later: (call: () => void) => void;
+  readonly now: () => Instant;
+  /** As `FrontParts.retryMs`. */
+  readonly retryMs: number;
 }
 
 export interface BetweenEvents {
@@ -62,6 +65,8 @@ interface Bundle {
   readonly frame: Uint8Array;
   used: number;
   records: number;
+  /** The time of the first record. */
+  begunAt: Instant;
   /**
    * Functions that tell whether the shards in the bundle may still send. They are called again before sending, because
    * the process may have stood still meanwhile.
@@ -141,6 +146,7 @@ export class Between {
     }
     if (!bundle) {
       bundle = this.#bundle(bytes);
+      bundle.begunAt = this.#parts.now();
       this.#bundles.set(to, bundle);
     }
     bundle.used = writeRecord(bundle.frame, bundle.used, record);
@@ -173,11 +179,13 @@ export class Between {
   }
 
   #leave(to: string, bundle: Bundle): void {
-    const { counters, carrier, key } = this.#parts;
+    const { counters, carrier, key, now, retryMs } = this.#parts;
     const gateway = this.#roster.named(to);
     const mayLeave = [...bundle.mayLeave].every((may) => may());
+    const isLate = now() - bundle.begunAt >= retryMs;
     if (!gateway) counters.drop("no-owner", bundle.records);
     else if (!mayLeave) counters.drop("lease-over", bundle.records);
+    else if (isLate) counters.drop("stood-still", bundle.records);
     else {
       const { frame, used } = bundle;
       gateway.frames.sent++;
@@ -237,7 +245,7 @@ export class Between {
 }
 
 function newBundle(bytes: number): Bundle {
-  return { frame: new Uint8Array(bytes), used: recordsAt, records: 0, mayLeave: new Set() };
+  return { frame: new Uint8Array(bytes), used: recordsAt, records: 0, begunAt: 0, mayLeave: new Set() };
 }
 
 function codeOf(secret: Uint8Array, octets: Uint8Array): Uint8Array {

@@ -14,7 +14,7 @@ export const frontDropReasons = {
   "cannot-pass-on": "It is too long for a datagram between gateways, or its address is.",
   "lease-over": "A gateway whose lease is over may not send.",
   "stood-still":
-    "This gateway stood still for longer than the retry interval, and the answer for a device waited meanwhile: its owner has repeated it.",
+    "This gateway stood still for longer than the retry interval. Meanwhile an answer for a device waited here, and its owner has repeated it; or a datagram of a device for another gateway waited, and the device has repeated it.",
   stranger: "It came between gateways, from an address that no living gateway of the fleet has.",
   "other-run": "It came between gateways, from or for an earlier run of one that was started again.",
   "bad-frame": "It came between gateways, and cannot be read.",

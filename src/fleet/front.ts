@@ -66,11 +66,21 @@ export class Front {
     const { counters } = this;
     const ports = new Ports(ownership.shards);
     const later = parts.later ?? ((call: () => void) => void setImmediate(call));
-    const between = new Between({ ...parts.between, ownership, counters, told, later });
-    this.#late = new LateWatch({ timers, later, limitMs: parts.retryMs });
+    const { retryMs } = parts;
+    const between = new Between({
+      ...parts.between,
+      ownership,
+      counters,
+      told,
+      later,
+      now: () => timers.now(),
+      retryMs,
+    });
+    this.#late = new LateWatch({ timers, later, limitMs: retryMs });
     this.#lookUps = new LookUps({ book, timers, counters, shards: ownership.shards });
     const shared = {
       ...parts,
+      later,
       counters,
       ports,
       between,
@@ -82,7 +92,11 @@ export class Front {
     this.#ports = ports;
     this.#between = between;
     this.#outbound = outbound;
-    this.#inbound = new Inbound({ ...shared, isHeard: (peer, known, now) => outbound.isHeard(peer, known, now) });
+    this.#inbound = new Inbound({
+      ...shared,
+      isHeard: (peer, known, now) => outbound.isHeard(peer, known, now),
+      isLate: () => this.#isLate(),
+    });
     this.#forPorts = {
       opened: (port) => ports.opened(port),
       closed: (port) => ports.closed(port),
@@ -175,6 +189,11 @@ export class Front {
     return this.#now ?? this.#parts.timers.now();
   }
 
+  /** True if what is read now may have waited while this process stood still. */
+  #isLate(): boolean {
+    return this.#late.isLate(this.#parts.timers.now());
+  }
+
   #onRecord(member: Member, way: Way, shard: number, peer: PeerId, message: Uint8Array): void {
     const index = this.#transportOf(peer);
     if (index < 0) this.counters.drop("other-transport");
@@ -183,7 +202,7 @@ export class Front {
   }
 
   #onAnswer(index: number, peer: PeerId, message: Uint8Array): void {
-    if (this.#late.isLate(this.#time())) this.counters.drop("stood-still");
+    if (this.#isLate()) this.counters.drop("stood-still");
     else this.#outbound.taken(index, peer, message);
   }
 

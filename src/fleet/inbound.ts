@@ -89,6 +89,8 @@ export interface InboundParts {
   readonly room?: RoomLimits | undefined;
   /** Called when a served client at this peer sends a message. */
   readonly isHeard: (peer: PeerId, known: KnownPeer, now: Instant) => void;
+  /** True if what is read now may have waited while this process stood still. */
+  readonly isLate: () => boolean;
 }
 
 export class Inbound {
@@ -230,10 +232,12 @@ export class Inbound {
   }
 
   #pass(shard: number, heard: Heard, node: PeerId, known: KnownPeer | undefined, now: Instant): void {
-    const { ownership, between, counters } = this.#parts;
+    const { ownership, between, counters, isLate } = this.#parts;
     const owner = ownership.ownerOf(shard);
     if (owner === "here") return this.#deliver(shard, heard, node, known, now);
     if (!owner) return counters.drop("no-owner");
+    // The device may have repeated it to another gateway meanwhile, and the owner may have finished with it.
+    if (isLate()) return counters.drop("stood-still");
     const record = { way: "up", shard, peer: heard.from, message: heard.bytes } as const;
     if (between.send(owner.name, record)) counters.passedOn++;
   }

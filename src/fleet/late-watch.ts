@@ -1,8 +1,8 @@
 /**
  * Detects that a datagram may have waited in a socket while this process stood still, because its container was frozen
- * or the machine swapped. Meanwhile a device may have got a repetition by another gateway, so an old answer must not be
- * sent to it any more. The first copy of a QoS 2 message has no DUP, and would be a new message after the end of its
- * exchange.
+ * or the machine swapped. Meanwhile a device may have got a repetition by another gateway, or sent one, so an old
+ * answer must not be sent to it any more, and what it said then must not be passed on. The first copy of a QoS 2 message
+ * has no DUP, and would be a new message after the end of its exchange.
  */
 import type { Instant } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
@@ -10,10 +10,12 @@ import type { Timers } from "../transports/timers.ts";
 /** Milliseconds between two notes that the process runs. */
 const tickMs = 100;
 /**
- * Milliseconds in which the waiting datagrams are read. Without this limit, a socket that is never empty would stay
- * late without end.
+ * The waiting datagrams are read in this time and this number of turns, whichever lasts longer. Without a limit, a socket
+ * that is never empty would stay late without end. One turn reads some dozens of a socket's datagrams, and the first
+ * turn may take long.
  */
-const drainMsMax = 500;
+const drainMs = 500;
+const drainTurns = 16;
 
 export interface LateWatchParts {
   readonly timers: Pick<Timers, "now" | "every">;
@@ -29,6 +31,8 @@ export class LateWatch {
   /** The time since which datagrams that waited are read; undefined: all of them are read. */
   #drainsSince: Instant | undefined;
   #sawSome = false;
+  /** Turns since then. */
+  #turns = 0;
   #end: (() => void) | undefined;
 
   constructor(parts: LateWatchParts) {
@@ -48,8 +52,8 @@ export class LateWatch {
   }
 
   /**
-   * True if a datagram that is read at `now` may be older than the limit. Also correct if sockets are read before late
-   * timers.
+   * True if a datagram that was read in this turn may be older than the limit at `now`. Also correct if sockets are
+   * read before late timers, and if the process stood still since the datagram was read.
    */
   isLate(now: Instant): boolean {
     if (this.#drainsSince === undefined && (!this.#end || !this.#stoodStill(now))) return false;
@@ -67,6 +71,7 @@ export class LateWatch {
     if (now - this.#ranAt < this.#parts.limitMs) return false;
     if (this.#drainsSince === undefined) this.#parts.later(this.#look);
     this.#drainsSince = now;
+    this.#turns = 0;
     this.#ranAt = now;
     return true;
   }
@@ -74,7 +79,7 @@ export class LateWatch {
   /** Sockets are read once in each turn. If none had a datagram, nothing waits any more. */
   readonly #look = (): void => {
     const { timers, later } = this.#parts;
-    const isLong = timers.now() - (this.#drainsSince ?? 0) >= drainMsMax;
+    const isLong = ++this.#turns >= drainTurns && timers.now() - (this.#drainsSince ?? 0) >= drainMs;
     if (!this.#sawSome || isLong) this.#drainsSince = undefined;
     else later(this.#look);
     this.#sawSome = false;

@@ -36,6 +36,10 @@ export interface OutboundParts {
   readonly between: Between;
   readonly timers: Pick<Timers, "now">;
   readonly counters: FrontCounters;
+  /** Calls at the end of this turn of the event loop. */
+  readonly later: (call: () => void) => void;
+  /** As `FrontParts.retryMs`. */
+  readonly retryMs: number;
   readonly room?: RoomLimits | undefined;
 }
 
@@ -51,13 +55,18 @@ interface Leaving {
  */
 class Exit {
   readonly transport: Transport;
+  readonly #parts: Pick<OutboundParts, "timers" | "later" | "retryMs">;
+  /** The time of the first datagram that was collected in this turn. */
+  #collectedSince = Number.POSITIVE_INFINITY;
+  #isTurnOver = true;
   readonly #asked = new Set<() => boolean>();
   /** The function that was added last. */
   #last: (() => boolean) | undefined;
   #isAllowed = false;
 
-  constructor(transport: Transport) {
+  constructor(transport: Transport, parts: Pick<OutboundParts, "timers" | "later" | "retryMs">) {
     this.transport = transport;
+    this.#parts = parts;
     transport.sendsWhile?.(() => this.#mayLeave());
   }
 
@@ -68,17 +77,40 @@ class Exit {
       this.#asked.add(may);
       this.#last = may;
     }
+    this.#collect();
     this.#isAllowed = true;
     this.transport.send(to, bytes);
     this.#isAllowed = false;
   }
+
+  /** The shard has just been asked. */
+  broadcast(bytes: Uint8Array, radius: number): void {
+    this.#collect();
+    this.#isAllowed = true;
+    this.transport.broadcast(bytes, radius);
+    this.#isAllowed = false;
+  }
+
+  #collect(): void {
+    if (!this.#isTurnOver) return;
+    this.#isTurnOver = false;
+    const { timers, later } = this.#parts;
+    this.#collectedSince = timers.now();
+    later(this.#endTurn);
+  }
+
+  readonly #endTurn = (): void => {
+    this.#isTurnOver = true;
+  };
 
   #mayLeave(): boolean {
     if (this.#isAllowed) {
       this.#isAllowed = false;
       return true;
     }
-    let all = true;
+    const { timers, retryMs } = this.#parts;
+    // Another gateway may have repeated what was collected before this process stood still.
+    let all = timers.now() - this.#collectedSince < retryMs;
     for (const may of this.#asked) if (!may()) all = false;
     this.#asked.clear();
     this.#last = undefined;
@@ -93,7 +125,7 @@ export class Outbound {
 
   constructor(parts: OutboundParts) {
     this.#parts = parts;
-    this.#exits = parts.transports.map((transport) => new Exit(transport));
+    this.#exits = parts.transports.map((transport) => new Exit(transport, parts));
     this.#room = new WaitingRoom(parts.room);
   }
 
@@ -118,7 +150,7 @@ export class Outbound {
     const { ports, ownership, counters } = this.#parts;
     if (!port.mayLeave()) return counters.drop("lease-over");
     const speaker = ports.served.find((shard) => ownership.ownerOf(shard) === "here");
-    if (port.shard === speaker) this.#exits[port.index]?.transport.broadcast(bytes, radius);
+    if (port.shard === speaker) this.#exits[port.index]?.broadcast(bytes, radius);
     else counters.broadcastsLeftOut++;
   }
 

@@ -280,10 +280,13 @@ export class FrontWorld {
 
   /** This turn of the event loop ends, and what comes of it. */
   async turn(): Promise<void> {
-    for (let i = 0; i < 10; i++) {
-      await this.time.pass(0);
-      for (const call of this.#later.splice(0)) call();
-    }
+    for (let i = 0; i < 10; i++) await this.step();
+  }
+
+  /** One turn of the event loop ends. */
+  async step(): Promise<void> {
+    await this.time.pass(0);
+    for (const call of this.#later.splice(0)) call();
   }
 
   /** The processes run: what they do regularly is done now. */
@@ -308,4 +311,21 @@ export class FrontWorld {
 
 export function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("hex");
+}
+
+/** A device, and how gateways call it. */
+export const device = "192.0.2.7:4000";
+export const peer: PeerId = `udp/${device}`;
+
+/** Two gateways: barn owns the even shards, silo the odd ones. */
+export async function twoGateways(options: ConstructorParameters<typeof FrontWorld>[0] = {}) {
+  const world = new FrontWorld(options);
+  const barn = await world.member("barn", [0, 2, 4]);
+  const silo = await world.member("silo", [1, 3, 5]);
+  const shardOf = (n: number) => {
+    const found = barn.shards.get(n) ?? silo.shards.get(n);
+    if (!found) throw new Error(`nobody has shard ${n}`);
+    return found;
+  };
+  return { world, barn, silo, shardOf };
 }
