@@ -14,6 +14,7 @@ import { GatewayError } from "./errors.ts";
 import { RedisAddressBook } from "./fleet/address-book.ts";
 import type { Claim } from "./fleet/claim.ts";
 import { Front } from "./fleet/front.ts";
+import { ownPlace } from "./fleet/own-place.ts";
 import { Owners } from "./fleet/owners.ts";
 import { Gateway, ownVersion, type StartProgress } from "./gateway.ts";
 import { FleetService } from "./gateway-fleet-service.ts";
@@ -66,11 +67,18 @@ export class FleetGateway {
 
   /**
    * @param file the path of the configuration, for people
+   * @param place where the other gateways reach this one; see `placeInFleet`
    * @param drained called once, when this gateway has handed over all its shards. Its process must stop, and may be
    * started again.
    * @throws {GatewayError} when files or secrets that the configuration names cannot be read.
    */
-  constructor(config: GatewayConfig, log: Log, file: string | undefined, drained: (say: string) => void) {
+  constructor(
+    config: GatewayConfig,
+    log: Log,
+    file: string | undefined,
+    place: string,
+    drained: (say: string) => void,
+  ) {
     this.#config = config;
     this.#log = log;
     this.#file = file;
@@ -84,7 +92,7 @@ export class FleetGateway {
     const leaseMs = fleet.leaseSeconds * 1_000;
     const version = ownVersion();
     const name = fleet.name ?? hostname();
-    const self = { name, run: this.#run, place: fleet.announce ?? fleet.listen, version, isDraining: false };
+    const self = { name, run: this.#run, place, version, isDraining: false };
     const told = (level: "debug" | "info" | "warn" | "error", say: string) => log[level](`fleet: ${say}`);
     // Renewals have their own connection, so that they do not wait behind a large read.
     this.#leases = new SharedRedis(redis, password, leaseMs / 2, 1);
@@ -261,6 +269,22 @@ export class FleetGateway {
     if (this.#noticed.has(once)) return;
     this.#noticed.add(once);
     this.#log.error(`store: ${once}`);
+  }
+}
+
+/**
+ * The address and port where the other gateways of the fleet reach this one.
+ * @throws {GatewayError} ERR_TRANSPORT_OPEN when it is not configured and cannot be found out: there is no route to
+ * Redis, or no address of its name.
+ */
+export async function placeInFleet({ fleet, store }: GatewayConfig): Promise<string> {
+  const { announce, listen = "" } = fleet;
+  try {
+    return announce ?? (await ownPlace(listen, store.redis.url));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    const say = `fleet.announce is not set, and the address from which this machine reaches Redis cannot be found out: ${why}`;
+    throw new GatewayError("ERR_TRANSPORT_OPEN", {}, { cause, say });
   }
 }
 

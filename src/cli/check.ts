@@ -57,12 +57,19 @@ function inWords(config: GatewayConfig, scripts: readonly Loaded[]): string {
     `Health and metrics: ${config.api.enabled ? `http://${config.api.host}:${config.api.port}` : "off"}\n` +
     `Console: ${config.api.enabled && config.api.console && !config.fleet.enabled ? "there too; for a link: mqtt-sn-gateway console" : "off"}\n` +
     (config.fleet.enabled
-      ? `Fleet: ${config.fleet.shards} shards; the other gateways reach this one at ${config.fleet.announce ?? config.fleet.listen}\n`
+      ? `Fleet: ${config.fleet.shards} shards; the other gateways reach this one at ${placeInWords(config)}\n`
       : "") +
     managedInWords(new Managed(config.store))
       .map((say) => `Changed by hand: ${say}\n`)
       .join("")
   );
+}
+
+function placeInWords({ fleet }: GatewayConfig): string {
+  const { announce, listen = "" } = fleet;
+  const port = /^(?:0\.0\.0\.0|\[::\]):(\d+)$/.exec(listen)?.[1];
+  if (announce !== undefined || port === undefined) return announce ?? listen;
+  return `the address from which this machine reaches Redis, port ${port}`;
 }
 
 function listener(transport: GatewayConfig["transports"][number]): string {

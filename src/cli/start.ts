@@ -6,7 +6,7 @@ import type { GatewayConfig } from "../config/schema.ts";
 import { warningsOf } from "../config/warnings.ts";
 import { GatewayError } from "../errors.ts";
 import { Gateway, type StartProgress } from "../gateway.ts";
-import { FleetGateway } from "../gateway-fleet.ts";
+import { FleetGateway, placeInFleet } from "../gateway-fleet.ts";
 import { createLog, type Log } from "../observe/log.ts";
 import { ServiceManager } from "../observe/service-manager.ts";
 import { shownBrokers } from "../upstream/options.ts";
@@ -33,7 +33,7 @@ export async function start(configFile: string): Promise<void> {
     const lost = (why: string) => endAtOnce(log, why);
     const file = resolve(configFile);
     gateway = config.fleet.enabled
-      ? new FleetGateway(config, log, file, (say) => endLeft(gateway, manager, log, say))
+      ? new FleetGateway(config, log, file, await placeInFleet(config), (say) => endLeft(gateway, manager, log, say))
       : new Gateway(config, log, file, lost, (say) => endDrained(gateway, manager, log, say));
     manager = new ServiceManager({ environment: process.env, warn: (say) => log.warn(say) });
     const told = progressOfStart(log, manager);

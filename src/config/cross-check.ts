@@ -111,10 +111,6 @@ function checkFleet(config: GatewayConfig): string[] {
       problems.push(
         `fleet.${key}: "${place}" is no address with a port that others can reach; type one as in 192.0.2.1:1884`,
       );
-  if (/^(0\.0\.0\.0|\[::\]):/.test(fleet.listen ?? "") && fleet.announce === undefined)
-    problems.push(
-      "fleet.announce: is missing; fleet.listen takes all addresses of this machine, so say which one the others are to use",
-    );
   for (const [i, { type }] of transports.entries())
     if (type !== "udp")
       problems.push(

@@ -41,7 +41,9 @@ export const fleetOptions = z.strictObject({
     ),
   announce: place
     .optional()
-    .describe("The same as the others reach it, and as they see what comes from here; absent: as in `listen`."),
+    .describe(
+      "The same as the others reach it, and as they see what comes from here; absent: as in `listen`, or, where that takes all addresses (0.0.0.0 or [::]), the address from which this machine reaches Redis, with the port of `listen`.",
+    ),
   leaseSeconds: z
     .number()
     .min(1)

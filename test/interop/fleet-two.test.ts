@@ -1,4 +1,5 @@
 /** Two gateways of a fleet as processes, over one redis-server and mosquitto: devices of all shards, each through either gateway. */
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { shardOf } from "../../src/fleet/shard.ts";
@@ -14,6 +15,11 @@ const missing = [redisProgram, brokerProgram].flatMap((each) => ("missing" in ea
 if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const shards = 16;
+
+/** What hardware/fleet gives to Docker: the others find each gateway at the address from which it reaches Redis. */
+const deployed = JSON.parse(
+  readFileSync(new URL("../../hardware/fleet/compose/gateway.config.json", import.meta.url), "utf8"),
+) as { upstream: Record<string, unknown>; store: Record<string, unknown>; fleet: { listen: string } };
 
 interface Fleet {
   readonly members: readonly { readonly name: string; readonly version: string; readonly shards: number }[];
@@ -31,17 +37,23 @@ describe.skipIf(missing !== undefined)(`a fleet of two${missing === undefined ? 
     }, async ({ onTestFinished }) => {
       if ("missing" in redisProgram || "missing" in brokerProgram) throw new Error(missing);
       const atEnd = (close: () => unknown) => onTestFinished(async () => void (await close()));
+      process.env["FLEET_KEY"] = "0123456789abcdef0123456789abcdef";
       const redis = await RedisServer.create(redisProgram);
       atEnd(() => redis.close());
       const broker = await Mosquitto.create(brokerProgram);
       atEnd(() => broker.stop());
       const [portA = 0, portB = 0, betweenA = 0, betweenB = 0, apiA = 0] = await freePorts(5);
       const gateway = (name: string, port: number, between: number, api: number) => {
+        const isDeployed = mode === "aggregating";
+        const url = `mqtt://127.0.0.1:${broker.plainPort}`;
         const made = new PairGateway(name, {
           transports: [{ type: "udp", host: "127.0.0.1", port }],
-          upstream: { url: `mqtt://127.0.0.1:${broker.plainPort}`, mode, will: { held: "gateway" } },
-          store: { kind: "redis", redis: { url: redis.url } },
-          fleet: { enabled: true, name, shards, listen: `127.0.0.1:${between}` },
+          upstream: isDeployed ? { ...deployed.upstream, url } : { url, mode, will: { held: "gateway" } },
+          tryOutBroker: false,
+          store: { ...(isDeployed && deployed.store), folder: "data", kind: "redis", redis: { url: redis.url } },
+          fleet: isDeployed
+            ? { ...deployed.fleet, name, shards, listen: deployed.fleet.listen.replace(/\d+$/, `${between}`) }
+            : { enabled: true, name, shards, listen: `127.0.0.1:${between}` },
           api: { enabled: api > 0, port: api },
           log: { format: "json" },
         });

@@ -30,7 +30,6 @@ describe("the section", () => {
     [{ store: { kind: "disk" } }, /store.kind to \\"redis\\"/],
     [{ store: { kind: "redis", pair: { enabled: true } } }, /store.pair.enabled/],
     [{ fleet: { enabled: true } }, /fleet.listen: is missing/],
-    [{ fleet: { ...fleet, listen: "0.0.0.0:1884" } }, /fleet.announce: is missing/],
     [{ fleet: { ...fleet, listen: "somewhere:1884" } }, /address and a port/],
     [{ fleet: { ...fleet, announce: "0.0.0.0:1884" } }, /fleet.announce/],
     [{ transports: [{ type: "dtls", name: "keyed" }] }, /transports.0: a fleet serves UDP/],
