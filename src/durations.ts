@@ -17,6 +17,13 @@ export class Durations {
     this.sumSeconds += seconds;
   }
 
+  /** Adds all values of another histogram. */
+  addAll(other: Durations): this {
+    for (const [index, count] of other.counts.entries()) this.counts[index] = (this.counts[index] ?? 0) + count;
+    this.sumSeconds += other.sumSeconds;
+    return this;
+  }
+
   get count(): number {
     return this.counts.reduce((sum, each) => sum + each, 0);
   }

@@ -17,11 +17,13 @@ import type { Front } from "./fleet/front.ts";
 import type { Owners } from "./fleet/owners.ts";
 import type { Gateway } from "./gateway.ts";
 import { FleetDesk } from "./gateway-fleet-desk.ts";
+import { FleetServiceTotals } from "./gateway-fleet-service-totals.ts";
 import { FleetTotals } from "./gateway-fleet-totals.ts";
 import { logAudit } from "./observe/audit.ts";
 import { addFleetMetrics } from "./observe/fleet-metrics.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
+import { addServiceMetrics } from "./observe/service-metrics.ts";
 import type { Answer } from "./runtime/command.ts";
 import type { CommandName } from "./runtime/commands.ts";
 import { type Asker, OperatorDesk, routes } from "./runtime/desk.ts";
@@ -46,6 +48,7 @@ export interface FleetServiceParts {
 export class FleetService {
   readonly #parts: FleetServiceParts;
   readonly #totals: FleetTotals;
+  readonly #serviceTotals: FleetServiceTotals;
   readonly #desk: FleetDesk;
   readonly #startedAt = performance.now();
   #api: ApiServer | undefined;
@@ -53,7 +56,9 @@ export class FleetService {
 
   constructor(parts: FleetServiceParts) {
     this.#parts = parts;
-    this.#totals = new FleetTotals(() => [...parts.gateways().values()]);
+    const here = () => [...parts.gateways().values()];
+    this.#totals = new FleetTotals(here);
+    this.#serviceTotals = new FleetServiceTotals(parts.version, here);
     const installation = {
       ...emptyInstallation,
       version: parts.version,
@@ -135,6 +140,7 @@ export class FleetService {
   /** Keeps the counts of this gateway in the sums. */
   retire(gateway: Gateway): void {
     this.#totals.retire(gateway);
+    this.#serviceTotals.retire(gateway);
   }
 
   needRestart(config: GatewayConfig): readonly string[] {
@@ -181,6 +187,7 @@ export class FleetService {
 
   #sources() {
     const metrics = createMetrics(this.#totals.sources);
+    addServiceMetrics(metrics, this.#serviceTotals.sources);
     addFleetMetrics(metrics, { facts: () => this.facts(), front: this.#parts.front.counters });
     return {
       health: () => this.#health(),

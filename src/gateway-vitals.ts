@@ -7,7 +7,7 @@ import type { ApiSources } from "./api/server.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics, type MetricSources } from "./observe/metrics.ts";
-import { addServiceMetrics, type UpstreamSource } from "./observe/service-metrics.ts";
+import { addServiceMetrics, type ServiceSources, type UpstreamSource } from "./observe/service-metrics.ts";
 import type { Wakings } from "./observe/wakings.ts";
 import type { CommitWatch } from "./runtime/commit-watch.ts";
 import { oldestBacklogAt } from "./runtime/operator.ts";
@@ -108,18 +108,9 @@ export class Vitals {
 
   /** The sources of the health probes and of Prometheus. The metrics are made here, once. */
   sources(): ApiSources {
-    const { core, commits, wakings, steps, scripts, version, serves } = this.#parts;
+    const { core, commits, serves } = this.#parts;
     const metrics = createMetrics(this.metricSources());
-    addServiceMetrics(metrics, {
-      version,
-      upstreams: () => this.#upstreamSources(),
-      commits: commits.durations,
-      wakings: wakings.durations,
-      steps: steps.durations,
-      scripts: () => scripts(),
-      oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
-      pair: () => this.#parts.pair(),
-    });
+    addServiceMetrics(metrics, this.serviceSources());
     return {
       health: () => this.health(),
       probes: {
@@ -134,6 +125,21 @@ export class Vitals {
   /** Seconds for which the oldest commit has not been answered; 0: none waits. */
   get commitWaitsSeconds(): number {
     return this.#parts.commits.waitingSeconds;
+  }
+
+  /** The sources of the metrics of the service: each upstream, and how long things take. */
+  serviceSources(): ServiceSources {
+    const { commits, wakings, steps, scripts, version, pair } = this.#parts;
+    return {
+      version,
+      upstreams: () => this.#upstreamSources(),
+      commits: () => commits.durations,
+      wakings: () => wakings.durations,
+      steps: () => steps.durations,
+      scripts: () => scripts(),
+      oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
+      pair: () => pair(),
+    };
   }
 
   /** The sources of the metrics of devices and brokers. */

@@ -23,10 +23,10 @@ export interface UpstreamSource {
 export interface ServiceSources {
   readonly version: string;
   upstreams(): readonly UpstreamSource[];
-  readonly commits: Durations;
-  readonly wakings: Durations;
+  commits(): Durations;
+  wakings(): Durations;
   /** For each kind of work, how long the event loop did it without a pause. */
-  readonly steps: Readonly<Record<string, Durations>>;
+  steps(): Readonly<Record<string, Durations>>;
   /** The questions to scripts; undefined: there are no scripts. */
   scripts(): ScriptCounts | undefined;
   /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none waits. */
@@ -242,7 +242,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
       help: "From a sleeper's PINGREQ until it has all that waited for it, or is given up",
       registers,
     },
-    () => [[{}, sources.wakings]],
+    () => [[{}, sources.wakings()]],
   );
   new Durational(
     {
@@ -251,7 +251,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
       labelNames: ["step"],
       registers,
     },
-    () => Object.entries(sources.steps).map(([step, durations]) => [{ step }, durations]),
+    () => Object.entries(sources.steps()).map(([step, durations]) => [{ step }, durations]),
   );
   new Durational(
     {
@@ -259,7 +259,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
       help: "From a change of state until the store has it as safe as configured",
       registers,
     },
-    () => [[{}, sources.commits]],
+    () => [[{}, sources.commits()]],
   );
 }
 

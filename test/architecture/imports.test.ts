@@ -128,6 +128,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway-fleet.ts": ["*"],
   "gateway-fleet-desk.ts": ["*"],
   "gateway-fleet-service.ts": ["*"],
+  "gateway-fleet-service-totals.ts": ["*"],
   "gateway-fleet-totals.ts": ["*"],
   "gateway-home.ts": ["*"],
   "gateway-own-connections.ts": ["*"],

@@ -20,9 +20,9 @@ export const quietSources = (): MetricSources => ({
 export const quietServiceSources = (): ServiceSources => ({
   version: "1",
   upstreams: () => [],
-  commits: new Durations(),
-  wakings: new Durations(),
-  steps: {},
+  commits: () => new Durations(),
+  wakings: () => new Durations(),
+  steps: () => ({}),
   scripts: () => ({ asked: 0, overTime: 0, turnedAway: 0, restarts: 0 }),
   oldestBacklogSeconds: () => 0,
 });

@@ -108,6 +108,12 @@ describe.skipIf(missing !== undefined)(`a fleet of two${missing === undefined ? 
       const metrics = await (await fetch(`http://127.0.0.1:${apiA}/metrics`)).text();
       expect(metrics).toMatch(/mqttsn_fleet_members 2/);
       expect(metrics).toMatch(/mqttsn_fleet_passed_total\{way="to_owner"\} [1-9]/);
+      expect(metrics).toMatch(/mqttsn_upstream_up\{upstream="default"\} 1/);
+      expect(metrics).toMatch(/mqttsn_upstream_connections\{upstream="default"\} [1-9]/);
+      expect(metrics).toMatch(/mqttsn_upstream_wire_bytes_total\{upstream="default",direction="in"\} [1-9]/);
+      expect(metrics).toMatch(/mqttsn_upstream_acknowledgement_seconds_count\{upstream="default"\} [1-9]/);
+      expect(metrics).toMatch(/mqttsn_store_commit_seconds_count [1-9]/);
+      expect(metrics).toMatch(/mqttsn_step_seconds_count\{step="datagrams"\} [1-9]/);
       // What all shards of a gateway say together; both gateways together say all.
       const overviews = await Promise.all(
         [a, b].map(async (each): Promise<Overview> => JSON.parse((await each.ask("/overview")).body)),

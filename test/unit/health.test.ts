@@ -102,9 +102,9 @@ test("metrics of upstreams, durations, certificates and the build", async () => 
         certificates: [{ of: "broker", endsAt: 1_800_000_000_000 }],
       },
     ],
-    commits: acknowledgement,
-    wakings: new Durations(),
-    steps: { deadlines: new Durations() },
+    commits: () => acknowledgement,
+    wakings: () => new Durations(),
+    steps: () => ({ deadlines: new Durations() }),
     scripts: () => undefined,
     oldestBacklogSeconds: () => 7,
   });

@@ -80,7 +80,7 @@ test("/metrics has a histogram of each kind", async () => {
   const { driver, steps } = bench();
   driver.handle({ kind: "clockSet" });
   const registry = new Registry();
-  addServiceMetrics(registry, { ...quietServiceSources(), steps: steps.durations });
+  addServiceMetrics(registry, { ...quietServiceSources(), steps: () => steps.durations });
   const text = await registry.metrics();
   expect(text).toContain('mqttsn_step_seconds_bucket{step="input",le="0.005"} 0');
   expect(text).toContain('mqttsn_step_seconds_bucket{step="input",le="0.01"} 1');
