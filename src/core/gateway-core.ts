@@ -33,6 +33,7 @@ import { purgeUplink } from "./inputs/purge-uplink.ts";
 import { republish } from "./inputs/republish.ts";
 import { onRestored } from "./inputs/restore.ts";
 import { finishMoves } from "./inputs/restore-moved.ts";
+import { askForOwed } from "./inputs/restore-shared.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
 import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
@@ -110,6 +111,7 @@ export class GatewayCore implements Core {
         case "start":
           finishMoves(context);
           settleLanes(context);
+          askForOwed(context);
           openLeavings(context);
           break;
         case "advertise":

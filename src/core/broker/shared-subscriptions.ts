@@ -26,7 +26,7 @@ import type { QoS } from "../types.ts";
 import { notePlaced, placeOf } from "./lanes.ts";
 import { expectRetained } from "./retained.ts";
 import { sendOrWait } from "./sending.ts";
-import { markLane } from "./shared-record.ts";
+import { markLane, oweUnsubscribe, settleUnsubscribe } from "./shared-record.ts";
 import { withdraw } from "./withdraw.ts";
 
 /** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
@@ -43,7 +43,10 @@ function join(
   const there = shared.laneWith(filter);
   const lane = there ?? placeOf(context, shared, filter);
   const entry = joinLane(lane, session, filter, qos);
-  if (!there) notePlaced(context, lane, entry);
+  if (!there) {
+    notePlaced(context, lane, entry);
+    settleUnsubscribe(context, lane, filter);
+  }
   return [lane, entry];
 }
 
@@ -159,6 +162,7 @@ export function leaveFilter(
   if (packetId === undefined) return false;
   const exchange = newUnsubscribe<Session>({ packetId, filter, origin });
   broker.add(exchange);
+  oweUnsubscribe(context, lane, filter);
   sendOrWait(context, broker, exchange);
   return true;
 }

@@ -2,6 +2,7 @@
 import { forgetRetired, storeExperience } from "../broker/experience-record.ts";
 import { noteAnswered } from "../broker/retained.ts";
 import { sendWaiting } from "../broker/sending.ts";
+import { settleUnsubscribe } from "../broker/shared-record.ts";
 import { ask } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
@@ -43,6 +44,7 @@ function take(
       if (exchange.kind !== "unsubscribe") return unmatched(context, link, input);
       broker.answered(exchange, context.now);
       broker.finish(exchange);
+      if (link.shared) settleUnsubscribe(context, link.shared, exchange.filter);
       onUnsubscribeAck(context, exchange);
       if (link.shared?.isLeaving) onLeavingAnswered(context, link.shared, link.upstream);
       return;

@@ -8,6 +8,7 @@ import { forgetRetired } from "../broker/experience-record.ts";
 import { forgetReceived } from "../broker/received-record.ts";
 import { subscribeAgain } from "../broker/sending.ts";
 import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
+import { withdraw } from "../broker/withdraw.ts";
 import type { Context } from "../context.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
@@ -35,6 +36,7 @@ export function brokerForgot(
   for (const packetId of broker.retired.keys())
     forgetRetired(context, owner instanceof SharedConnection ? owner.key : owner.clientId, packetId);
   broker.retired.clear();
+  if (owner instanceof SharedConnection) forgetOwed(owner);
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || exchange.publication.qos !== 2) continue;
     if (exchange.stage === "waiting" && !exchange.sentBefore) continue;
@@ -53,6 +55,13 @@ export function brokerForgot(
   }
   if (owner instanceof SharedConnection) askAll(context, owner);
   else subscribeAgain(broker, owner, { withoutRetained: false });
+}
+
+/** A new session has no subscriptions that are to be ended. The record is written when the connection is there. */
+function forgetOwed({ broker, owed }: SharedConnection<Session>): void {
+  owed.clear();
+  for (const exchange of [...broker.inFlight.values()])
+    if (exchange.kind === "unsubscribe" && !exchange.origin) withdraw(broker, exchange);
 }
 
 /** PUBCOMP to the client for an exchange that ended otherwise. */

@@ -3,6 +3,7 @@ import { restoreExperience } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
 import { lanesMax } from "../own-ids.ts";
 import type { StoredState } from "../record.ts";
+import { newUnsubscribe } from "../state/exchanges.ts";
 import type { Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";
 import { leaveShared } from "./leaving.ts";
@@ -17,14 +18,16 @@ export function restoreShared(context: Context, stored: StoredState): void {
   const { clientId } = session;
   const shared = sharedWithKey(context, clientId);
   if (!shared) {
-    const filters = new Set(session.subscriptions.map(({ filter }) => filter));
+    const filters = new Set(session.subscriptions.flatMap(({ filter, isRefused }) => (isRefused ? [] : [filter])));
     if (leaveShared(context, clientId, filters, received)) return;
     context.journal.forget({ clientId });
     for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
     return;
   }
   shared.resumes = true;
-  if (shared.isLane) shared.keeps = new Set(session.subscriptions.map(({ filter }) => filter));
+  const kept = session.subscriptions.flatMap(({ filter, isRefused }) => (isRefused ? [] : [filter]));
+  if (shared.isLane) shared.keeps = new Set(kept);
+  for (const { filter, isRefused } of session.subscriptions) if (isRefused) shared.owed.add(filter);
   restoreExperience(context, shared.broker, clientId, stored);
   for (const [packetId, { hash }] of received) {
     shared.broker.received.set(packetId, {
@@ -38,6 +41,19 @@ export function restoreShared(context: Context, stored: StoredState): void {
       hash,
     });
   }
+}
+
+/** All sessions are restored: what the last run did not bring to an end at the broker, and nobody wants, is ended. */
+export function askForOwed(context: Context): void {
+  for (const upstream of context.upstreams.all)
+    for (const main of upstream.sharedConnections)
+      for (const shared of main.all()) {
+        for (const filter of shared.owed) {
+          const packetId = shared.filters.get(filter) ? undefined : shared.broker.freePacketId();
+          if (packetId === undefined) shared.owed.delete(filter);
+          else shared.broker.add(newUnsubscribe({ packetId, filter, origin: undefined }));
+        }
+      }
 }
 
 /** A lane is made of its record; an upstream that sends one copy, as the configuration says now, has none. */

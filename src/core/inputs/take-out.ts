@@ -6,6 +6,7 @@
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
+import { settleUnsubscribe } from "../broker/shared-record.ts";
 import type { Context } from "../context.ts";
 import { pubAck } from "../messages.ts";
 import { drainSoon } from "../session/backlog.ts";
@@ -31,7 +32,7 @@ export function takeOut(context: Context, link: Link, suspicion: Suspicion<Excha
   for (const [i, exchange] of all.entries()) {
     report(context, broker, exchange, suspicion);
     if (exchange.kind === "subscribe") takeOutSubscribe(context, link, exchange);
-    else if (exchange.kind === "unsubscribe") takeOutUnsubscribe(context, broker, exchange);
+    else if (exchange.kind === "unsubscribe") takeOutUnsubscribe(context, link, exchange);
     else takeOutPublish(context, broker, exchange);
     if (i > 0) continue;
     const octets = exchange.kind === "publish" ? exchange.publication.payload.byteLength : 0;
@@ -145,12 +146,10 @@ function markRefused(context: Context, session: Session, filter: string): void {
 }
 
 /** UNSUBACK has no code: the client is through with the filter, and nothing of it is delivered any more. */
-function takeOutUnsubscribe(
-  context: Context,
-  broker: BrokerSession<Session>,
-  exchange: UnsubscribeExchange<Session>,
-): void {
+function takeOutUnsubscribe(context: Context, link: Link, exchange: UnsubscribeExchange<Session>): void {
+  const { broker, shared } = link;
   broker.finish(exchange);
+  if (shared) settleUnsubscribe(context, shared, exchange.filter); // the next run does not ask again
   broker.deafTo.set(exchange.filter, true);
   onUnsubscribeAck(context, exchange);
 }

@@ -48,6 +48,11 @@ export class SharedConnection<Client extends ExchangeClient> {
   readonly copyCount = new CopyCount();
   /** Filters that overlap with others here; where they belong is known when it is known how the broker sends copies. */
   readonly undecided = new Set<SharedFilter<Client>>();
+  /**
+   * Filters for which the broker has not answered UNSUBSCRIBE, at most `owedMax`. They are in the record of this
+   * connection, because the next run does not know them otherwise.
+   */
+  readonly owed = new Set<string>();
   /** Of a lane of an earlier run: the filters that stood on it. */
   keeps: ReadonlySet<string> | undefined = undefined;
   /**
