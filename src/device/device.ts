@@ -373,7 +373,7 @@ export class Device {
     if (topicName === undefined) return this.#send({ type: "PUBACK", topicId, msgId, returnCode: 2 });
     if (qos === 1) this.#send({ type: "PUBACK", topicId, msgId, returnCode: 0 });
     if (qos === 2) this.#send({ type: "PUBREC", msgId });
-    if (qos === 2 && !this.#taken.take(msgId, message.dup, this.#now)) return;
+    if (qos === 2 && !this.#taken.take(message, message.dup, this.#now)) return;
     this.#tell({
       event: "message",
       topicName,

@@ -263,6 +263,16 @@ describe.skipIf(missing !== undefined)(`device library, step by step${named}`, (
     expect(sequence.hears(sequence.publish(5, 2, true))).toEqual(["PUBREC", "* message"]);
   });
 
+  test("a QoS 2 message with other contents is another one: a gateway that was started again may use a MsgId again", () => {
+    const sequence = new Sequence().connected();
+    expect(sequence.hears(sequence.publish(5, 2))).toEqual(["PUBREC", "* message"]);
+    expect(sequence.hears(sequence.publish(5, 2, false, 8))).toEqual(["PUBREC", "* message"]);
+    expect(sequence.hears({ type: "PUBREL", msgId: 5 })).toEqual(["PUBCOMP"]);
+    const other = { ...sequence.publish(5, 2, true, 8), data: text("off") } as Message;
+    expect(sequence.hears(other)).toEqual(["PUBREC", "* message"]);
+    expect(sequence.hears(other)).toEqual(["PUBREC"]);
+  });
+
   test("more open QoS 2 messages than there is room for hear congestion and are not delivered; after a day there is room", () => {
     const sequence = new Sequence().connected();
     for (let msgId = 1; msgId <= 4; msgId++) {

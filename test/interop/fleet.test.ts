@@ -203,6 +203,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     ...sleepers.map((sleeper, i) => [`s/${i}`, sleeper.received] as const),
   ];
   const sent = new Map<string, QoS>();
+  const sentAt = new Map<string, number>();
   const perTopic = new Map<string, number>();
   let [down, ticks, turn] = [0, 0, 0];
   const traffic = setInterval(() => {
@@ -217,6 +218,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       const qos = (1 + (ticks % 2)) as QoS;
       const text = `${topicName} ${++down} QoS ${qos}`;
       sent.set(text, qos);
+      sentAt.set(text, Math.round(performance.now()));
       broker.broker.publish({ topicName, payload: Buffer.from(text), qos, retain: false });
     }
     // Some are on the way from one front to another at any time.
@@ -319,6 +321,11 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     return [...sent.keys()].filter((text) => !received.has(text));
   };
   await until("all is delivered", () => missingTexts().length === 0, patienceMs).catch(() => {});
+  for (const text of missingTexts().slice(0, 3)) {
+    const topic = text.split(" ")[0] ?? "";
+    const passed = road.passedWith(text).length > 0 ? road.passedWith(text) : road.passedWith(`${topic} `);
+    console.error([`${text}: sent by the broker at ${sentAt.get(text)}`, ...passed.slice(-400)].join("\n"));
+  }
   expect(missingTexts(), "at the broker, and not delivered").toEqual([]);
   const told = devices.flatMap(({ acknowledged }) => [...acknowledged]);
   await until("all is at the broker", () => told.every(([text]) => broker.saved.has(text)), patienceMs).catch(() => {});

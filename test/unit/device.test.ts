@@ -127,6 +127,31 @@ describe("a device", () => {
     expect(exchange.told).toEqual(["message"]);
   });
 
+  test("a QoS 2 message with other contents is another one, whatever DUP says: the gateway may use a MsgId again", () => {
+    const exchange = new Exchange().connected();
+    const first: Message = {
+      type: "PUBLISH",
+      dup: false,
+      qos: 2,
+      retain: false,
+      topicIdType: "short",
+      topicId: 0x6162,
+      msgId: 5,
+      data: octets("x"),
+    };
+    exchange.hears(first);
+    expect(exchange.told).toEqual(["message"]);
+    // The gateway was started again, and knows nothing of it.
+    expect(types(exchange.hears({ ...first, data: octets("y") }))).toEqual(["PUBREC"]);
+    expect(exchange.told).toEqual(["message"]);
+    exchange.hears({ type: "PUBREL", msgId: 5 });
+    // Its first copy was lost.
+    expect(types(exchange.hears({ ...first, dup: true, data: octets("z") }))).toEqual(["PUBREC"]);
+    expect(exchange.told).toEqual(["message"]);
+    exchange.hears({ ...first, dup: true, data: octets("z") });
+    expect(exchange.told).toEqual([]);
+  });
+
   test("answers REGISTER, and refuses what it cannot name", () => {
     const exchange = new Exchange().connected();
     const message: Message = {

@@ -146,6 +146,7 @@ typedef struct {
 typedef struct {
   uint16_t msg_id; /* 0: free */
   bool released;
+  uint8_t contents; /* a hash of topic id and payload: one in 256 others has the same */
   uint32_t at; /* taken, or released */
 } mqttsn_taken_t;
 

@@ -17,16 +17,27 @@ static uint32_t repetition_ms(const mqttsn_t *client) {
 
 typedef enum { TAKEN_NEW, TAKEN_AGAIN, TAKEN_NO_ROOM } taken_result_t;
 
+/* FNV-1a of the topic id and the payload, folded to 8 bits. */
+static uint8_t contents_of(const message_t *message) {
+  uint32_t hash = (UINT32_C(0x811c9dc5) ^ message->topic_id) * UINT32_C(0x01000193);
+  for (size_t i = 0; i < message->rest_bytes; i++) hash = (hash ^ message->rest[i]) * UINT32_C(0x01000193);
+  return (uint8_t)(hash ^ hash >> 8 ^ hash >> 16 ^ hash >> 24);
+}
+
 /* Until its PUBREL a MsgId is one message, whatever DUP says; and a while longer with DUP, since a repetition may be
- * overtaken by the end of its own exchange. */
-static taken_result_t take(mqttsn_t *client, uint16_t msg_id, bool dup, uint32_t now) {
+ * overtaken by the end of its own exchange. With other contents it is another message: a gateway that was started
+ * again, or another one in its place, may use a MsgId again. */
+static taken_result_t take(mqttsn_t *client, const message_t *message, bool dup, uint32_t now) {
+  uint16_t msg_id = message->msg_id;
+  uint8_t contents = contents_of(message);
   mqttsn_taken_t *place = NULL;
   for (unsigned i = 0; i < MQTTSN_TAKEN; i++) {
     mqttsn_taken_t *each = &client->taken[i];
     if (each->msg_id != msg_id) continue;
+    place = each;
+    if (each->contents != contents) continue;
     if (!each->released) return TAKEN_AGAIN;
     if (dup && now - each->at < repetition_ms(client)) return TAKEN_AGAIN;
-    place = each;
   }
   /* A free place, or that of the one which was over first. */
   for (unsigned i = 0; place == NULL && i < MQTTSN_TAKEN; i++) {
@@ -42,6 +53,7 @@ static taken_result_t take(mqttsn_t *client, uint16_t msg_id, bool dup, uint32_t
   if (place == NULL) return TAKEN_NO_ROOM;
   place->msg_id = msg_id;
   place->released = false;
+  place->contents = contents;
   place->at = now;
   return TAKEN_NEW;
 }
@@ -77,7 +89,7 @@ void sn_on_publish(mqttsn_t *client, const message_t *message, uint32_t now) {
   }
   if (qos == 1) answer(client, PUBACK, message, MQTTSN_ACCEPTED, now);
   if (qos == 2) {
-    taken_result_t taken = take(client, message->msg_id, dup, now);
+    taken_result_t taken = take(client, message, dup, now);
     if (taken == TAKEN_NO_ROOM) {
       answer(client, PUBACK, message, MQTTSN_CONGESTION, now);
       return;
