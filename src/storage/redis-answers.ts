@@ -1,4 +1,4 @@
-/** What Redis answers, in the words of the store; and what a script is given of a change. */
+/** Converts Redis's answers to the store's types, and changes to the arguments of a script. */
 import type { Change } from "../core/record.ts";
 import type { Answer } from "./redis-connection.ts";
 import { octetsOf } from "./state-table.ts";
@@ -12,19 +12,22 @@ export function listOf(answer: Answer | undefined): readonly Answer[] {
   return Array.isArray(answer) ? answer : [];
 }
 
-/** For the script: when a queued message is due, what a backlog record counts. */
+/**
+ * The number that a script needs with a change: when a queued message expires, or how many octets a backlog record
+ * counts.
+ */
 export function numberOf(change: Change): string {
   if (change.of === "queued") return change.record?.due === undefined ? "" : String(change.record.due);
   if (change.of === "backlog") return String(change.record ? octetsOf(change.record) : 0);
   return "";
 }
 
-/** Where a slice of names begins. */
+/** The start of a slice of names, for Redis: behind `after`. */
 export function behindName(after: string | undefined): string {
   return after === undefined ? "-" : `(${encodeURIComponent(after)}`;
 }
 
-/** The server has less than it had: in words for the operator. */
+/** A sentence for the operator: the server has lost commits. */
 export function sayOlder(acknowledged: number, stored: string): string {
   const what = stored === "0" ? "came back empty" : `came back with older data (commit ${stored})`;
   return (

@@ -1,6 +1,6 @@
 /**
- * One connection to a Redis or Valkey server. The package is loaded when it is needed, so a start with another store does
- * not have it.
+ * One connection to a Redis or Valkey server. The package is loaded when a connection is needed, so a gateway with
+ * another kind of store does not load it.
  */
 import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
@@ -9,21 +9,24 @@ import { GatewayError } from "../errors.ts";
 import type { RedisOptions } from "./options.ts";
 import type { Script } from "./redis-scripts.ts";
 
-/** What Redis answers: octets, numbers, and lists of them. */
+/** An answer of Redis: octets, numbers, and lists of answers. */
 export type Answer = Buffer | number | null | readonly Answer[];
 
 /** Longest pause between two attempts to connect. */
 const pauseMsMax = 1_000;
-/** For TCP and TLS, and then for the server to say that it is ready. */
+/** Limit for the connection by TCP and TLS, and then again for the server to be ready. */
 const connectMsMax = 10_000;
 
 export interface ServerFacts {
-  /** Another one: the server was started again, or another one took its place, and may have less than was written. */
+  /**
+   * Identifies this start of the server. If it changes, the server was started again, or another server took its place;
+   * both may have less than was written.
+   */
   readonly server: string;
   readonly isReplica: boolean;
-  /** It writes a log of all changes. */
+  /** The server writes a log of all changes. */
   readonly hasLog: boolean;
-  /** What it does when its memory is full. */
+  /** What the server does if its memory is full. */
   readonly whenFull: string;
 }
 
@@ -32,7 +35,10 @@ export class RedisConnection {
   readonly #answerMsMax: number;
   #lastError = "";
   #connectedAt = 0;
-  /** It was given up and is made again: of all that wait for an answer the first one does it. */
+  /**
+   * The connection was given up and is made again. All requests that wait for an answer may find this out; only the
+   * first one acts.
+   */
   #isGivenUp = false;
 
   private constructor(redis: Redis, answerMsMax: number) {
@@ -49,7 +55,7 @@ export class RedisConnection {
     });
   }
 
-  /** @throws {Error} when the package is missing, a file cannot be read, or the server is not there. */
+  /** @throws {Error} if the package is missing, a file cannot be read, or the server cannot be reached. */
   static async open(
     options: RedisOptions,
     password: string | undefined,
@@ -68,7 +74,8 @@ export class RedisConnection {
       ...(password !== undefined && { password }),
       ...(protocol === "rediss:" && {
         tls: {
-          // An address is verified as well, and is no name to ask for. [RFC 6066 3]
+          // If the host is an IP address, it is verified as well, but it must not be sent as the server name. [RFC 6066
+          // 3]
           ...(isIP(tls?.serverName ?? host) === 0 && { servername: tls?.serverName ?? host }),
           ...(tls?.ca !== undefined && { ca: file(tls.ca) }),
           ...(tls?.cert !== undefined && { cert: file(tls.cert) }),
@@ -78,7 +85,8 @@ export class RedisConnection {
       lazyConnect: true,
       connectTimeout: connectMsMax,
       keepAlive: connectMsMax,
-      // A commit has succeeded or failed, and the store makes it again: nothing may be sent a second time behind its back.
+      // The store itself repeats a failed commit. Therefore the package must not send a command a second time on its
+      // own.
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
@@ -94,7 +102,7 @@ export class RedisConnection {
     }
   }
 
-  /** @throws {Error} when it is not answered in time; then it may have run, may run later, or never. */
+  /** @throws {Error} if there is no answer in time; the script may have run, may run later, or may never run. */
   async run(
     script: Script,
     keyName: string | readonly string[],
@@ -103,7 +111,7 @@ export class RedisConnection {
     return this.#answered(() => this.#run(script, [keyName].flat(), words));
   }
 
-  /** The same, and how many replicas had it within that time. */
+  /** As `run`. Also returns how many replicas had the change within that time. */
   async runAndWait(
     script: Script,
     keyName: string,
@@ -119,12 +127,15 @@ export class RedisConnection {
     return { answer, replicas };
   }
 
-  /** Values in the order of the keys; null where there is none. @throws {Error} when it is not answered in time. */
+  /** Values in the order of the keys; null: the key has no value. @throws {Error} if there is no answer in time. */
   async get(keys: readonly string[]): Promise<readonly (string | null)[]> {
     return this.#answered(() => this.#redis.mget([...keys]));
   }
 
-  /** Each for so many seconds. @throws {Error} when it is not answered in time, or one of them is refused; others may be written then. */
+  /**
+   * Keeps each value for so many seconds. @throws {Error} if there is no answer in time, or the server refuses a value;
+   * others may be written then.
+   */
   async set(entries: readonly (readonly [key: string, value: string])[], seconds: number): Promise<void> {
     const pipeline = this.#redis.pipeline();
     for (const [key, value] of entries) pipeline.set(key, value, "EX", seconds);
@@ -132,7 +143,7 @@ export class RedisConnection {
     for (const [refused] of answers ?? []) if (refused) throw refused;
   }
 
-  /** What the server says of itself; undefined where it may not be asked. */
+  /** What the server tells about itself; undefined: this connection has no right to ask. */
   async facts(): Promise<ServerFacts | undefined> {
     let text: string;
     try {
@@ -171,7 +182,7 @@ export class RedisConnection {
   async #answered<T>(ask: () => Promise<T>, withinMs = this.#answerMsMax): Promise<T> {
     const { status } = this.#redis;
     if (status !== "ready") {
-      // It took the connection and says nothing: the next one may find it well.
+      // The server accepted the connection, but does not answer. A new connection may work.
       if (status === "connect" && performance.now() - this.#connectedAt > connectMsMax) this.#giveUp();
       throw new Error(this.#lastError || "there is no connection");
     }
@@ -180,7 +191,7 @@ export class RedisConnection {
       this.#lastError = "";
       return answer;
     } catch (error) {
-      // A replica now: its name may lead to the new primary.
+      // The server is a replica now. Its name may lead to the new primary at the next connection.
       if (error instanceof TimeoutError || /^READONLY/.test(messageOf(error))) this.#giveUp();
       throw this.#redis.status === "ready" || this.#lastError === "" ? error : new Error(this.#lastError);
     }
@@ -211,7 +222,7 @@ async function loadPackage(): Promise<Pick<typeof import("ioredis"), "Redis">> {
   }
 }
 
-/** What Node and OpenSSL say of a connection that could not be made, and what to look at. */
+/** Explains a message of Node or OpenSSL about a failed connection, and names the setting to check. */
 function inWords(said: string, { url, tls }: RedisOptions): string {
   const why = said.replaceAll(/\s+/g, " ").trim();
   if (/altnames/.test(why))
@@ -224,7 +235,7 @@ function inWords(said: string, { url, tls }: RedisOptions): string {
   if (!/ECONNRESET|EPIPE|Connection is closed/.test(why)) return why;
   if (!url.startsWith("rediss:"))
     return `the server closed the connection (${why}): if it speaks TLS, type rediss:// in store.redis.url`;
-  // With TLS 1.3 it says why behind what it has closed already.
+  // With TLS 1.3 the reason comes after the server has closed the connection.
   return tls?.cert === undefined ? wantsOurs(why) : why;
 }
 

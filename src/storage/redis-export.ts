@@ -17,12 +17,12 @@ type Entry = readonly [key: string, value: Uint8Array];
 const clientsAtOnce = 50;
 const recordsAtOnce = 200;
 const namesAtOnce = 1_000;
-/** Records that change while it is read; beyond, there is no end in sight. */
+/** Limit of records that change while the store is read. Beyond it, the reading might never end. */
 const changedMax = 500_000;
-/** All records belong to one commit, so a reader misses none before it. */
+/** All records get the number of one commit, so a reader of the backup finds no commit missing. */
 const commit = 1;
 
-/** What is written while a backup is read, the latest for each key. */
+/** The changes that are written while a backup is read, the latest one for each key. */
 export class Meanwhile {
   readonly #changed = new Map<string, Change>();
   #isTooMuch = false;
@@ -43,7 +43,7 @@ export class Meanwhile {
   }
 }
 
-/** @throws {GatewayError} ERR_STORE_OPEN when it cannot be read. What is damaged is left out. */
+/** @throws {GatewayError} ERR_STORE_OPEN if the store cannot be read. Damaged records are left out. */
 export async function* recordsAt(read: Read): AsyncGenerator<Entry> {
   yield [markKey(commit), encodeValue(null, commit)];
   for (let from = behindName(undefined); ; ) {

@@ -1,7 +1,7 @@
 /**
- * A backup is restored into the stores of a fleet at Redis: begun where nobody is there and nothing is stored, and either finished or undone.
- * Meanwhile, and when it was never finished, no gateway of the fleet is heard of, so none claims a shard. A restore that is begun after
- * one that was never finished takes away what that one has left.
+ * Restores a backup into the stores of a fleet at Redis. A restore begins only if no gateway of the fleet runs and
+ * nothing is stored, and it is either finished or undone. During a restore, and after one that was not finished, no
+ * gateway is accepted as a member, so none claims a shard. A new restore removes what an unfinished one has left.
  */
 import { GatewayError } from "../errors.ts";
 import { textOf } from "./redis-answers.ts";
@@ -9,7 +9,7 @@ import type { Answer } from "./redis-connection.ts";
 import { fillBeginScript, fillEndScript, fillGoOnScript, fillUndoScript, type Script } from "./redis-scripts.ts";
 import type { RedisSource } from "./redis-source.ts";
 
-/** A restore that was not heard of for so long has ended. Milliseconds. */
+/** A restore that has sent nothing for this time has ended. Milliseconds. */
 const endedMs = 30_000;
 
 export class RedisFill {
@@ -20,7 +20,7 @@ export class RedisFill {
   readonly #members: string;
   readonly #metaOf: (shard: number) => string;
 
-  /** @param prefixOf the prefix of a shard's keys; undefined: that of the members' */
+  /** @param prefixOf the prefix of a shard's keys; undefined: the prefix of the members' keys */
   constructor(
     source: RedisSource,
     {
@@ -29,7 +29,7 @@ export class RedisFill {
       leaseMs,
       prefixOf,
     }: {
-      /** Of this restore. */
+      /** Identifies this restore. */
       readonly run: string;
       readonly shards: number;
       readonly leaseMs: number;
@@ -44,7 +44,10 @@ export class RedisFill {
     this.#metaOf = (shard) => `{${prefixOf(shard)}}:meta`;
   }
 
-  /** @throws {GatewayError} ERR_BACKUP when the fleet is not stopped, or not empty, or has another number of shards; ERR_STORE_OPEN */
+  /**
+   * @throws {GatewayError} ERR_BACKUP if the fleet is not stopped, is not empty, or has another number of shards;
+   * ERR_STORE_OPEN
+   */
   async begin(): Promise<void> {
     const words = [this.#run, this.#shards, this.#leaseMs, endedMs].map(String);
     const [is, what, who] = (await this.#ask(fillBeginScript, this.#all().map(this.#metaOf), words)).map(textOf);
@@ -52,19 +55,28 @@ export class RedisFill {
     if (is === "unfinished") await this.#undo();
   }
 
-  /** Said now and then while it goes on. @throws {GatewayError} ERR_BACKUP when another restore has begun since. */
+  /**
+   * Tells the server that the restore continues; called from time to time. @throws {GatewayError} ERR_BACKUP if another
+   * restore has begun since.
+   */
   async goOn(): Promise<void> {
     const [is] = await this.#ask(fillGoOnScript, [], [this.#run]);
     if (textOf(is) !== "done") throw refused("another restore into this fleet has begun since");
   }
 
-  /** All of it is there: gateways may come. @throws {GatewayError} ERR_BACKUP when another restore has begun since. */
+  /**
+   * Finishes the restore: everything is stored, and gateways may start. @throws {GatewayError} ERR_BACKUP if another
+   * restore has begun since.
+   */
   async end(): Promise<void> {
     const [is] = await this.#ask(fillEndScript, [], [this.#run, String(this.#shards)]);
     if (textOf(is) !== "done") throw refused("another restore into this fleet has begun since");
   }
 
-  /** The stores are empty again. @throws {GatewayError} ERR_STORE_OPEN: then they are not, and no gateway claims them. */
+  /**
+   * Undoes the restore: the stores are empty again. @throws {GatewayError} ERR_STORE_OPEN: they are not empty, and no
+   * gateway claims their shards.
+   */
   async giveUp(): Promise<void> {
     await this.#undo();
     await this.#ask(fillEndScript, [], [this.#run, ""]);

@@ -1,4 +1,7 @@
-/** The leases of a fleet's shards in Redis, each in the hash of its shard's store, so that each commit is checked against it; and the members' beats. */
+/**
+ * The leases of a fleet's shards in Redis, and the beats of its members. The lease of a shard is in the hash of the
+ * shard's store, so that each commit is checked against it.
+ */
 import type { LeaseState } from "./lease.ts";
 import type { RedisOptions } from "./options.ts";
 import { listOf, textOf } from "./redis-answers.ts";
@@ -15,7 +18,7 @@ import {
 } from "./redis-scripts.ts";
 import type { RedisSource } from "./redis-source.ts";
 
-/** A member as it is written down. */
+/** What is stored of a member. */
 interface BeatOf {
   readonly name: string;
   readonly run: string;
@@ -24,7 +27,7 @@ interface BeatOf {
   readonly isDraining: boolean;
 }
 
-/** Members that were not heard of for so long are forgotten. */
+/** A member that has sent no beat for this time is removed. */
 const forgottenMs = 600_000;
 
 export class RedisFleet {
@@ -36,7 +39,7 @@ export class RedisFleet {
   readonly #shards: number;
   #connection: RedisConnection | undefined;
 
-  /** @param prefixOf the prefix of a shard's keys; undefined: that of the members' */
+  /** @param prefixOf the prefix of a shard's keys; undefined: the prefix of the members' keys */
   constructor(
     options: RedisOptions,
     source: RedisSource,
@@ -62,7 +65,7 @@ export class RedisFleet {
     const words = [own, name, String(leaseMs), isFree ? "" : run, String(renewals), version];
     const connection = await this.#connected();
     const { waitReplicas: replicas, waitMilliseconds: milliseconds } = this.#options;
-    // A server that takes this one's place must know who took over.
+    // Another server that replaces this one must know which gateway took over.
     const made = await connection.runAndWait(claimScript, this.#metaOf(shard), words, { replicas, milliseconds });
     if (made.replicas < replicas) throw new Error(`${made.replicas} of ${replicas} replicas had it in time`);
     const [is, epoch, last] = made.answer;

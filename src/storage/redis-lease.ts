@@ -1,4 +1,7 @@
-/** The lease of a pair in Redis, beside the sessions: in the same hash, so that each commit is checked against it. */
+/**
+ * The lease of a pair in Redis. It is in the same hash as the number of the last commit, so that each commit is checked
+ * against it.
+ */
 
 import { type Handover, handoverCauses, type LeaseServer, type LeaseState, type OtherOne } from "./lease.ts";
 import type { RedisOptions } from "./options.ts";
@@ -7,11 +10,11 @@ import { type Answer, RedisConnection } from "./redis-connection.ts";
 import { claimScript, lookScript, releaseScript, renewScript, type Script, standScript } from "./redis-scripts.ts";
 
 export interface LeaseHolder {
-  /** How this gateway is called. */
+  /** The name of this gateway. */
   readonly name: string;
   readonly run: string;
   readonly leaseMs: number;
-  /** Of this program. */
+  /** The version of this program. */
   readonly version: string;
 }
 
@@ -71,7 +74,7 @@ export class RedisLease implements LeaseServer {
     this.#connection ??= await this.#open();
     const { waitReplicas: replicas, waitMilliseconds: milliseconds } = this.#options;
     if (script !== claimScript) return this.#connection.run(script, this.#meta, words);
-    // A server that takes this one's place must know who took over.
+    // Another server that replaces this one must know which gateway took over.
     const made = await this.#connection.runAndWait(script, this.#meta, words, { replicas, milliseconds });
     if (made.replicas < replicas) throw new Error(`${made.replicas} of ${replicas} replicas had it in time`);
     return made.answer;
@@ -87,7 +90,7 @@ export class RedisLease implements LeaseServer {
   }
 }
 
-/** What the script that looks answers. */
+/** Converts the answer of `lookScript`. */
 export function leaseStateOf(answer: readonly Answer[]): LeaseState {
   const [life, owner, epoch, renewals, until, lease, version, last, now] = answer.map(textOf);
   return {
@@ -102,7 +105,10 @@ export function leaseStateOf(answer: readonly Answer[]): LeaseState {
   };
 }
 
-/** undefined: it is of another epoch; a version that does not write it has taken the lease since. */
+/**
+ * Converts a stored handover; undefined: it is of another epoch, because a version that does not write handovers has
+ * taken the lease since.
+ */
 export function handoverOf(last: string, epoch: number, now?: number): Handover | undefined {
   const [, of, at, word, from = ""] = /^(\d+) (\d+) (\w+) (.*)$/s.exec(last) ?? [];
   const cause = handoverCauses.find((each) => each === word);

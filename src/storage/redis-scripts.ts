@@ -1,20 +1,21 @@
 /**
- * What Redis does for the store, in Lua: a script runs alone, so a commit is all there or not at all, and nobody writes
- * between a check and what it allows.
+ * Scripts in Lua that Redis runs for the store. Redis runs one script at a time. Therefore a commit is written
+ * completely or not at all, and no other client writes between a check and the change that depends on it.
  *
- * All keys begin with the prefix in braces, by which a cluster keeps them on one node. KEYS[1] is `{prefix}:meta`; the others are
- * made from it. Names of clients are percent-encoded as in `keys.ts`, numbers have twelve hexadecimal digits.
+ * All keys begin with the prefix in braces, by which a cluster keeps them on one node. KEYS[1] is `{prefix}:meta`; the
+ * others are made from it. Names of clients are percent-encoded as in `keys.ts`, numbers have twelve hexadecimal
+ * digits.
  *
  * | Key | What |
  * | --- | --- |
- * | `meta` | hash: format, life (of who opened it last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, who had it before) |
- * | `standby` | hash: run, name and version of the one of a pair that stood by last, and at (ms since 1970); gone a lease later |
- * | `meta` under the prefix of a fleet's members | hash: shards, how many there are; while a backup is restored: filling (whose restore), fillingAt (ms since 1970, when it was heard of last) |
+ * | `meta` | hash: format, life (the run that opened the store last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, the owner before) |
+ * | `standby` | hash: run, name and version of the gateway of a pair that stood by last, and at (ms since 1970); it expires after the length of a lease |
+ * | `meta` under the prefix of a fleet's members | hash: shards (their number); while a backup is restored: filling (the name of the restore), fillingAt (ms since 1970, its last sign of life) |
  * | `members` | of a fleet, under a prefix of their own: hash: name -> beats, at (ms since 1970), run, place, version, draining, by lines |
  * | `clients` | names that have a `c:` or `n:` (sorted by name) |
- * | `c:NAME` | hash: letter of the kind and number -> record; all kinds but those below |
+ * | `c:NAME` | hash: letter of the kind and number -> record; all kinds except those below |
  * | `b:NAME`, `n:NAME` | backlog: number -> octets (4) and record, and `octets`, their sum; the numbers, sorted |
- * | `due` | keys of queued messages, by the time when they end |
+ * | `due` | keys of queued messages, by the time when they expire |
  * | `known` | names, sorted |
  * | `letters`, `letters:n` | key -> record; keys by number |
  * | `secure`, `secure:n` | name -> record; names, sorted |
@@ -23,7 +24,7 @@ import { createHash } from "node:crypto";
 
 export interface Script {
   readonly text: string;
-  /** SHA-1, by which Redis knows it. */
+  /** The SHA-1 by which Redis identifies the script. */
   readonly digest: string;
 }
 
@@ -61,15 +62,15 @@ return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0'}
 `);
 
 /**
- * Run, name of the owner, epoch, renewals, until when ('0' = given back, '' = there was none), length, version of the owner, how the lease
- * came to it ('' = not known), and what time it is.
+ * Returns run, name of the owner, epoch, renewals, until when ('0' = given back, '' = there was none), length, version
+ * of the owner, how the lease came to the owner ('' = not known), and the present time.
  */
 export const lookScript = script(`${begin}
 local m = call('HMGET', meta, 'life', 'owner', 'epoch', 'renewals', 'until', 'lease', 'version', 'last')
 return {m[1] or '', m[2] or '', m[3] or '0', m[4] or '0', m[5] or '', m[6] or '0', m[7] or '', m[8] or '', string.format('%.0f', now())}
 `);
 
-/** As `lookScript`, for each of the KEYS. They may lie under several tags: a server that is no cluster does not mind. */
+/** As `lookScript`, for each of the KEYS. The keys may have several hash tags, which only a cluster would refuse. */
 export const lookAllScript = script(`${begin}
 local found = {}
 for i, each in ipairs(KEYS) do
@@ -79,7 +80,10 @@ end
 return found
 `);
 
-/** ARGV: name of this run, length of the lease in ms, and for each of the KEYS its epoch. Answers 1 for each that is still this run's. */
+/**
+ * ARGV: name of this run, length of the lease in ms, and for each of the KEYS its epoch. Returns 1 for each lease that
+ * this run still holds.
+ */
 export const renewAllScript = script(`${begin}
 local found = {}
 local ends = string.format('%.0f', now() + tonumber(ARGV[2]))
@@ -115,8 +119,8 @@ return {'claimed', epoch, last}
 `);
 
 /**
- * ARGV: name of this run, epoch, length of the lease in ms. After the first word: name and version of the gateway that stands by, and the
- * time since it was heard in ms.
+ * ARGV: name of this run, epoch, length of the lease in ms. After the first word it returns: name and version of the
+ * gateway that stands by, and the time since its last sign in ms.
  */
 export const renewScript = script(`${begin}
 local m = call('HMGET', meta, 'life', 'epoch')
@@ -128,7 +132,10 @@ if not s[1] then return {'renewed'} end
 return {'renewed', s[1], s[2], string.format('%.0f', now() - tonumber(s[3]))}
 `);
 
-/** ARGV: name of this run, of the gateway, version, and for how many ms this is valid (0 = it does not stand by any more). */
+/**
+ * ARGV: name of this run, of the gateway, version, and for how many ms the record is valid (0 = the gateway does not
+ * stand by any more).
+ */
 export const standScript = script(`${begin}
 local key = base .. 'standby'
 if ARGV[4] ~= '0' then
@@ -139,8 +146,10 @@ return {'done'}
 `);
 
 /**
- * ARGV: name, run, place and version of a member of a fleet, 1 where it hands over, for how many ms whoever is silent is remembered, and how
- * many shards it knows: with another number than the first one of all it is refused, and hears of that number; and while a backup is restored. Answers name, what is written down, and for how many ms it was not heard of, of each member.
+ * ARGV: name, run, place and version of a member of a fleet, 1 if it hands over, for how many ms a silent member is
+ * remembered, and the number of shards in its configuration. If this number is not that of the first member, the beat
+ * is refused, and the answer has the first member's number. While a backup is restored, the beat is refused too.
+ * Returns for each member: name, the stored beat, and the ms since that beat.
  */
 export const beatScript = script(`${begin}
 local shards = call('HGET', meta, 'shards')
@@ -164,10 +173,11 @@ return found
 `);
 
 /**
- * A backup is going to be restored into the stores of a fleet. KEYS: `meta` of the members, and of each shard. ARGV: name of this restore,
- * how many shards, for how many ms a member is there that was not heard of, and after how many a restore has ended that was not. It begins
- * if nobody is there, nobody holds a shard, and the stores are empty. From then on no member is heard of until it is over. `unfinished`: it
- * begins, and the stores have what an earlier restore has left there, and nothing else.
+ * Begins to restore a backup into the stores of a fleet. KEYS: `meta` of the members, and of each shard. ARGV: name of
+ * this restore, number of shards, for how many ms after its last beat a member counts as running, and for how many ms
+ * after its last sign a restore does. It begins if no member runs, no shard has a holder, and the stores are empty.
+ * From then on, no beat is accepted until the restore has ended. `unfinished`: it begins, and the stores have only what
+ * an earlier restore has left.
  */
 export const fillBeginScript = script(`${begin}
 local m = call('HMGET', meta, 'shards', 'filling', 'fillingAt')
@@ -193,14 +203,17 @@ call('HSET', meta, 'filling', ARGV[1], 'fillingAt', string.format('%.0f', at))
 return {m[2] and 'unfinished' or 'begun'}
 `);
 
-/** KEYS[1]: `meta` of the members. ARGV: name of the restore. It goes on. */
+/** KEYS[1]: `meta` of the members. ARGV: name of the restore. Records that the restore continues. */
 export const fillGoOnScript = script(`${begin}
 if call('HGET', meta, 'filling') ~= ARGV[1] then return {'other'} end
 call('HSET', meta, 'fillingAt', string.format('%.0f', now()))
 return {'done'}
 `);
 
-/** KEYS[1]: `meta` of the members. ARGV: name of the restore, and how many shards ('' = nothing was restored). It is over. */
+/**
+ * KEYS[1]: `meta` of the members. ARGV: name of the restore, and number of shards ('' = nothing was restored). Ends the
+ * restore.
+ */
 export const fillEndScript = script(`${begin}
 if call('HGET', meta, 'filling') ~= ARGV[1] then return {'other'} end
 call('HDEL', meta, 'filling', 'fillingAt')
@@ -208,7 +221,9 @@ if ARGV[2] ~= '' then call('HSET', meta, 'shards', ARGV[2]) end
 return {'done'}
 `);
 
-/** KEYS: `meta` of the members, and of a shard. ARGV: name of the restore. What was restored into this shard goes. */
+/**
+ * KEYS: `meta` of the members, and of a shard. ARGV: name of the restore. Removes what was restored into this shard.
+ */
 export const fillUndoScript = script(`${begin}
 if call('HGET', meta, 'filling') ~= ARGV[1] then return {'other'} end
 local start = string.sub(KEYS[2], 1, -5)
@@ -220,7 +235,7 @@ call('DEL', start .. 'clients', start .. 'due', start .. 'known', start .. 'lett
 return {'done'}
 `);
 
-/** ARGV: name and run of a member that ends. */
+/** ARGV: name and run of a member that ends. Removes its beat. */
 export const leaveScript = script(`${begin}
 local key = base .. 'members'
 local old = call('HGET', key, ARGV[1])
@@ -228,7 +243,10 @@ if old and string.find(old, '\\n' .. ARGV[2] .. '\\n', 1, true) then call('HDEL'
 return {'done'}
 `);
 
-/** ARGV: name of this run, epoch, and why: drained or ended. Its commits are refused from now on. */
+/**
+ * ARGV: name of this run, epoch, and the cause: drained or ended. Gives the lease back; commits of this run are refused
+ * from now on.
+ */
 export const releaseScript = script(`${begin}
 local m = call('HMGET', meta, 'life', 'epoch')
 if m[1] ~= ARGV[1] or m[2] ~= ARGV[2] then return {'other'} end
@@ -237,11 +255,12 @@ return {'released'}
 `);
 
 /**
- * ARGV: name of this run, last commit that was acknowledged, number of this one, lowest and highest epoch in it ('' = none),
- * highest numbers of a queued message and of a letter in it, then for each change key, record ('' = it goes) and a number: when
- * it is due, or what it counts.
+ * ARGV: name of this run, last commit that was acknowledged, number of this one, lowest and highest epoch in it ('' =
+ * none), highest numbers of a queued message and of a letter in it, then for each change: key, record ('' = it is
+ * removed) and a number: when the message expires, or how many octets the record counts.
  *
- * The stored commit may be between the acknowledged one and this one: an answer was lost. Then the same is written again.
+ * The stored number may be between the acknowledged one and this one, if the answer to a commit was lost. Then the same
+ * changes are written again.
  */
 export const commitScript = script(`${begin}
 local m = call('HMGET', meta, 'commit', 'life', 'epoch', 'queued', 'letter')
@@ -311,7 +330,10 @@ end
 return {'done'}
 `);
 
-/** ARGV[1] of all that read: the last commit that was acknowledged. What is older is not read as if it were all. */
+/**
+ * For all scripts that read: ARGV[1] is the last commit that was acknowledged. If the server has an older state, the
+ * script reads nothing, so that the reader does not take it for complete.
+ */
 const beginRead = `${begin}
 local stored = call('HGET', meta, 'commit')
 if (tonumber(stored) or 0) < tonumber(ARGV[1]) then return {'older', stored or '0'} end

@@ -1,15 +1,15 @@
-/** Where stores get their connections: each one of its own, or all of a process the same few. */
+/** Where stores get their connections: each store has its own, or all stores of a process share a few. */
 import type { RedisOptions } from "./options.ts";
 import { RedisConnection } from "./redis-connection.ts";
 
 export interface RedisSource {
-  /** @throws {Error} when the server is not there. */
+  /** @throws {Error} if the server cannot be reached. */
   open(): Promise<RedisConnection>;
-  /** It is not used here any more. */
+  /** Tells that the caller does not use the connection any more. */
   done(connection: RedisConnection): void;
 }
 
-/** A connection for each who asks. */
+/** Opens a connection for each caller. */
 export class OwnRedis implements RedisSource {
   readonly #open: () => Promise<RedisConnection>;
 
@@ -27,8 +27,8 @@ export class OwnRedis implements RedisSource {
 }
 
 /**
- * So many connections for all who ask, given out in turn. Each is opened when it is asked for, connects again by itself when it ends, and
- * is closed with all others.
+ * A fixed number of connections for all callers, given out in turn. Each is opened at its first use, connects again
+ * without help when it ends, and is closed together with all others.
  */
 export class SharedRedis implements RedisSource {
   readonly #source: OwnRedis;
@@ -51,7 +51,7 @@ export class SharedRedis implements RedisSource {
       });
     this.#slots[slot] = opening;
     opening.catch(() => {
-      if (this.#slots[slot] === opening) this.#slots[slot] = undefined; // the next one who asks tries again
+      if (this.#slots[slot] === opening) this.#slots[slot] = undefined; // the next caller tries again
     });
     return opening;
   }
@@ -63,7 +63,7 @@ export class SharedRedis implements RedisSource {
     for (const opening of this.#slots)
       opening?.then(
         (connection) => connection.close(),
-        () => {}, // there is nothing to close
+        () => {}, // no connection was opened, so none has to be closed
       );
   }
 }

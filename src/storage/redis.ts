@@ -1,10 +1,11 @@
 /**
- * Sessions at a Redis or Valkey server. Commits that come while one is being written are written together, by one script: all or nothing.
- * `redis-scripts.ts` describes the records and their keys.
+ * Sessions at a Redis or Valkey server. Commits that come while another one is written are written together, by one
+ * script: all of them or none. `redis-scripts.ts` describes the records and their keys.
  *
- * Redis may be away, or come back with older data. So each commit has a number, and names the last one that was acknowledged. If the server
- * has a lower one, nothing is written, and the operator is told. A commit whose answer was lost is written again with the next number. If
- * the server finds a late copy of a commit, from a connection that was given up, it ignores this copy.
+ * The server may be unreachable, or come back with older data. Therefore each commit has a number, and names the last
+ * one that was acknowledged. If the server has a lower one, nothing is written, and the operator is told. A commit
+ * whose answer was lost is written again with the next number. If the server finds a late copy of a commit, from a
+ * connection that was given up, it ignores this copy.
  */
 import { randomBytes } from "node:crypto";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
@@ -40,24 +41,24 @@ import type {
   Waiting,
 } from "./store.ts";
 
-/** A server that is silent for so long is taken for one that is away. */
+/** A server that does not answer for this time is regarded as unreachable. */
 const answerMsUsual = 5_000;
-/** Damaged records that are reported, each once. */
+/** Limit of damaged records that are reported. Each is reported once. */
 const toldMax = 1_000;
 
-/** Of a pair: what the lease says. */
+/** The lease of a gateway that belongs to a pair or a fleet. */
 export interface PairMember {
   /** The run that claims the lease. */
   readonly run: string;
-  /** With which it did. */
+  /** The epoch with which this run has claimed the lease. */
   epoch(): number;
-  /** Another one has claimed it since. */
+  /** Called when another run has claimed the lease since. */
   fenced(): void;
 }
 
 interface Operation {
   readonly change: Change;
-  /** Of the commit that it came with. */
+  /** The epoch of the commit with this change. */
   readonly epoch: number | undefined;
 }
 
@@ -66,28 +67,29 @@ export class RedisStore implements Store {
   readonly #told: (notice: string) => void;
   readonly #place: string;
   readonly #meta: string;
-  /** By which the server knows whose the store is: the last one that opened it. */
+  /** The id of this run. The server knows the run that opened the store last. */
   readonly #run: string;
   readonly #member: PairMember | undefined;
   readonly #source: RedisSource;
   #connection: RedisConnection | undefined;
-  /** Numbers of commits: the last that is as safe as configured, and the last that was tried. */
+  /** Numbers of commits: the last one that is as durable as configured, and the last one that was sent. */
   #acknowledged = 0;
   #sent = 0;
-  /** The highest that a commit came with. */
+  /** The highest epoch of all commits so far. */
   #epoch = 0;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
-  /** Changes of commits that failed, the latest per key: they go with the next one. */
+  /** Changes of commits that failed, the latest one for each key. They are written with the next commit. */
   readonly #owed = new Map<string, Operation>();
   readonly #damaged = new Set<string>();
-  /** Backups that are being read. */
+  /** Backups that are being read now. */
   readonly #noting = new Set<Meanwhile>();
 
   /**
-   * `password` is called at each opening; `told` is called with what is found while the gateway runs, in plain sentences. `member`: the
-   * gateway belongs to a pair, or is a shard's, and the store is opened when the lease is claimed; each commit carries the epoch of the lease.
-   * `source`: connections that it shares with others; absent: it has one of its own.
+   * `password` is called at each opening. `told` is called with findings while the gateway runs, in plain sentences.
+   * `member`: the gateway belongs to a pair, or is a shard's; the store is opened when the lease is claimed, and each
+   * commit has the epoch of the lease. `source`: connections that are shared with other stores; absent: the store has
+   * its own connection.
    */
   constructor(
     options: RedisOptions,
@@ -162,7 +164,7 @@ export class RedisStore implements Store {
   async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
     const states: StoredState[] = [];
     let from = behindName(after);
-    // A client may have records and no session: a slice is full all the same.
+    // A client may have records but no session. The slice is filled up with the next clients.
     while (states.length < limit) {
       const wanted = limit - states.length;
       const found = await this.#read(sessionsScript, [from, String(wanted)]);
@@ -248,7 +250,7 @@ export class RedisStore implements Store {
     });
   }
 
-  /** When all commits are answered that came before. */
+  /** Calls `done` when all commits before this call have their answer. */
   #behindAll(done: (error: GatewayError | undefined) => void): void {
     this.#waiting.push({ changes: undefined, epoch: undefined, done });
     this.#writing ??= this.#writeAll();
@@ -282,7 +284,7 @@ export class RedisStore implements Store {
   }
 
   async #writeAll(): Promise<void> {
-    // What else this turn of the event loop has to commit goes along.
+    // Waits for the other commits of this turn of the event loop.
     await new Promise((resolve) => setImmediate(resolve));
     while (this.#waiting.length > 0) {
       const batch = this.#waiting.splice(0);
@@ -307,7 +309,7 @@ export class RedisStore implements Store {
       const outcome = await this.#send(operations, epochs.length > 0 ? { lowest, highest: epoch } : undefined);
       if (typeof outcome === "number") {
         this.#member?.fenced();
-        // Another writer's: what is older is refused, and the rest tried again.
+        // Another run wrote with this epoch. Changes with a lower one are dropped, and the rest is tried again.
         this.#epoch = outcome;
         for (const [key, { epoch: of }] of this.#owed) if (of !== undefined && of < outcome) this.#owed.delete(key);
         continue;
@@ -322,7 +324,10 @@ export class RedisStore implements Store {
     }
   }
 
-  /** Those that come from before another took over, and the highest epoch of the others. */
+  /**
+   * Returns the commits that have a lower epoch than one before, because another process has taken over since; and the
+   * highest epoch of the others.
+   */
   #refuse(batch: readonly Waiting[]): { readonly refused: Map<Waiting, GatewayError>; readonly epoch: number } {
     const refused = new Map<Waiting, GatewayError>();
     let now = this.#epoch;
@@ -335,7 +340,7 @@ export class RedisStore implements Store {
     return { refused, epoch: now };
   }
 
-  /** A number: of a later epoch, by another writer; nothing was written. */
+  /** Sends changes to the server. A number as result is the later epoch of another run; then nothing was written. */
   async #send(
     operations: ReadonlyMap<string, Operation>,
     epochs: { readonly lowest: number; readonly highest: number } | undefined,
@@ -380,7 +385,7 @@ export class RedisStore implements Store {
     return new GatewayError("ERR_STORE_EPOCH", { place: this.#place }, { say });
   }
 
-  /** The results of the script, after the word for success. */
+  /** Runs a script that reads, and returns its results without the word for success. */
   async #read(script: Script, words: readonly string[]): Promise<readonly Answer[]> {
     try {
       if (!this.#connection) throw new Error("it is closed");
@@ -392,7 +397,7 @@ export class RedisStore implements Store {
     }
   }
 
-  /** None where there are records, and none of them is kept for a session. */
+  /** Returns no session if none of the client's records needs one. */
   #stateOf(answer: Answer | undefined): StoredState[] {
     const [encoded, count, first, last, octets, fields] = listOf(answer);
     const name = textOf(encoded);
@@ -432,13 +437,13 @@ export class RedisStore implements Store {
     const isRefused =
       /^(WRONGPASS|NOAUTH|NOPERM|ERR Client sent AUTH|MOVED|ERR invalid DB)|the server's certificate is/i.test(why);
     const say = `the store at ${this.#place} cannot be opened: ${why}`;
-    // What may pass is waited for, as a full disk is.
+    // An error that may be temporary has the same ailment as a full disk, so that the gateway waits.
     const details = { place: this.#place, ailment: isRefused ? "rights" : "disk" };
     return new GatewayError("ERR_STORE_OPEN", details, { cause, say });
   }
 }
 
-/** By which the server knows whose the store is: each run of a gateway has its own. */
+/** Makes an id for this run. The server knows the run that opened the store last. */
 export function newRun(): string {
   return randomBytes(12).toString("hex");
 }
