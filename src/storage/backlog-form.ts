@@ -1,6 +1,7 @@
 /**
- * The form of backlog records: mark, QoS and retain, time (6), length of the topic (2), topic, payload. There may be a million of them, and
- * each is looked at when the store is opened. So there is a way to judge one without making a record of it (`BacklogGlance`).
+ * The form of backlog records: mark (1 octet), QoS and retain (1), time (6), length of the topic (2), topic, payload. A
+ * store may have a million of them, and each is checked when the store is opened. Therefore `BacklogGlance` checks a
+ * stored record without making an object of it.
  */
 import type { BacklogRecord } from "../core/record.ts";
 import type { QoS } from "../core/types.ts";
@@ -8,11 +9,11 @@ import { isTopicName } from "../wire/topic.ts";
 import { checksumOf } from "./checksum.ts";
 import { commitMax, type RecordName } from "./keys.ts";
 
-/** First octet. */
+/** The first octet of a backlog record in this form. */
 export const backlogMark = 0x01;
-/** Before the topic. */
+/** Length of the fields before the topic. */
 const headBytes = 10;
-/** Of any record: checksum and number of the commit. */
+/** Length of what precedes each stored record: its checksum, and the number of its commit. */
 const sealBytes = 10;
 
 export function encodeBacklog({ publication, at }: BacklogRecord): Buffer {
@@ -27,7 +28,7 @@ export function encodeBacklog({ publication, at }: BacklogRecord): Buffer {
   return bytes;
 }
 
-/** As JSON would give it; undefined where it is too short. */
+/** Returns the record as JSON would give it; undefined: the octets are too few. */
 export function decodeBacklog(bytes: Buffer): (BacklogRecord & { readonly v: 1 }) | undefined {
   if (bytes.length < headBytes) return undefined;
   const payloadAt = headBytes + bytes.readUInt16BE(8);
@@ -47,26 +48,27 @@ export function decodeBacklog(bytes: Buffer): (BacklogRecord & { readonly v: 1 }
 const digits = 12;
 
 /**
- * Judges one stored backlog record after the other, as `decodeRecord` would. Neighbours have their client and often their topic in common,
- * so only the first of them is taken apart. After `look` said true, the fields say what it was.
+ * Checks stored backlog records one after the other, as `decodeRecord` would. Neighbouring records have the same client
+ * and often the same topic, so only the first one of a client is decoded. When `look` has returned true, the fields
+ * describe its record.
  */
 export class BacklogGlance {
   id = 0;
   commit = 0;
-  /** As the core's `backlogBytes` counts, without the flat share. */
+  /** Octets as the core's `backlogBytes` counts them, without the fixed share of each record. */
   octets = 0;
-  /** Key of the record before, without its number. */
+  /** The key of the last decoded record, without its number. */
   #client = "";
   #topic: Buffer = Buffer.alloc(0);
-  /** Length of the last topic in UTF-16 units; 0: there was none. */
+  /** Length of the last topic in UTF-16 units; 0: there was no topic yet. */
   #topicLength = 0;
 
-  /** A record of this client was taken apart: the next ones that lie under its name are known by their keys. */
+  /** Tells that a record was decoded. The following records of the same client are then recognized by their keys. */
   goesOnWith(key: string, { of }: RecordName): void {
     if (of === "backlog") this.#client = key.slice(0, -digits);
   }
 
-  /** False: it is another client's, in another form, or wrong. */
+  /** Checks a record. False: it is of another client, in another form, or invalid. */
   look(key: string, stored: Buffer): boolean {
     const client = this.#client;
     if (client === "" || key.length !== client.length + digits || !key.startsWith(client)) return false;

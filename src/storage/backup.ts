@@ -1,9 +1,10 @@
 /**
  * Writes everything in a store to one file, and reads it back.
  *
- * The file has a line of JSON that says what it is. Then it has for each record the lengths of key (2) and value (4), the key and the
- * value. A record without a key ends it, followed by SHA-256 over everything before. Nothing is restored from an incomplete file. An empty
- * value removes the earlier record with the same key, which was deleted while the backup was made (`redis-export.ts`).
+ * The file begins with a line of JSON that describes it. For each record follow the lengths of its key (2 octets) and
+ * value (4), the key and the value. A record without a key is the last one; SHA-256 over everything before it follows.
+ * Nothing is restored from an incomplete file. An empty value removes the earlier record with the same key, which was
+ * deleted while the backup was made (`redis-export.ts`).
  */
 import { createHash } from "node:crypto";
 import { createReadStream, existsSync, mkdirSync, renameSync } from "node:fs";
@@ -21,13 +22,13 @@ import type { Store } from "./store.ts";
 
 const kind = "mqtt-sn-gateway backup";
 const digestBytes = 32;
-/** Octets that leave at once; between two pieces everything else has its turn. */
+/** Octets that are sent at once. Between two such pieces, the event loop does its other work. */
 const pieceBytes = 16_384;
 const recordBytesMax = 64 * 1_048_576;
 
 type Snapshot = AsyncIterable<readonly [key: string, value: Uint8Array]>;
 
-/** The file's octets; `writeBackup` and the control socket send them on. */
+/** The octets of the file. `writeBackup` and the control socket send them on. */
 export async function* backupOctets(snapshot: Snapshot): AsyncGenerator<Uint8Array> {
   const hash = createHash("sha256");
   const head = Buffer.from(`${JSON.stringify({ kind, format: 1 })}\n`);
@@ -44,7 +45,7 @@ export async function* backupOctets(snapshot: Snapshot): AsyncGenerator<Uint8Arr
     [records, bytes] = [[], 0];
     hash.update(piece);
     yield piece;
-    await nextTurn(); // what was read ahead would else come in one turn of the event loop
+    await nextTurn(); // without it, everything that was read ahead would be sent in one turn of the event loop
   }
   if (records.length > 0) {
     const rest = Buffer.concat(records);
@@ -67,7 +68,10 @@ function recordOf(key: string, value: Uint8Array): Buffer {
   return record;
 }
 
-/** Writes beside the file first: there is never half a backup under its name. */
+/**
+ * Writes the backup. The octets go to another file first, which is renamed at the end: an incomplete backup never has
+ * the name `file`.
+ */
 export async function writeBackup(file: string, octets: AsyncIterable<Uint8Array>): Promise<number> {
   const unfinished = `${file}.unfinished`;
   let bytes = 0;
@@ -79,7 +83,7 @@ export async function writeBackup(file: string, octets: AsyncIterable<Uint8Array
     } finally {
       await handle.close();
     }
-    // What came over a socket may have been cut: the digest says.
+    // Octets that came over a socket may be incomplete. Reading them again checks the digest.
     for await (const _ of backupRecords(unfinished));
     await rename(unfinished, file);
   } catch (error) {
@@ -91,13 +95,16 @@ export async function writeBackup(file: string, octets: AsyncIterable<Uint8Array
 
 /**
  * Replaces a store that is not in use with a backup. The old store is moved aside.
- * @returns where it was moved, and the number of records
+ * @returns where the old store was moved, and the number of records
  * @throws {GatewayError} ERR_BACKUP if the file is not a complete backup, ERR_STORE_OPEN if a gateway uses the store.
  */
 export async function restoreBackup(
   file: string,
   folder: string,
-  /** How many records, of how many; first they are all looked at, then written. */
+  /**
+   * Called with the number of records so far, and their total. All records are checked first, without a total; then
+   * they are written.
+   */
   progress: (done: number, total?: number) => void = () => {},
 ): Promise<{ records: number; aside: string | undefined }> {
   let records = 0;
@@ -128,15 +135,18 @@ export async function restoreBackup(
 
 const inOneCommit = 500;
 
-/** What a backup says of a store: a change, a record of a later version, or something of that store alone. */
+/**
+ * What a record of a backup is: a change, a record of a later version, or one that concerns only the store from which
+ * it came.
+ */
 export type Content =
   | { readonly is: "change"; readonly change: Change }
   | { readonly is: "later"; readonly what: string }
   | { readonly is: "own" };
 
 /**
- * How many records there are, when all of them were looked at.
- * @throws {GatewayError} ERR_BACKUP when the file is not a whole backup, or a record is none.
+ * Checks all records of a backup, and returns their number.
+ * @throws {GatewayError} ERR_BACKUP if the file is not a complete backup, or a record is invalid.
  */
 export async function checkBackup(file: string, progress: (done: number) => void = () => {}): Promise<number> {
   let total = 0;
@@ -149,7 +159,10 @@ export async function checkBackup(file: string, progress: (done: number) => void
   return total;
 }
 
-/** Each record of a file that `checkBackup` has looked at, in its order: of two with the same name the later one holds. */
+/**
+ * Each record of a file that `checkBackup` has checked, in the order of the file. If two records have the same name,
+ * the later one is valid.
+ */
 export async function* backupContents(file: string): AsyncGenerator<Content> {
   for await (const [key, value] of backupRecords(file)) {
     const found = decodedFor(key, value);
@@ -160,9 +173,11 @@ export async function* backupContents(file: string): AsyncGenerator<Content> {
 }
 
 /**
- * Puts a backup into an empty store of any kind: so a gateway changes from a disk to Redis. Answers how many records are
- * there now, and which kinds of a later version were left out, since only a disk keeps what it cannot read.
- * @throws {GatewayError} ERR_BACKUP when the file is not a whole backup, or the store has something already; ERR_STORE_OPEN, ERR_STORE_WRITE
+ * Puts a backup into an empty store of any kind, for example to move a gateway from a disk to Redis. Returns how many
+ * records the store has now, and which kinds of a later version were left out, because only a disk keeps records that
+ * it cannot read.
+ * @throws {GatewayError} ERR_BACKUP if the file is not a complete backup, or the store is not empty; ERR_STORE_OPEN,
+ * ERR_STORE_WRITE
  */
 export async function restoreInto(
   file: string,
@@ -205,7 +220,7 @@ export function committed(store: Pick<Store, "commit">, changes: readonly Change
   });
 }
 
-/** undefined: it belongs to the store that it came from. */
+/** Decodes a record of a backup; undefined: it concerns only the store from which it came. */
 function decodedFor(
   key: string,
   value: Uint8Array,
@@ -220,7 +235,7 @@ async function isEmpty(store: Store): Promise<boolean> {
   return some.every(({ length }) => length === 0);
 }
 
-/** Fails while a gateway has the store. */
+/** Throws if a gateway uses the store. */
 async function closeToOthers(place: string): Promise<void> {
   const database = new ClassicLevel(place);
   try {
@@ -228,13 +243,13 @@ async function closeToOthers(place: string): Promise<void> {
     await database.close();
   } catch (cause) {
     const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
-    if (!(inner instanceof Error && "code" in inner && inner.code === "LEVEL_LOCKED")) return; // damaged: it moves aside
+    if (!(inner instanceof Error && "code" in inner && inner.code === "LEVEL_LOCKED")) return; // damaged: moved aside
     const say = `a gateway uses ${place}: stop it before you restore`;
     throw new GatewayError("ERR_STORE_OPEN", { folder: place }, { cause, say });
   }
 }
 
-/** The records of a backup file, the digest checked at the end. */
+/** The records of a backup file. The digest is checked at the end. */
 async function* backupRecords(file: string): AsyncGenerator<readonly [key: string, value: Uint8Array]> {
   const wrong = (why: string) =>
     new GatewayError("ERR_BACKUP", { file }, { say: `${file} is not a whole backup: ${why}` });

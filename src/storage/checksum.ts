@@ -1,6 +1,6 @@
 import { crc32 } from "node:zlib";
 
-/** From here on, a call of the native function costs less than the loop. */
+/** For this many octets and more, a call of the native function costs less than the loop. */
 const nativeFrom = 200;
 
 const table = Int32Array.from({ length: 256 }, (_, octet) => {
@@ -9,7 +9,10 @@ const table = Int32Array.from({ length: 256 }, (_, octet) => {
   return rest;
 });
 
-/** CRC-32 (as zlib's) of the octets from `from` on. Most records are short, and for them a call is dearer than their octets. */
+/**
+ * CRC-32 (as in zlib) of the octets from `from` on. Most records are short; for a short record, the call of the native
+ * function costs more than this loop.
+ */
 export function checksumOf(bytes: Buffer, from: number): number {
   if (bytes.length - from >= nativeFrom) return crc32(bytes.subarray(from));
   let crc = -1;

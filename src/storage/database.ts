@@ -1,6 +1,6 @@
 /**
- * A LevelDB database as a store needs it: opened, or repaired if it is damaged, and with a folder that a power cut does
- * not undo.
+ * A LevelDB database as a store needs it: it is opened, or repaired if it is damaged, and a power cut does not undo
+ * changes of its folder.
  */
 import { cpSync, existsSync, mkdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { open } from "node:fs/promises";
@@ -16,15 +16,18 @@ export async function openDatabase(folder: string): Promise<Database> {
   return database;
 }
 
-/** What is wrong with a database that could not be opened, read or written. */
+/** The cause why a database could not be opened, read or written. */
 export type Ailment =
-  /** Another process has it. */
+  /** Another process uses the database. */
   | "locked"
-  /** Nothing wrong with what is there: the disk is full or read-only, or memory or files are lacking. It may pass. */
+  /**
+   * The data are not damaged: the disk is full or read-only, or memory or file descriptors are exhausted. This may be
+   * temporary.
+   */
   | "disk"
-  /** The gateway must not use it: the operator has to act. */
+  /** The gateway has no right to use the database: the operator has to act. */
   | "rights"
-  /** What is there cannot be read. */
+  /** The data cannot be read. */
   | "damaged";
 
 export function ailmentOf(error: unknown): Ailment {
@@ -34,15 +37,17 @@ export function ailmentOf(error: unknown): Ailment {
   return passing.test(message) ? "disk" : "damaged";
 }
 
-/** LevelDB says what the system said, in words; Node says its code. */
+/** LevelDB's message has the words of the system; Node's message has the error code. */
 const rights = /permission denied|not permitted|EACCES|EPERM/i;
 const passing =
   /no space left|quota exceeded|read-only file system|too many open files|cannot allocate|ENOSPC|EDQUOT|EROFS|EMFILE|ENFILE|ENOMEM/i;
 
 /**
- * Opens a database with `use`, which also reads its content. If there is damage, the folder is copied aside, repaired and opened again. If
- * this fails too, a new database is begun, and the old one is kept beside it. `notices` gets what happened.
- * @throws what `use` threw, if the database belongs to another program, the disk has a fault, or `use` demands it (GatewayError).
+ * Opens a database with `use`, which also reads its content. If it is damaged, its folder is copied aside, repaired and
+ * opened again. If this fails too, a new database is begun, and the old one is kept beside it. `notices` gets a
+ * sentence about each of these steps.
+ * @throws what `use` threw, if the database belongs to another program, the disk has a fault, or `use` demands it
+ * (GatewayError).
  */
 export async function openOrRepair<T>(
   folder: string,
@@ -86,16 +91,22 @@ async function tryUse<T>(
   }
 }
 
-/** It could not be used, so closing it may fail too. It is opened again in any case. */
+/**
+ * Closes a database that could not be used. Closing may fail too; this is ignored, because the database is opened again
+ * in any case.
+ */
 export async function closeQuietly(database: Database | undefined): Promise<void> {
   try {
     await database?.close();
   } catch {
-    // See above.
+    // See the comment of the function.
   }
 }
 
-/** The repair moves what it cannot read into a folder `lost`; a copy is better, where there is room for one. */
+/**
+ * A repair moves what it cannot read into a folder `lost`. A copy of the whole folder is better, if the disk has room
+ * for it.
+ */
 function copyAside(folder: string, aside: string): string {
   try {
     cpSync(folder, aside, { recursive: true });
@@ -107,8 +118,9 @@ function copyAside(folder: string, aside: string): string {
 }
 
 /**
- * Makes the names in a folder as durable as what is in the files. LevelDB flushes its log before it answers, but not the
- * folder in which a new log was made; some file systems do that on their own, POSIX does not ask it of them.
+ * Makes the names in a folder as durable as the content of its files. LevelDB flushes its log before it answers, but it
+ * does not flush the folder in which a new log was made. Some file systems do that without being asked, but POSIX does
+ * not require it.
  */
 export class FolderSync {
   readonly #folder: string;
@@ -118,12 +130,12 @@ export class FolderSync {
     this.#folder = folder;
   }
 
-  /** Costs one `stat` if no file was created or removed. */
+  /** Flushes the folder, if necessary. Costs one `stat` if no file was created or removed. */
   async sync(): Promise<void> {
     const { mtimeNs } = statSync(this.#folder, { bigint: true });
     if (mtimeNs === this.#synced) return;
     await syncFolder(this.#folder);
-    // A second change within the same tick of the file system's clock would look like none.
+    // A second change in the same tick of the file system's clock would not change the time.
     const isSettled = BigInt(Date.now()) * 1_000_000n - mtimeNs > tickNs;
     this.#synced = isSettled ? mtimeNs : undefined;
   }
@@ -140,7 +152,10 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** With what is missing above it. Node's own `recursive` says ENOENT where a file system is read-only. */
+/**
+ * Makes a folder, and the folders above it that are missing. Node's own `recursive` reports ENOENT if a file system is
+ * read-only.
+ */
 export function makeFolder(path: string): void {
   try {
     mkdirSync(path, { mode: 0o700 });

@@ -1,10 +1,10 @@
 /**
- * Sessions on disk, by LevelDB: a log that is only appended to, which is easy on SD cards. Commits that come while one
- * is being written are written together, with one flush of the disk (group commit).
+ * Sessions on disk, by LevelDB: its log is only appended to, which wears SD cards little. Commits that come while
+ * another one is written are written together, with one flush of the disk (group commit).
  *
- * Damage is never silent. Every record carries a checksum; every commit leaves a numbered mark, and a gap in the numbers
- * at the start means that commits are missing. A store that does not open is copied aside, repaired and opened; if that
- * fails too, a new one is begun beside it.
+ * Damage is always reported. Each record has a checksum. Each commit leaves a mark with its number, and a gap in the
+ * numbers at the start means that commits are missing. If a store cannot be opened, its folder is copied aside,
+ * repaired and opened again; if this fails too, a new store is begun beside it.
  */
 import { dirname, join, resolve } from "node:path";
 import type { BacklogRecord, BacklogSummary, Change, StoredState } from "../core/record.ts";
@@ -38,10 +38,10 @@ import type {
   Waiting,
 } from "./store.ts";
 
-/** Marks kept; a log of LevelDB holds fewer commits. */
+/** Marks of commits that are kept. A log of LevelDB holds fewer commits. */
 const marksKept = 20_000;
 const reopenPauseMs = 1_000;
-/** Between two looks at the folder while nothing is written. */
+/** Time between two checks of the folder while nothing is written. */
 const watchMs = 5_000;
 
 export class DiskStore implements Store {
@@ -49,31 +49,31 @@ export class DiskStore implements Store {
   readonly #folder: string;
   #database: Database | undefined;
   #commit = 0;
-  /** The highest that a commit came with. */
+  /** The highest epoch of all commits so far. */
   #epoch = 0;
   #storedEpoch = 0;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
-  /** Changes of commits that failed, the latest per key: they go with the next one. */
+  /** Changes of commits that failed, the latest one for each key. They are written with the next commit. */
   readonly #owed = new Map<string, Change>();
   #closed = false;
   #reopenAt = 0;
-  /** Of which there are or were records: the others need not be looked for. */
+  /** Kinds of which there are or were records. Other kinds are not read. */
   #kinds = new Set<Kind>();
-  /** Of backlogs, until all sessions are read once. */
+  /** Sums of backlogs, until all sessions were read once. */
   #sums: Map<string, BacklogSummary | false> | undefined;
   readonly #names: FolderSync;
   readonly #place: Place;
   #watch: NodeJS.Timeout | undefined;
-  /** The last report about its folder, so that each is reported once. */
+  /** The last state of the folder that was reported, so that each state is reported once. */
   #toldOfPlace: Whereabouts = "there";
   readonly #told: (notice: string) => void;
   readonly #boot: string;
   readonly #progress: (records: number) => void;
 
   /**
-   * `told` is called with what is found while the gateway runs, in plain sentences; `boot` identifies this run of the system; `progress` is
-   * called with the number of records that were read while it is opened.
+   * `told` is called with findings while the gateway runs, in plain sentences. `boot` identifies this start of the
+   * system. `progress` is called with the number of records that were read while the store is opened.
    */
   constructor(
     options: StoreOptions,
@@ -107,7 +107,7 @@ export class DiskStore implements Store {
     return { notices, highest };
   }
 
-  /** Opened, repaired if need be, and looked through. */
+  /** Opens the database, repairs it if necessary, and checks its records. */
   async #openDatabase(notices: string[]): Promise<StoreReport["highest"]> {
     const found = await openOrRepair(this.#folder, notices, async (database) => {
       this.#database = database;
@@ -127,8 +127,8 @@ export class DiskStore implements Store {
   }
 
   /**
-   * Without flushing, a power cut takes the last commits and leaves no gap. So it is noted that the store is open, and
-   * during which run of the system.
+   * Without flushing, a power cut removes the last commits and leaves no gap in their numbers. Therefore the store
+   * records that it is open, and in which start of the system.
    */
   async #beginLife(database: Database): Promise<string[]> {
     const stored = await database.get(openKey);
@@ -137,7 +137,7 @@ export class DiskStore implements Store {
       if (stored !== undefined) await database.del(openKey, { sync: true });
     } else await database.put(openKey, encodeValue(this.#boot, 0), { sync: true });
     if (before === undefined || before === this.#boot) return [];
-    // Sequence numbers of records were used that are not stored: those devices make a new handshake.
+    // Devices may have used sequence numbers that are not stored, so they have to make a new handshake.
     await database.clear({ ...rangeOf("secure") });
     return [
       "the system went down while the store was open with durability none: " +
@@ -194,7 +194,7 @@ export class DiskStore implements Store {
     }
   }
 
-  /** LevelDB's iterators see the moment they were made, and a commit is all there or not at all. */
+  /** An iterator of LevelDB sees the database as it was when the iterator was made: each commit whole or not at all. */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> {
     return readForBackup(this.#open());
   }
@@ -240,7 +240,8 @@ export class DiskStore implements Store {
   }
 
   async #writeAll(): Promise<void> {
-    // What else this turn of the event loop has to commit goes along; on a slow card a little more.
+    // Waits for the other commits of this turn of the event loop. With `groupMilliseconds`, for slow cards, it waits a
+    // little longer.
     await new Promise((resolve) =>
       this.#options.durability === "group" && this.#options.groupMilliseconds > 0
         ? setTimeout(resolve, this.#options.groupMilliseconds)
@@ -256,7 +257,7 @@ export class DiskStore implements Store {
     this.#writing = undefined;
   }
 
-  /** Those that come from before another took over. */
+  /** Returns the commits that have a lower epoch than one before: another process has taken over since. */
   #refuse(batch: readonly Waiting[]): ReadonlyMap<Waiting, GatewayError> {
     const refused = new Map<Waiting, GatewayError>();
     for (const each of batch) {
@@ -280,7 +281,8 @@ export class DiskStore implements Store {
       await this.#keepPlace();
       const database = await this.#writable();
       const sync = this.#options.durability !== "none";
-      // One operation after the other: an array of them would be copied, checked and read twice, at ten times the cost.
+      // Operations are added one by one. LevelDB would copy, check and read an array of them twice, at ten times the
+      // cost.
       const all = database.batch();
       for (const [key, change] of latest) {
         if (change.record === undefined) all.del(key);
@@ -306,7 +308,10 @@ export class DiskStore implements Store {
     }
   }
 
-  /** There may be no writes for hours: a file that is removed in that time is replaced before the next kill. */
+  /**
+   * The store may write nothing for hours. This check replaces a removed file before the process is killed the next
+   * time.
+   */
   #lookAfter(): void {
     const found = this.#place.look();
     if (found === "there" || found === this.#toldOfPlace) return;
@@ -317,8 +322,8 @@ export class DiskStore implements Store {
   }
 
   /**
-   * Everything that was acknowledged must be found by the next run. If the folder was removed while the database is open, all records are
-   * written again. If this is not possible, the commit fails, and the operator is told.
+   * Makes sure that the next run finds everything that was acknowledged. If the folder was removed while the database
+   * is open, all records are written again. If this is not possible, the commit fails, and the operator is told.
    */
   async #keepPlace(): Promise<void> {
     const found = this.#place.look();

@@ -1,9 +1,11 @@
 /**
- * Records as octets: checksum (4), number of the commit (6), then one of three forms. *Plain* is JSON in which octets are base64, and says
- * its version (`v`). *Packed* (`packed.ts`) is the same in few octets. Backlog records are in a form of their own, there may be a million,
- * unless they carry more than that has room for (`meta`). What a later version adds is optional, so an older one reads on.
+ * Records as octets: checksum (4), number of the commit (6), then one of three forms. The *plain* form is JSON, with
+ * octets in base64, and names its version (`v`). The *packed* form (`packed.ts`) has the same content in fewer octets.
+ * Backlog records have a form of their own, because there may be a million of them; a record with `meta`, for which
+ * this form has no room, is plain or packed. What a later version adds is optional, so an older version can read the
+ * record.
  *
- * All forms are read everywhere. A disk has packed records unless `store.records` says plain; Redis has plain ones.
+ * All forms are read everywhere. A disk has packed records unless `store.records` is plain; Redis has plain ones.
  */
 import type { Change } from "../core/record.ts";
 import { backlogMark, decodeBacklog, encodeBacklog } from "./backlog-form.ts";
@@ -18,20 +20,20 @@ interface Octets {
   readonly $octets: string;
 }
 
-/** A first octet up to here is that of a form that is not JSON. */
+/** A first octet of at most this value means a form other than JSON. */
 const markMax = 0x1f;
 
 export type Decoded =
   | { readonly is: "record"; readonly change: Change; readonly commit: number }
-  /** A later version's: of a kind or a form that is not known here. */
+  /** A record of a later version: this version does not know its kind or its form. */
   | { readonly is: "later"; readonly what: string; readonly commit: number }
-  /** Damaged, or without sense. */
+  /** The record is damaged or invalid. */
   | { readonly is: "wrong"; readonly why: string };
 
-/** How records are written. */
+/** The form in which records are written. */
 export type Form = "plain" | "packed";
 
-/** The octets of a record that is put; its kind decides on the form too. */
+/** The octets of a record that is stored. The form depends on the kind of the record too. */
 export function encodeRecord(change: Change, commit: number, form: Form = "plain"): Uint8Array {
   const { of, clientId, record } = change;
   if (of === "backlog" && record && !record.publication.meta) return sealed(encodeBacklog(record), commit);
@@ -39,24 +41,24 @@ export function encodeRecord(change: Change, commit: number, form: Form = "plain
   return packed ? sealed(packed, commit) : encodeValue({ v: version, ...record }, commit);
 }
 
-/** Is this a record that versions before the packed form do not read? */
+/** Whether versions before the packed form cannot read this record. */
 export function isPacked(stored: Uint8Array): boolean {
   return stored[headBytes] === packedMark;
 }
 
-/** Octets of what is not a record: the format, marks and the like. */
+/** The octets of a value that is not a record, for example the format or a mark. */
 export function encodeValue(value: unknown, commit: number): Uint8Array {
   return sealed(Buffer.from(JSON.stringify(value, withOctets), "utf8"), commit);
 }
 
-/** undefined: damaged. */
+/** Decodes a value that is not a record; undefined: it is damaged. */
 export function decodeValue(stored: Uint8Array): { readonly value: unknown; readonly commit: number } | undefined {
   const opened = open(stored);
   const value = opened && parse(opened.body);
   return opened && value ? { value: value.parsed, commit: opened.commit } : undefined;
 }
 
-/** What lies under a key. Never throws: anybody may have written it. */
+/** Decodes the record under a key. Never throws, because any process may have written it. */
 export function decodeRecord(key: string, stored: Uint8Array): Decoded {
   const opened = open(stored);
   const name = nameOf(key);
@@ -75,7 +77,10 @@ export function decodeRecord(key: string, stored: Uint8Array): Decoded {
   return { is: "record", change: { of, clientId, id, record: parsed.record } as Change, commit };
 }
 
-/** The same record as of another commit, also one of a later version; undefined: it is damaged. */
+/**
+ * Returns the same record with the number of another commit. This is possible with a record of a later version too.
+ * undefined: it is damaged.
+ */
 export function resealed(stored: Uint8Array, commit: number): Uint8Array | undefined {
   const opened = open(stored);
   return opened && sealed(opened.body, commit);
@@ -89,7 +94,7 @@ function sealed(body: Buffer, commit: number): Uint8Array {
   return bytes;
 }
 
-/** undefined: damaged. */
+/** Checks and removes checksum and number of the commit; undefined: the record is damaged. */
 function open(stored: Uint8Array): { readonly body: Buffer; readonly commit: number } | undefined {
   const bytes = Buffer.from(stored.buffer, stored.byteOffset, stored.byteLength);
   if (bytes.length < headBytes || bytes.readUInt32BE(0) !== checksumOf(bytes, 4)) return undefined;
@@ -106,13 +111,13 @@ function parse(body: Buffer): { readonly parsed: unknown } | undefined {
   try {
     return { parsed: JSON.parse(body.toString("utf8"), fromOctets) as unknown };
   } catch {
-    return undefined; // no JSON, or nested too deep
+    return undefined; // not JSON, or nested too deep
   }
 }
 
 function withOctets(this: unknown, _key: string, value: unknown): unknown {
   if (value instanceof Uint8Array) return { $octets: Buffer.from(value).toString("base64") } satisfies Octets;
-  // A Buffer has turned itself into this before we see it.
+  // `toJSON` of a Buffer was called before this function gets the value.
   if (isBufferJson(value)) return { $octets: Buffer.from(value.data).toString("base64") } satisfies Octets;
   return value;
 }

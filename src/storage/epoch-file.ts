@@ -1,4 +1,4 @@
-/** The highest epochs of a fleet's shards that this machine has seen, in a file. */
+/** A file with the highest epoch of each shard of a fleet that this machine has seen. */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
@@ -9,8 +9,8 @@ export class EpochFile {
   #isToBeWritten = false;
 
   /**
-   * Where there is no file, or none that can be read, nothing was seen. `failed` hears when it cannot be written: what was seen then counts
-   * until this process ends.
+   * Without a file, or if it cannot be read, no epoch was seen. `failed` is called if the file cannot be written; then
+   * the values last until this process ends.
    */
   constructor(path: string, failed: (say: string) => void) {
     this.#path = path;
@@ -22,7 +22,9 @@ export class EpochFile {
     return this.#highest.get(shard) ?? 0;
   }
 
-  /** Written at the end of this turn of the event loop: many shards are claimed at once. */
+  /**
+   * Keeps an epoch. It is written at the end of this turn of the event loop, because many shards are claimed at once.
+   */
   keep(shard: number, epoch: number): void {
     this.#highest.set(shard, epoch);
     if (this.#isToBeWritten) return;
@@ -51,7 +53,7 @@ function read(path: string): Map<number, number> {
       if (shard !== undefined) highest.set(Number(shard), Number(epoch));
     }
   } catch {
-    highest.clear(); // there is no file yet
+    highest.clear(); // the file does not exist yet
   }
   return highest;
 }

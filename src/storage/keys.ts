@@ -1,9 +1,10 @@
 /**
- * Under which keys records lie: a letter for the kind, the client id percent-encoded, and behind a slash the record's
- * number in twelve hexadecimal digits, where the kind has one.
+ * The keys of records: a letter for the kind, then the client id, percent-encoded. If the kind has numbers, a slash and
+ * the number of the record in twelve hexadecimal digits follow.
  *
- * Taken besides: `c…` (marks of commits), `format`, `open`, `epoch`. A letter that is free means a kind of another
- * version: such records are kept as they are. A new kind takes one of a, g to j, l, n to p, y, z: 0.1.0 does not look there.
+ * Other keys in use: `c…` (marks of commits), `format`, `open`, `epoch`. Any other letter means a kind of another
+ * version; such records are kept unchanged. A new kind takes one of a, g to j, l, n to p, y, z, because version 0.1.0
+ * does not read keys with these letters.
  */
 import type { Change } from "../core/record.ts";
 
@@ -28,10 +29,10 @@ const kinds: ReadonlyMap<string, Kind> = new Map(
   Object.entries(letters).map(([of, letter]) => [letter, of as Kind] as const),
 );
 
-/** Kinds of which a client has one record at most. */
+/** Kinds of which a client has at most one record. */
 const isSingle: ReadonlySet<Kind> = new Set(["session", "known", "secure"]);
 
-/** What their numbers may be: packet ids and MsgIds, a count from 1, or a hash. */
+/** The highest number of each kind. Numbers are packet ids and MsgIds, a count from 1, or a hash. */
 const numberMax = {
   queued: 2 ** 48 - 1,
   backlog: 2 ** 48 - 1,
@@ -41,7 +42,7 @@ const numberMax = {
 } as const;
 
 export const formatKey = "format";
-/** There while a store without flushing is open. */
+/** This key exists while a store without flushing is open. */
 export const openKey = "open";
 export const epochKey = "epoch";
 
@@ -55,7 +56,10 @@ export function keyOf({ of, clientId, id }: RecordName): string {
   return `${letters[of]}${encodeURIComponent(clientId)}${isSingle.has(of) ? "" : `/${digits(id)}`}`;
 }
 
-/** `unknown`: of a kind that another version may know. `wrong`: of a kind of ours, and yet no key that we would write. */
+/**
+ * The kind, client id and number in a key. `unknown`: another version may know this kind. `wrong`: the kind is known,
+ * but this version never writes such a key.
+ */
 export function nameOf(key: string): RecordName | "unknown" | "wrong" {
   const of = kinds.get(key.charAt(0));
   if (!of) return key.startsWith("c") ? "wrong" : "unknown";
@@ -67,26 +71,26 @@ export function nameOf(key: string): RecordName | "unknown" | "wrong" {
     const found = { of, clientId: decodeURIComponent(name), id };
     return found.clientId !== "" && keyOf(found) === key ? found : "wrong";
   } catch {
-    return "wrong"; // no percent-encoding
+    return "wrong"; // not valid percent-encoding
   }
 }
 
-/** All keys of a kind: above the first, below the second. */
+/** The range of all keys of a kind: above `gt`, below `lt`. */
 export function rangeOf(of: Kind): { readonly gt: string; readonly lt: string } {
   return { gt: letters[of], lt: String.fromCharCode(letters[of].charCodeAt(0) + 1) };
 }
 
-/** Not a record of the gateway's state, but what this one store says of itself. */
+/** Whether a key is not of a record of the gateway's state, but of a value about this store itself. */
 export function isOfStoreItself(key: string): boolean {
   return key.startsWith("c") || key === formatKey || key === openKey || key === epochKey;
 }
 
-/** Whether a copy of this record elsewhere would do harm: it belongs to this store alone. */
+/** Whether a record belongs in a backup. A record that would do harm in another store does not. */
 export function isForBackup(key: string): boolean {
   return !key.startsWith(letters.secure);
 }
 
-/** Where a client's records of a kind begin and end. */
+/** The range of a client's keys of one kind. */
 export function rangeOfClient(of: Kind, clientId: string, from = 0): { readonly gte: string; readonly lt: string } {
   const start = `${letters[of]}${encodeURIComponent(clientId)}`;
   return { gte: `${start}/${digits(from)}`, lt: `${start}0` };
@@ -97,12 +101,12 @@ export function markKey(commit: number): string {
 }
 
 /**
- * More than a gateway ever gets to. A number beyond is from elsewhere, and would leave no room to count on; at this one
- * counting ends, and missing commits are noticed no more.
+ * The highest number of a commit. No gateway reaches it. A higher number in a store comes from elsewhere, and would
+ * leave no numbers for new commits. At this number counting ends, and missing commits are not noticed any more.
  */
 export const commitMax = 2 ** 40;
 
-/** The number of a commit's mark; undefined: no such key. */
+/** The number of the commit whose mark has this key; undefined: it is not the key of a mark. */
 export function commitOf(key: string): number | undefined {
   const commit = /^c\d{16}$/.test(key) ? Number(key.slice(1)) : 0;
   return commit >= 1 && commit <= commitMax ? commit : undefined;

@@ -10,9 +10,9 @@
  */
 
 export interface LeaseTimers {
-  /** Monotonic milliseconds. */
+  /** The time of a monotonic clock, in milliseconds. */
   now(): number;
-  /** Calls once. @returns a function that cancels the call. */
+  /** Calls `call` once. @returns a function that cancels the call. */
   after(ms: number, call: () => void): () => void;
 }
 
@@ -51,7 +51,7 @@ export interface Handover {
 export interface OtherOne {
   readonly name: string;
   readonly version: string;
-  /** Since it wrote its presence record, or renewed the lease. */
+  /** Time since it wrote its presence record, or renewed the lease. */
   readonly secondsAgo: number;
 }
 
@@ -88,7 +88,7 @@ export interface LeaseParts {
   readonly name: string;
   readonly run: string;
   readonly leaseMs: number;
-  /** Plain sentences, for the log. */
+  /** Called with plain sentences, for the log. */
   readonly told: (level: "info" | "warn" | "error", say: string) => void;
   /** Called once, as soon as the loss is known. From then on this gateway must send nothing. */
   readonly lost: (why: string) => void;
@@ -99,18 +99,18 @@ export type PairRole = "active" | "standby" | "ended";
 export interface PairFacts {
   readonly role: PairRole;
   readonly name: string;
-  /** Of this gateway if it is active, otherwise the last one that it saw. */
+  /** If this gateway is active, its own epoch; otherwise the last epoch that it saw. */
   readonly epoch: number;
   /** Name of the active gateway, as far as it is known; "": none. */
   readonly owner: string;
   readonly leaseSeconds: number;
-  /** Time in this role. */
+  /** Time in this role, in seconds. */
   readonly sinceSeconds: number;
   /** Why the lease cannot be read or claimed at present; "": it can. */
   readonly trouble: string;
   /**
-   * If this gateway is active: until it gives up by its own clock, if no renewal is granted. If it stands by: until it claims the
-   * lease, if no renewal comes. 0: no gateway holds the lease.
+   * If this gateway is active: the time until it gives up by its own clock, if no renewal is granted. If it stands by:
+   * the time until it claims the lease, if no renewal comes. 0: no gateway holds the lease.
    */
   readonly leaseLeftSeconds: number;
   /** The other gateway of the pair, if it was seen. */
@@ -132,7 +132,7 @@ export class Lease {
   #epoch = 0;
   #owner = "";
   #trouble = "";
-  /** This gateway holds the lease until then, by its own clock. */
+  /** Until this time, by its own clock, the gateway holds the lease. */
   #deadline = 0;
   #renewAt = 0;
   #isRenewing = false;
@@ -247,7 +247,7 @@ export class Lease {
     if (this.#role === "ended") return;
     this.#become("ended");
     this.#cancelBeat();
-    if (!wasActive) return this.#parts.server.stand(false).catch(() => {}); // then the record expires
+    if (!wasActive) return this.#parts.server.stand(false).catch(() => {}); // if this fails, the record expires
     try {
       await this.#parts.server.release(this.#epoch, cause);
     } catch (error) {
@@ -264,7 +264,7 @@ export class Lease {
       if (this.#isOlder(state)) return undefined;
       this.#note(state, now);
       const isOver = now - this.#seen.at >= Math.max(leaseMs, state.leaseMs);
-      // A lease of our own run: the server granted the claim, but its answer was lost.
+      // A lease with this run's id can exist here: the server granted the claim, but its answer was lost.
       if (!state.isFree && state.run !== run && !isOver) return await this.#trace(now);
       const asked = timers.now();
       const claimed = await server.claim(state);
@@ -355,7 +355,7 @@ export class Lease {
     this.#since = this.#parts.timers.now();
   }
 
-  /** Logged once, until the lease works again or the reason changes. */
+  /** Reports trouble with the lease once, until the lease works again or the reason changes. */
   #ails(trouble: string): void {
     if (trouble !== this.#trouble) this.#parts.told("error", trouble);
     this.#trouble = trouble;
@@ -375,7 +375,7 @@ function aged<Is extends { readonly secondsAgo: number }>(
   return { ...is, secondsAgo: tenths(is.secondsAgo + (now - at) / 1_000) };
 }
 
-/** Rounded for display. */
+/** Rounds to tenths, for display. */
 function tenths(seconds: number): number {
   return Math.round(seconds * 10) / 10;
 }

@@ -1,6 +1,6 @@
 /**
- * The look at every record when a store is opened: which are none, which are not ours to judge, and whether commits are
- * missing. Nothing is kept of them but names: the store may be larger than the memory.
+ * Checks every record when a store is opened: finds invalid records, records that this version cannot judge, and
+ * missing commits. Only names are kept in memory, because the store may be larger than the memory.
  */
 import type { BacklogSummary } from "../core/record.ts";
 import { BacklogGlance } from "./backlog-form.ts";
@@ -9,32 +9,32 @@ import { commitOf, epochKey, formatKey, nameOf, openKey, type RecordName } from 
 import { octetsOf } from "./state-table.ts";
 
 export interface Findings {
-  /** Records that are damaged or make no sense. */
+  /** Records that are damaged or invalid. */
   readonly wrong: readonly { readonly key: string; readonly why: string }[];
-  /** How many are of a later version, by what they are. */
+  /** For each kind of record of a later version: how many records there are. */
   readonly later: ReadonlyMap<string, number>;
-  /** Clients with records but none of a session. */
+  /** Clients that have records, but no session record. */
   readonly withoutSession: ReadonlyMap<string, Left>;
-  /** Numbers of the commits that left a mark. */
+  /** Numbers of the commits of which there is a mark. */
   readonly marks: readonly number[];
-  /** The highest that a record names. */
+  /** The highest number of a commit in any record. */
   readonly latest: number;
   readonly highest: { readonly queued: number; readonly letter: number };
-  /** Of which there is a record, also one that cannot be read here. */
+  /** Kinds of which there is a record, even if this version cannot read it. */
   readonly kinds: ReadonlySet<RecordName["of"]>;
-  /** By client; as `readSessions` would sum them up. */
+  /** The sum of each client's backlog, as `readSessions` would compute it. */
   readonly backlogs: ReadonlyMap<string, BacklogSummary>;
 }
 
-/** What there is of a client. */
+/** What was found of a client. */
 interface Left {
-  /** How many records belong to its session. */
+  /** How many records belong to the client's session. */
   readonly belonging: number;
-  /** A message waits for it. */
+  /** Whether a message waits for the client. */
   readonly isAwaited: boolean;
 }
 
-/** Some at a time: a step for each would cost more than the look. */
+/** Entries come several at a time: an asynchronous step for each would cost more than the check itself. */
 type Entries = AsyncIterable<readonly (readonly [key: string, value: Buffer])[]>;
 
 const others: ReadonlySet<string> = new Set([formatKey, openKey, epochKey]);
@@ -64,7 +64,7 @@ class Look {
   #latest = 0;
   readonly #glance = new BacklogGlance();
   readonly #backlogs = new Map<string, Sum>();
-  /** Of the client whose record was the last one. */
+  /** The sum of the client whose record was the last one. */
   #sum: Sum | undefined;
 
   at(key: string, stored: Buffer): void {
@@ -146,10 +146,13 @@ function add(sum: Sum, id: number, records: number, octets: number): void {
 
 const namedMax = 20;
 
-/** Records that may exist without a session: for the broker, or about packets that the broker does not accept. */
+/**
+ * Records that may exist without a session: those for the broker, and those about packets that the broker does not
+ * accept.
+ */
 const outlives: ReadonlySet<string> = new Set(["uplink", "backlog", "suspect", "kind"]);
 
-/** What an operator should know of it, in plain sentences. */
+/** What an operator should know about the findings, in plain sentences. */
 export function noticesOf({ wrong, later, withoutSession }: Findings, missing: number): string[] {
   const notices: string[] = [];
   if (wrong.length > 0) {
@@ -183,7 +186,7 @@ function describe(key: string): string {
 
 const textMax = 80;
 
-/** Names come from outside: nothing in them moves a cursor, and no line is without end. */
+/** Makes a name from outside safe for a log: escapes control characters, and limits the length. */
 function plain(text: string): string {
   const short = text.length > textMax ? `${text.slice(0, textMax)}...` : text;
   return short.replaceAll(/[^\P{C}]|[\u2028\u2029]/gu, (sign) => `\\u{${(sign.codePointAt(0) ?? 0).toString(16)}}`);

@@ -1,4 +1,7 @@
-/** A store that forgets at the end of the process. For tests, and where nothing has to survive. */
+/**
+ * A store in memory: everything is lost at the end of the process. For tests, and for gateways whose sessions need not
+ * survive.
+ */
 import type { Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import { behind, StateTable } from "./state-table.ts";
@@ -48,7 +51,7 @@ export class MemoryStore implements Store {
     return letters.slice(0, limit).map(([id, [clientId, record]]) => ({ id, clientId, record }));
   }
 
-  /** What is kept in memory alone has no earlier run. */
+  /** A store in memory has no records of an earlier run. */
   async secure(): Promise<readonly StoredSecure[]> {
     return [];
   }

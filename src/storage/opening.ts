@@ -1,4 +1,4 @@
-/** What is done with a database when it is opened: may we read it, what is in it, what has to be put right. */
+/** Opening a database: checks if this version may read it, checks its records, and repairs what is wrong. */
 import { readFileSync } from "node:fs";
 import { GatewayError } from "../errors.ts";
 import type { Database } from "./database.ts";
@@ -9,11 +9,11 @@ import { standIn } from "./state-table.ts";
 import type { StoreReport } from "./store.ts";
 
 /**
- * How records lie in the database: 1 if none is packed, and all releases read it; 2 if some may be. Versions of records are another matter
- * (records.ts).
+ * The form of the records in the database. 1: none is packed, and all releases can read it. 2: some may be packed. The
+ * versions of records are independent of it (records.ts).
  */
 const formats = { plain: 1, packed: 2 } as const;
-/** Repairs written at once. */
+/** Repairs that are written at once. */
 const repairsAtOnce = 1_000;
 
 export type Operation =
@@ -21,8 +21,8 @@ export type Operation =
   | { readonly type: "del"; readonly key: string };
 
 /**
- * Notes the format before anything is written in it. What is packed is made plain if it has to be (`store.records`).
- * @throws {GatewayError} ERR_STORE_OPEN where a later version's store is to be left alone.
+ * Stores the format before any record is written in it. Packed records are made plain if `store.records` says so.
+ * @throws {GatewayError} ERR_STORE_OPEN if a later version wrote the store, which is then left unchanged.
  */
 export async function checkFormat(database: Database, folder: string, form: Form): Promise<void> {
   const stored = await database.get(formatKey);
@@ -37,7 +37,10 @@ export async function checkFormat(database: Database, folder: string, form: Form
   throw new GatewayError("ERR_STORE_OPEN", { folder, format: found }, { say });
 }
 
-/** If it is ended in between, the next start goes on: until all is plain, the format says that some is packed. */
+/**
+ * If this is interrupted, the next start continues: until all records are plain, the stored format says that some are
+ * packed.
+ */
 async function makePlain(database: Database): Promise<void> {
   let batch: Operation[] = [];
   for await (const [key, stored] of database.iterator({ highWaterMarkBytes: 262_144 })) {
@@ -59,13 +62,13 @@ export async function storedEpoch(database: Database): Promise<number> {
 }
 
 export interface Checked extends StoreReport, Pick<Findings, "kinds" | "backlogs"> {
-  /** Number of the last commit. */
+  /** The number of the last commit. */
   readonly commit: number;
 }
 
 const readAtOnce = 1_000;
 
-/** All records. The event loop turns between two batches. */
+/** All records, in batches. The event loop does its other work between two batches. */
 async function* inBatches(database: Database): AsyncGenerator<[string, Buffer][]> {
   const iterator = database.iterator<string, Buffer>({
     valueEncoding: "buffer",
@@ -83,7 +86,10 @@ async function* inBatches(database: Database): AsyncGenerator<[string, Buffer][]
   }
 }
 
-/** Looks at every record once: drops what is none, finds missing commits, gives what has no session one again. */
+/**
+ * Checks every record once: removes invalid ones, finds missing commits, and gives a new session to records whose
+ * session is missing.
+ */
 export async function checkRecords(
   database: Database,
   form: Form,
@@ -101,7 +107,7 @@ export async function checkRecords(
     repairs.push({ type: "put", key: keyOf(change), value: encodeRecord(change, commit, form) });
   }
   if (missing > 0) {
-    // The gap is reported once: the marks begin again.
+    // The gap is reported once: the numbers of the marks begin again after it.
     for (const mark of marks) repairs.push({ type: "del", key: markKey(mark) });
     commit = Math.min(commit + 1, commitMax);
     repairs.push({ type: "put", key: markKey(commit), value: encodeValue(null, commit) });
@@ -111,7 +117,10 @@ export async function checkRecords(
   return { notices: noticesOf(findings, missing), highest, commit, kinds, backlogs };
 }
 
-/** Changes with every start of the system; where that is not told, with every start of ours. */
+/**
+ * An identifier that changes at each start of the system. If the system does not tell it, it changes at each start of
+ * this process.
+ */
 export function bootOfSystem(): string {
   try {
     return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();

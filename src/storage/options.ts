@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/** As those of brokers: a secret is never in the configuration itself. */
+/** A secret is never in the configuration itself, as with brokers. */
 const secretReference = z.union([
   z.strictObject({ file: z.string().min(1).describe("File whose content (without the last line end) is the secret.") }),
   z.strictObject({ env: z.string().min(1).describe("Environment variable that holds the secret.") }),
@@ -142,7 +142,7 @@ const uplinkPolicy = {
     .describe("refuse: the client hears 'congestion'. oldest: its oldest makes way. newest: the new one is dropped."),
 };
 
-/** What becomes of publications while the broker is away. */
+/** What happens to publications while the broker is away. */
 export const uplinkOptions = z.strictObject({
   whenAway: uplinkPolicy.whenAway
     .default("store")

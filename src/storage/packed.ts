@@ -1,10 +1,12 @@
 /**
- * Records in few octets, for a disk: what JSON says again in each record (names of fields, quotation marks, what is usual) is not written.
+ * Records in few octets, for a disk. What JSON repeats in each record (names of fields, quotation marks, usual values)
+ * is not written.
  *
- * An octet for the form, then the record's fields: how many, and for each its number in `fields` and its value. A value begins with an
- * octet that says what it is, so a reader passes over fields that it does not know: what a later version adds is optional. A field with
- * its usual value is left out, and so is what the key says. The lists below are part of what is stored: they only grow at their ends. A
- * new word is written as text by a version that must be read by this one.
+ * An octet for the form is followed by the number of fields, and for each field its number in `fields` and its value. A
+ * value begins with an octet that tells its type, so a reader can skip fields that it does not know; what a later
+ * version adds is optional. A field with its usual value is left out, and so is what the key tells. The lists below are
+ * part of what is stored, so they only grow at their ends. A new word must be written as text while versions that do
+ * not know it have to read the record.
  */
 import type { Kind } from "./keys.ts";
 import { version } from "./records.ts";
@@ -35,7 +37,7 @@ const fields = [
 ] as const;
 const numberOf: ReadonlyMap<string, number> = new Map(fields.map((name, i) => [name, i]));
 
-/** Texts that stand for themselves in one octet. */
+/** Texts that are written as one octet. */
 const words = [
   "active",
   "asleep",
@@ -51,7 +53,7 @@ const words = [
 ];
 const wordOf: ReadonlyMap<string, number> = new Map(words.map((word, i) => [word, i]));
 
-/** What a field is where it is left out, by kind; an empty list stands for any empty list. */
+/** For each kind: the value of a field that is left out. An empty list stands for any empty list. */
 const usual: { readonly [Of in Kind]?: Readonly<Record<string, unknown>> } = {
   session: {
     state: "active",
@@ -69,7 +71,7 @@ const usual: { readonly [Of in Kind]?: Readonly<Record<string, unknown>> } = {
   received: { seq: 0 },
 };
 
-/** What a value is, by its first octet; below `smallNumbers`, it is that number. */
+/** The type of a value, by its first octet. An octet below `smallNumbers` is itself the number. */
 const smallNumbers = 0x80;
 const tag = {
   false: 0x80,
@@ -85,17 +87,17 @@ const tag = {
   publication: 0x8a,
   subscription: 0x8b,
 } as const;
-/** A text of up to 63 octets, and its length. */
+/** A text of up to 63 octets: its length is added to this. */
 const shortTexts = 0x90;
 const shortTextMax = 0x3f;
 const wordsFrom = 0xd0;
-/** Before a name that is not in `fields`. */
+/** Precedes a name that is not in `fields`. */
 const namedField = 0xff;
 const depthMax = 10;
 
 const ways: readonly unknown[] = ["name", "predefined", "short"];
 
-/** The octets of a record, the form first; undefined: it has something that this form cannot hold. */
+/** The octets of a record, with the form first; undefined: the record has something that this form cannot hold. */
 export function pack(of: Kind, clientId: string, record: object): Buffer | undefined {
   const into = new Writer();
   into.octet(packedMark);
@@ -108,7 +110,7 @@ export function pack(of: Kind, clientId: string, record: object): Buffer | undef
     : undefined;
 }
 
-/** As JSON would give it; undefined: nobody packed this. */
+/** Returns the record as JSON would give it; undefined: `pack` did not write these octets. */
 export function unpack(of: Kind, clientId: string, body: Buffer): Readonly<Record<string, unknown>> | undefined {
   const from = new Reader(body, 1);
   const found = from.fields(0);
@@ -122,7 +124,7 @@ function isUsual(usually: unknown, value: unknown): boolean {
     : usually !== undefined && value === usually;
 }
 
-/** One after the other, and one at a time: packing does not wait. */
+/** All records are packed into this buffer, one at a time, because packing is synchronous. */
 let scratch = Buffer.allocUnsafeSlow(16_384);
 
 class Writer {
@@ -133,7 +135,7 @@ class Writer {
     return Buffer.from(scratch.subarray(0, this.#at));
   }
 
-  /** False: this form cannot hold it. */
+  /** Writes the fields of a record. False: this form cannot hold them. */
   fields(record: object, isLeftOut: (name: string, value: unknown) => boolean): boolean {
     this.#need(1);
     const countAt = this.#at++;
@@ -201,7 +203,10 @@ class Writer {
     return this.fields(value, () => false);
   }
 
-  /** QoS and flags, topic name, payload, and what else there is; undefined: it is something else. */
+  /**
+   * Writes a publication: QoS and flags, topic name, payload, and further fields; undefined: the value is not a
+   * publication.
+   */
   #publication(value: object): boolean | undefined {
     if (!("topicName" in value && "payload" in value && "qos" in value && "retain" in value)) return undefined;
     const { topicName, payload, qos, retain, ...more } = value;
@@ -215,7 +220,10 @@ class Writer {
     return !has || this.fields(more, () => false);
   }
 
-  /** QoS, way and flags, filter, and the number of a predefined topic; undefined: it is something else. */
+  /**
+   * Writes a subscription: QoS, way and flags, filter, and the id of a predefined topic; undefined: the value is not a
+   * subscription.
+   */
   #subscription(value: object): boolean | undefined {
     if (!("filter" in value && "qos" in value && "by" in value && "predefinedId" in value)) return undefined;
     const { filter, qos, by, predefinedId, ...more } = value;
@@ -248,7 +256,7 @@ class Writer {
     }
   }
 
-  /** Seven bits in each octet, the lowest first. */
+  /** Writes a count: seven bits in each octet, the lowest bits first. */
   #count(count: number): void {
     this.#need(8);
     let rest = count;
@@ -285,7 +293,9 @@ class Writer {
   }
 }
 
-/** Ends with undefined at the first octet that makes no sense: anybody may have written them. */
+/**
+ * Reads packed fields. Returns undefined at the first invalid octet, because any process may have written the octets.
+ */
 class Reader {
   readonly #bytes: Buffer;
   #at: number;

@@ -1,7 +1,7 @@
 /**
- * Is the database that is open still the one that lies in its folder? LevelDB does not ask: who removes the folder takes
- * nothing from a process that has the files open, but all of it from the next one. So it is looked after, and where
- * everything was removed, written again from what is open (`saveCopy`, `putInPlace`).
+ * Checks if the open database is still the one in its folder. LevelDB does not check this. If the folder is removed, a
+ * process that has the files open loses nothing, but the next process finds nothing. Therefore the folder is checked,
+ * and if everything was removed, it is written again from the open database (`saveCopy`, `putInPlace`).
  */
 import { existsSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
@@ -9,14 +9,14 @@ import { codeOf, type Database, makeFolder, openDatabase, syncFolder } from "./d
 
 export type Whereabouts =
   | "there"
-  /** Removed, in whole or in part. */
+  /** The folder was removed, in whole or in part. */
   | "gone"
-  /** Another database lies there, e.g. a backup that was restored. */
+  /** The folder has another database, e.g. a backup that was restored. */
   | "replaced"
-  /** The file system it was on is not mounted there any more. */
+  /** The file system with the database is not mounted there any more. */
   | "elsewhere";
 
-/** A second change within the same tick of the file system's clock would look like none. */
+/** A second change in the same tick of the file system's clock would not change the time. */
 const tickNs = 50_000_000n;
 
 interface Found {
@@ -35,7 +35,7 @@ export class Place {
     this.#folder = resolve(folder);
   }
 
-  /** The database was opened: from now on it is looked after. */
+  /** Tells that the database was opened: from now on its folder is checked. */
   note(): void {
     const { dev, ino } = statSync(this.#folder, { bigint: true });
     const lock = statSync(join(this.#folder, "LOCK"), { bigint: true });
@@ -44,8 +44,8 @@ export class Place {
   }
 
   /**
-   * Costs one `stat` if no file was created or removed. Also "there" if it cannot be known (before `note`, or while the file system does
-   * not answer): a write will report the error.
+   * Checks the folder. Costs one `stat` if no file was created or removed. Also "there" if it cannot be known (before
+   * `note`, or while the file system does not answer): a write will report the error.
    */
   look(): Whereabouts {
     try {
@@ -70,7 +70,7 @@ export class Place {
     return "there";
   }
 
-  /** Of the nearest folder above that exists. */
+  /** The device of the nearest folder above that exists. */
   #deviceAbove(): bigint | undefined {
     for (let above = dirname(this.#folder); ; above = dirname(above)) {
       const found = statOf(above);
@@ -92,7 +92,7 @@ function statOf(path: string): { dev: bigint; ino: bigint; mtimeNs: bigint } | u
 const copiedAtOnce = 500;
 const savedName = (folder: string) => `${folder}.saved`;
 
-/** Writes everything that an open database holds beside its folder. Answers how many records that were. */
+/** Writes everything in an open database into a copy beside its folder. Returns the number of records. */
 export async function saveCopy(source: Database, folder: string): Promise<number> {
   const unfinished = `${folder}.saving`;
   makeFolder(dirname(resolve(folder)));
@@ -119,8 +119,9 @@ export async function saveCopy(source: Database, folder: string): Promise<number
 }
 
 /**
- * Moves a saved copy to its place, and aside what lies there: it is whole, and newer. False: there is no copy. No database
- * of this process may be open there: LevelDB knows its files by their names.
+ * Moves a saved copy into the place of the store. What is in that place is moved aside, because the copy is complete,
+ * and newer. False: there is no copy. No database of this process may be open in that place, because LevelDB knows its
+ * files by their names.
  */
 export async function putInPlace(folder: string): Promise<boolean> {
   if (!existsSync(savedName(folder))) return false;
@@ -130,7 +131,7 @@ export async function putInPlace(folder: string): Promise<boolean> {
   return true;
 }
 
-/** Something else is in the store's place, on purpose. */
+/** Removes the saved copy. Called when the store was replaced on purpose. */
 export function dropCopy(folder: string): void {
   rmSync(savedName(folder), { recursive: true, force: true });
 }

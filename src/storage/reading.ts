@@ -1,8 +1,8 @@
 /**
- * Reads sessions, and what belongs to them, slice by slice out of LevelDB.
+ * Reads sessions, and the records that belong to them, from LevelDB in slices.
  *
- * Keys of one kind lie together, by client. A slice needs one iterator for each kind: it runs over the slice's clients in
- * their order and jumps where records of others lie between.
+ * Keys of one kind are together, ordered by client. A slice needs one iterator for each kind: it reads the slice's
+ * clients in order, and seeks past the records of other clients.
  */
 import type { BacklogSummary, StoredState } from "../core/record.ts";
 import type { Database } from "./database.ts";
@@ -27,11 +27,14 @@ const belongings = [
 const readAhead = { highWaterMarkBytes: 262_144 };
 const atOnce = 200;
 
-/** What need not be read. */
+/** What is known, so that it need not be read. */
 export interface Known {
-  /** Kinds of which there is no record are not in here. */
+  /** Kinds of which there may be records. */
   readonly kinds: ReadonlySet<Kind>;
-  /** Sums of backlogs by client, as they were when the store was opened; false: it has changed, and is to be read. Absent: all are. */
+  /**
+   * For each client: the sum of its backlog when the store was opened; false: the backlog has changed since, and has to
+   * be read. Without this map all backlogs are read.
+   */
   readonly sums: ReadonlyMap<string, BacklogSummary | false> | undefined;
 }
 
@@ -128,7 +131,7 @@ function take(table: StateTable, key: string, stored: Uint8Array): void {
   if (typeof name !== "string" && name.of === "backlog") table.skip(name.clientId, name.id);
 }
 
-/** `ranges` are in the order of their keys, and do not overlap. */
+/** Calls `each` for all records in the ranges. `ranges` must be in the order of their keys, without overlap. */
 async function readRanges(
   database: Database,
   snapshot: Snapshot,
@@ -191,7 +194,7 @@ export async function readKnown(
   });
 }
 
-/** What a transport keeps of its devices' encryption; `after` is a whole name. */
+/** Reads the records of transports about their devices' encryption. `after` is a complete name. */
 export async function readSecure(
   database: Database,
   after: string | undefined,
@@ -210,7 +213,10 @@ export async function readSecure(
   return found;
 }
 
-/** They lie by client, and are wanted by number: the keys of all are looked at, and few of them read. */
+/**
+ * Reads dead letters, ordered by number. Their keys are ordered by client, so all keys are read, but only the records
+ * that are needed.
+ */
 export async function readLetters(database: Database, after: number, limit: number): Promise<readonly StoredLetter[]> {
   const wanted: { readonly id: number; readonly key: string }[] = [];
   for await (const key of database.keys(rangeOf("letter"))) {
@@ -229,10 +235,10 @@ export async function readLetters(database: Database, after: number, limit: numb
   return letters;
 }
 
-/** Octets that a backup reads ahead: they become records in one turn of the event loop. */
+/** Octets that a backup reads ahead. All of them become records in one turn of the event loop. */
 const backupAhead = 32_768;
 
-/** All records at the moment of the call, by key. */
+/** All records as they were at the call, ordered by key. */
 export function readForBackup(database: Database): AsyncGenerator<[string, Uint8Array]> {
   return forBackup(database.iterator({ highWaterMarkBytes: backupAhead }));
 }

@@ -1,18 +1,21 @@
-/** What a transport with encrypted devices needs of the store, under its own name. */
+/** The part of a store that a transport with encrypted devices needs. Its records have the transport's name. */
 import type { Change } from "../core/record.ts";
 import type { Store } from "./store.ts";
 
 export interface SecureKeeper {
-  /** All or none; says whether they are as durable as configured. In the order of the calls. */
+  /**
+   * Keeps all changes or none, in the order of the calls. `done` is called with true if they are as durable as
+   * configured.
+   */
   keep(
     changes: readonly { readonly identity: string; readonly record: Uint8Array | undefined }[],
     done: (ok: boolean) => void,
   ): void;
-  /** What an earlier run kept. @throws {GatewayError} ERR_STORE_OPEN */
+  /** What an earlier run has kept. @throws {GatewayError} ERR_STORE_OPEN */
   kept(): Promise<readonly Uint8Array[]>;
 }
 
-/** Records read at once. */
+/** Records that are read at once. */
 const slice = 1_000;
 
 export function secureKeeper(

@@ -25,9 +25,9 @@ interface Entry {
   readonly taken: Map<number, TakenRecord>;
   readonly suspects: Map<number, SuspectRecord>;
   readonly kinds: Map<number, KindRecord>;
-  /** Where the records themselves are kept here. */
+  /** The records of the backlog, if they are kept here. */
   readonly backlog: Map<number, BacklogRecord>;
-  /** Where only their sum is. */
+  /** The sum of the backlog, if its records are not kept here. */
   sum: BacklogSummary | undefined;
 }
 
@@ -49,7 +49,7 @@ export class StateTable {
       else this.letters.delete(change.id);
       return;
     }
-    if (change.of === "secure") return; // no part of a session
+    if (change.of === "secure") return; // not part of a session
     const entry = this.#entry(change.clientId);
     switch (change.of) {
       case "session":
@@ -92,17 +92,17 @@ export class StateTable {
       this.#entries.delete(change.clientId);
   }
 
-  /** Counts a backlog record that stays where it is. */
+  /** Counts a backlog record that is not kept here. */
   count(clientId: string, id: number, record: BacklogRecord): void {
     this.#add(clientId, id, 1, octetsOf(record));
   }
 
-  /** This number is in use, by a backlog record that cannot be read here. */
+  /** Tells that a number is in use by a backlog record that this version cannot read. */
   skip(clientId: string, id: number): void {
     this.#add(clientId, id, 0, 0);
   }
 
-  /** A backlog that stays where it is, and was counted there. */
+  /** Sets the sum of a backlog that was counted elsewhere and is not kept here. */
   counted(clientId: string, sum: BacklogSummary): void {
     this.#entry(clientId).sum = sum;
   }
@@ -143,12 +143,12 @@ export class StateTable {
     return { session: session ?? standIn(clientId, queued.size > 0), ...state };
   }
 
-  /** Up to `limit` of them behind `after`, in the order of their names. */
+  /** Up to `limit` sessions behind `after`, in the order of their names. */
   slice(after: string | undefined, limit: number): StoredState[] {
     return behind(this.#entries.keys(), after, limit).flatMap((clientId) => this.state(clientId) ?? []);
   }
 
-  /** Backlog records kept here, in order. */
+  /** Backlog records that are kept here, in order. */
   read(clientId: string, from: number, limit: number): (readonly [number, BacklogRecord])[] {
     const all = [...(this.#entries.get(clientId)?.backlog ?? [])].filter(([id]) => id >= from);
     return all.sort(([a], [b]) => a - b).slice(0, limit);
@@ -175,7 +175,10 @@ export class StateTable {
   }
 }
 
-/** What belongs to a session; topic ids, and what was learnt of packets (suspects, kinds), are no loss without one. */
+/**
+ * The number of records that need the session. Topic ids and what was learnt about packets (suspects, kinds) do not
+ * count: without the session they are not needed.
+ */
 function size({ queued, uplink, received, taken, backlog, sum }: Entry): number {
   return queued.size + uplink.size + received.size + taken.size + backlog.size + (sum?.count ?? 0);
 }
@@ -193,7 +196,7 @@ function summaryOf(backlog: ReadonlyMap<number, BacklogRecord>): BacklogSummary 
   return { count: backlog.size, octets, first, last };
 }
 
-/** As the core's `backlogBytes`, without the flat share; the two are held together by a test. */
+/** As the core's `backlogBytes`, without the fixed share of each record. A test compares the two. */
 export function octetsOf({ publication: { topicName, payload, meta } }: BacklogRecord): number {
   return payload.byteLength + topicName.length + (meta ? metaOctets(meta) : 0);
 }
@@ -208,7 +211,7 @@ function metaOctets(meta: PublicationMeta): number {
   return sizes.reduce((sum, size) => sum + size + 5, 0);
 }
 
-/** Up to `limit` of these names behind `after`, in their order. */
+/** Up to `limit` of these names that follow `after`, in order. */
 export function behind(names: Iterable<string>, after: string | undefined, limit: number): string[] {
   const rest = after === undefined ? [...names] : [...names].filter((name) => name > after);
   return rest.sort((a, b) => (a < b ? -1 : 1)).slice(0, limit);

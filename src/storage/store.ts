@@ -1,13 +1,13 @@
-/** Keeps sessions and what belongs to them over a restart. One writer. */
+/** Keeps sessions, and the records that belong to them, over a restart. A store has one writer. */
 
 import type { BacklogRecord, Change, LetterRecord, StoredState } from "../core/record.ts";
 import type { GatewayError } from "../errors.ts";
 
-/** What the operator should know about the state in which the store was found. */
+/** What the operator should know about the state of the store when it was opened. */
 export interface StoreReport {
-  /** In plain sentences: damage, repairs, what is lost. */
+  /** Plain sentences about damage, repairs and losses. */
   readonly notices: readonly string[];
-  /** Numbers that are in use, also by records that this version cannot read: new ones begin above. */
+  /** The highest numbers in use, also by records that this version cannot read. New numbers begin above them. */
   readonly highest: { readonly queued: number; readonly letter: number };
 }
 
@@ -17,7 +17,7 @@ export interface StoredLetter {
   readonly record: LetterRecord;
 }
 
-/** A message for a client whose time to live ends. */
+/** A message for a client that expires because of its time to live. */
 export interface StoredDue {
   readonly clientId: string;
   readonly seq: number;
@@ -25,15 +25,15 @@ export interface StoredDue {
   readonly due: number;
 }
 
-/** What a transport keeps of a device's encryption. */
+/** What a transport keeps of the encryption with a device. */
 export interface StoredSecure {
-  /** Of transport and identity. */
+  /** Name of the transport and identity of the device. */
   readonly name: string;
   /** Empty: it cannot be read. */
   readonly state: Uint8Array;
 }
 
-/** Takes what was read. */
+/** Called with the records that were read. */
 export type Fetched = (
   entries: readonly (readonly [id: number, record: BacklogRecord])[],
   error: GatewayError | undefined,
@@ -48,48 +48,62 @@ export interface CommitOptions {
 }
 
 /**
- * What is read comes in slices: up to `limit` of what lies behind `after`, which is the last one of the slice before
- * (undefined, or 0: from the beginning). A shorter slice, also an empty one, is the last. Each slice sees all commits that
- * were answered before it was asked for. All of these throw ERR_STORE_OPEN when the store cannot be read.
+ * Reads return slices: up to `limit` entries behind `after`, which is the last entry of the slice before (undefined, or
+ * 0: from the beginning). A slice with fewer entries, or none, is the last one. Each slice contains all commits that
+ * were answered before it was asked for. All reads throw ERR_STORE_OPEN if the store cannot be read.
  */
 export interface Store {
-  /** @throws {GatewayError} ERR_STORE_OPEN when another process has it, or nothing can be written there. */
+  /** @throws {GatewayError} ERR_STORE_OPEN if another process uses the store, or nothing can be written there. */
   open(): Promise<StoreReport>;
   /**
-   * Applies all changes or none and calls back once, when they are as durable as configured, or with ERR_STORE_WRITE.
-   * Commits are done in the order of the calls. A callback, not a promise: the driver and the simulation stay free to
-   * run without a turn of the event loop between two steps.
+   * Applies all changes or none. Calls back once: when they are as durable as configured, or with ERR_STORE_WRITE.
+   * Commits are done in the order of the calls. It takes a callback instead of returning a promise, so that the driver
+   * and the simulation need no turn of the event loop between two steps.
    *
-   * What could not be written is written with a later commit: the store never falls behind for good. What was refused
-   * (ERR_STORE_EPOCH) is not.
+   * Changes that could not be written are written with a later commit, so the store catches up. Changes that were
+   * refused (ERR_STORE_EPOCH) are not.
    */
   commit(changes: readonly Change[], done: (error: GatewayError | undefined) => void, options?: CommitOptions): void;
-  /** Sessions with what belongs to them, each once, in an order of the store's own. Of backlogs only the sums. */
+  /**
+   * Sessions with the records that belong to them, each session once, in the store's own order. Of a backlog it returns
+   * only the sum.
+   */
   sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]>;
-  /** One of them; undefined: there is none. */
+  /** One session; undefined: there is none. */
   load(clientId: string): Promise<StoredState | undefined>;
-  /** Up to `limit` messages for clients whose time to live ends before this wall clock time, soonest first. Reads all. */
+  /**
+   * Up to `limit` messages for clients that expire before this wall clock time, the soonest first. Reads all messages.
+   */
   due(before: number, limit: number): Promise<readonly StoredDue[]>;
   /** Clients that the broker has accepted. */
   known(after: string | undefined, limit: number): Promise<readonly string[]>;
-  /** Dead letters, by number. */
+  /** Dead letters, ordered by number. */
   letters(after: number, limit: number): Promise<readonly StoredLetter[]>;
-  /** Of devices' encryption, by name. None where the store may have lost what was committed last: a number must not be used twice. */
+  /**
+   * Records of devices' encryption, ordered by name. Returns none if the store may have lost the last commits, because
+   * no sequence number must be used twice.
+   */
   secure(after: string | undefined, limit: number): Promise<readonly StoredSecure[]>;
   /** All records for a backup, at one moment, ordered by key; undefined if nothing is stored (memory). */
   snapshot(): AsyncIterable<readonly [key: string, value: Uint8Array]> | undefined;
   /**
-   * Up to `limit` records of a client's backlog from number `from` on, in order; with all that was committed before
-   * this call. An error: they cannot be read now.
+   * Up to `limit` records of a client's backlog from number `from` on, in order, with everything that was committed
+   * before this call. An error means that they cannot be read now.
    */
   fetch(clientId: string, from: number, limit: number, done: Fetched): void;
-  /** Writes what is left, then closes. */
+  /** Writes what is pending, then closes. */
   close(): Promise<void>;
-  /** Another gateway has it: nothing more is written, at once, also nothing that waits. Absent where there is no other. */
+  /**
+   * Another gateway has taken over: from this call on nothing more is written, and pending commits are dropped. Absent
+   * in a store that no other gateway can use.
+   */
   abandon?(): void;
 }
 
-/** In a store that writes several at once: a commit, or (without changes) a read that sees all commits before it. */
+/**
+ * An entry that waits in a store that writes several commits at once: a commit, or (without changes) a read that sees
+ * all commits before it.
+ */
 export interface Waiting {
   readonly changes: readonly Change[] | undefined;
   readonly epoch: number | undefined;
