@@ -1,6 +1,6 @@
 /**
- * A connection was made, and the broker does not know the session: subscriptions and exchanges begin again. [MQTT-3.1.1
- * 4.4]
+ * A connection was made, and the broker does not know its session: the gateway subscribes again, and exchanges begin
+ * again. [MQTT-3.1.1 4.4]
  */
 
 import { forgetExchange } from "../broker/exchange-record.ts";
@@ -16,7 +16,7 @@ import { unbindDelivery } from "../state/outbox-entry.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import { SharedConnection } from "../state/shared-connection.ts";
 
-/** The broker does not know the session: make it new. */
+/** Rebuilds the session that the broker has lost. */
 export function brokerForgot(
   context: Context,
   broker: BrokerSession<Session>,
@@ -27,7 +27,7 @@ export function brokerForgot(
     someHeld ||= received.held;
     forgetReceived(context, owner instanceof SharedConnection ? owner.key : owner.clientId, received);
   }
-  // It will not ask again: what is buffered is ours alone now.
+  // The broker will not send these deliveries again, so the gateway alone has the buffered messages now.
   const holders = owner instanceof SharedConnection ? sessionsOf(context, owner) : [owner];
   if (someHeld) for (const { outbox } of holders) for (const entry of outbox) unbindDelivery(entry);
   broker.received.clear();
@@ -47,7 +47,7 @@ export function brokerForgot(
       exchange.sentBefore = false;
       continue;
     }
-    // The broker had it; it cannot be released any more, and shall not come a second time.
+    // The broker had the message. Its exchange cannot continue, and the message must not be published a second time.
     broker.finish(exchange);
     forgetExchange(context, exchange);
     if (exchange.stage === "released") answerPubComp(context, exchange);
@@ -57,14 +57,17 @@ export function brokerForgot(
   else subscribeAgain(broker, owner, { withoutRetained: false });
 }
 
-/** A new session has no subscriptions that are to be ended. The record is written when the connection is there. */
+/**
+ * Forgets owed UNSUBSCRIBEs, because a new session at the broker has no subscriptions to end. The record is written when
+ * the connection is up.
+ */
 function forgetOwed({ broker, owed }: SharedConnection<Session>): void {
   owed.clear();
   for (const exchange of [...broker.inFlight.values()])
     if (exchange.kind === "unsubscribe" && !exchange.origin) withdraw(broker, exchange);
 }
 
-/** PUBCOMP to the client for an exchange that ended otherwise. */
+/** Sends PUBCOMP to the client of an exchange that has ended without the broker's PUBCOMP. */
 export function answerPubComp(context: Context, exchange: PublishExchange<Session>): void {
   const { origin } = exchange;
   if (!origin) return;

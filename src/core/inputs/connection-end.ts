@@ -13,7 +13,7 @@ import { blamelessReasons, namedReasons, searchFigures } from "../state/search-f
 import type { Session } from "../state/session.ts";
 import { takeOut } from "./take-out.ts";
 
-/** To be called before what was sent is counted as unsent. */
+/** Evaluates the end of a connection. Must be called before sent packets are marked as unsent. */
 export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
   const { broker } = link;
   const { cause, reasonCode, showedLife } = end;
@@ -30,9 +30,10 @@ export function noteEnd(context: Context, link: Link, end: LinkEnd): void {
 }
 
 /**
- * The broker is away: what the client waits for is taken into custody or granted, as its policy says. Where the broker has
- * just closed, not at once: over the next connection it may get its answer, and the gateway never acknowledges a
- * packet that the broker closes for. What was not sent yet waits only until an attempt to connect comes to nothing.
+ * The broker is away: requests for which clients wait are taken into custody or granted, as the client's policy says.
+ * If the broker has just closed the connection, this is done later: the requests may get an answer over the next
+ * connection, and the gateway must not acknowledge a packet for which the broker closes. Packets that were not sent yet
+ * wait only until an attempt to connect has failed.
  */
 export function answerWithoutBroker(context: Context, link: Link, sessions: Iterable<Session>): void {
   if (context.now < link.answersFrom) {
@@ -56,7 +57,7 @@ export function onCustodyDeadline(context: Context, link: Link): void {
   );
 }
 
-/** The connection is up again: requests are not answered in place of the broker any more. */
+/** The connection is up again: the gateway stops answering requests in place of the broker. */
 export function forgetCustody(context: Context, link: Link): void {
   if (link.custody) context.deadlines.clear(link.custody);
 }

@@ -1,10 +1,12 @@
-/** What the operator does with messages for one client: gives waiting messages up, or sends a message. */
+/** What the operator does with messages for one client: drops waiting messages, or sends a message. */
 import type { Context } from "../context.ts";
 import { handOver } from "../session/deliver.ts";
 import { giveUp } from "../session/drop.ts";
 import type { Publication } from "../types.ts";
 
-/** What is in flight stays: the client may have it. What is given up is kept as dead letters. */
+/**
+ * Drops waiting messages, and keeps them as dead letters. The message in flight stays, because the client may have it.
+ */
 export function purgeDownlink(context: Context, clientId: string): void {
   const session = context.sessions.byClientId(clientId);
   if (!session) return;
@@ -16,7 +18,7 @@ export function purgeDownlink(context: Context, clientId: string): void {
   context.touch(session);
 }
 
-/** As if it had come from the broker, which does not know of it. */
+/** Sends a message as if it had come from the broker, which does not know of it. */
 export function sendByOperator(context: Context, clientId: string, publication: Publication): void {
   const session = context.sessions.byClientId(clientId);
   if (session) handOver(context, session, publication, { isEncoded: true });

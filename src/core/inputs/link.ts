@@ -99,7 +99,7 @@ export function onLinkDown(context: Context, link: Link, end: LinkEnd): void {
   goOnWithoutWill(context, link, verdict);
 }
 
-/** What a judgement on the will in CONNECT leads to. */
+/** Acts on the verdict about a will in CONNECT. */
 function goOnWithoutWill(context: Context, link: Link, verdict: WillVerdict): void {
   if (verdict === undefined || verdict === "again" || !context.links.has(link.id)) return;
   if (verdict === "refuse") refuseWill(context, link);
@@ -107,7 +107,7 @@ function goOnWithoutWill(context: Context, link: Link, verdict: WillVerdict): vo
   answerWaiting(context, link);
 }
 
-/** They waited for the connection that was made again: they wait as long for this one. */
+/** The requests waited for a connection that is made again. They wait for the new connection in the same way. */
 function answerWaiting(context: Context, { broker, session, shared }: Link): void {
   const { link } = broker;
   const id = link && context.links.get(link.id);
@@ -133,11 +133,11 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
   link.congested = false;
   if (wasUp) link.downSince = context.now;
   const { session, shared } = link;
-  // Of the gateway's own connection also each attempt that failed: the operator has to know why.
+  // For the gateway's own connection, each failed attempt is reported too, because the operator has to know the cause.
   if (wasUp || !session) reportState(context, link, false, reason);
   if (wasUp) noteEnd(context, link, end);
-  else if (link.resumes && !link.wasUp) link.answersFrom = context.now; // the broker is not there
-  if (!context.links.has(link.id)) return; // with what was taken out, the client needs it no more
+  else if (link.resumes && !link.wasUp) link.answersFrom = context.now; // the broker cannot be reached
+  if (!context.links.has(link.id)) return; // the packet that was taken out was the client's last use of its link
   if (shared) return onSharedAway(context, shared, reason);
   if (!session) {
     link.broker.cut(context.now);
@@ -154,11 +154,12 @@ function noteDown(context: Context, link: Link, end: LinkEnd): void {
     return;
   }
   if (takenOver && session.state !== "lost") {
-    // Another gateway serves this client now: a silent end, or the two would throw each other out for ever. [interpretation 21]
+    // Another gateway serves this client now. It ends here without DISCONNECT; otherwise the two gateways would take
+    // the session from each other for ever. [interpretation 21]
     return disconnectClient(context, session, "taken over at the broker");
   }
   if (stores || (session.state !== "active" && session.state !== "awake")) return;
-  // We came back before the broker did: the device has noticed neither, and need not.
+  // The gateway has restarted, and the broker is not back yet. The device has noticed neither, and need not know.
   if (link.resumes && !link.wasUp) return;
   sendDisconnect(context, session);
   disconnectClient(context, session, `broker: ${reason}`);

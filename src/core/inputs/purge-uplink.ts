@@ -1,4 +1,4 @@
-/** The operator gives up what a client has sent and the broker does not have yet. The device gets an answer. */
+/** The operator drops publications of a client that the broker does not have yet. The device gets an answer. */
 import { matches } from "../../wire/topic.ts";
 import { forgetExchange } from "../broker/exchange-record.ts";
 import { retire } from "../broker/experience-record.ts";
@@ -29,7 +29,7 @@ export function purgeUplink(context: Context, input: Extract<Input, { kind: "pur
   if (account.unforwarded === 0) onAllForwarded(context, session);
 }
 
-/** The broker has not said that it has it. */
+/** Whether the broker has not yet confirmed that it has the publication. */
 function isBefore({ stage }: PublishExchange<Session>): boolean {
   return stage === "waiting" || stage === "sent";
 }

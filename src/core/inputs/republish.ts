@@ -8,7 +8,7 @@ import { awaitForwarding } from "../session/leave.ts";
 import { newSession } from "../session/new-session.ts";
 import type { Publication } from "../types.ts";
 
-/** Sends letters once more, where they were going; those whose client has no session stay. */
+/** Sends dead letters again, in their original direction. A letter for a client without a session stays. */
 export function republish(context: Context, ids: readonly (readonly [id: number, record: LetterRecord])[]): void {
   for (const [id, { direction, publication, reason }] of ids) {
     const clientId = context.letters.present.get(id);
@@ -37,6 +37,6 @@ function sendUp(context: Context, clientId: string, publication: Publication): b
 function sendDown(context: Context, clientId: string, publication: Publication, isEncoded: boolean): boolean {
   const session = context.sessions.byClientId(clientId);
   if (!session) return false;
-  handOver(context, session, publication, { isEncoded }); // what finds no room becomes a letter again
+  handOver(context, session, publication, { isEncoded }); // without room it becomes a dead letter again
   return true;
 }

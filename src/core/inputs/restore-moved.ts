@@ -1,10 +1,10 @@
 /**
- * Clients that go by another connection than in the last run of the gateway: what was open for them at the broker is
- * done again over the new one.
+ * Clients that use another connection than in the last run of the gateway. Exchanges that were open at the broker are
+ * done again over the new connection.
  *
  * A shared connection has the packet ids of all its clients. The ids that its other clients had in the last run are
- * known only when all sessions are restored. So a client that moves to a shared connection gets new ids then, and not
- * before.
+ * known only when all sessions are restored. Therefore a client that moves to a shared connection gets its new ids
+ * after that.
  */
 import { exchangeFrom, storeExchange } from "../broker/exchange-record.ts";
 import { subscribeAgain } from "../broker/sending.ts";
@@ -22,7 +22,7 @@ export function beginMove(context: Context, move: Move): void {
   else moveNow(context, move);
 }
 
-/** Will publications of this move be on the client's account? */
+/** Whether this move will add publications to the client's account. */
 export function hasForwarding({ uplink }: Move): boolean {
   return uplink.some(([, { stage, origin }]) => stage !== "released" && origin === undefined);
 }
@@ -37,7 +37,9 @@ function moveNow(context: Context, { session, uplink }: Move): void {
   if (!session.isOver) moveSubscriptions(context, session);
 }
 
-/** Its subscriptions stand at another broker, or in another session there: they are made here. */
+/**
+ * The client's subscriptions exist at another broker, or in another session there. The gateway subscribes again here.
+ */
 function moveSubscriptions(context: Context, session: Session): void {
   const { shared } = session;
   if (!shared) return subscribeAgain(session.broker, session, { withoutRetained: false });
@@ -54,7 +56,7 @@ function moveSubscriptions(context: Context, session: Session): void {
 function moveExchange(context: Context, session: Session, id: number, record: UplinkRecord): void {
   const { clientId } = session;
   context.journal.remove({ of: "uplink", clientId, id, record: undefined });
-  // The session is over, and the client was not answered: it says it again, as a message of a new session.
+  // The session has ended, and the client got no answer. It will send the message again in a new session.
   if (session.isOver && record.origin) return;
   const packetId = session.broker.freePacketId();
   if (record.publication.qos === 2) {

@@ -1,4 +1,4 @@
-/** Restores a shared connection of an earlier run: the session at the broker is the gateway's own. */
+/** Restores a shared connection of an earlier run. Its session at the broker belongs to the gateway. */
 import { restoreExperience } from "../broker/experience-record.ts";
 import type { Context } from "../context.ts";
 import { lanesMax } from "../own-ids.ts";
@@ -12,7 +12,10 @@ export function isSharedKey(clientId: string): boolean {
   return clientId.startsWith("\0");
 }
 
-/** Takes up the session of an earlier run; that of a shared connection which the configuration has no more is left in order. */
+/**
+ * Continues the session of an earlier run. If the configuration does not have this shared connection any more, its
+ * session is left in order.
+ */
 export function restoreShared(context: Context, stored: StoredState): void {
   const { session, received } = stored;
   const { clientId } = session;
@@ -34,7 +37,7 @@ export function restoreShared(context: Context, stored: StoredState): void {
       packetId,
       publication: { topicName: "", payload: new Uint8Array(0), qos: 2, retain: false },
       connection: 0,
-      stage: "acknowledged", // all of its copies are on disk: they were in one commit with it
+      stage: "acknowledged", // all copies are on disk, because they were in one commit with this record
       expiresAt: undefined,
       held: false,
       stored: true,
@@ -43,7 +46,10 @@ export function restoreShared(context: Context, stored: StoredState): void {
   }
 }
 
-/** All sessions are restored: what the last run did not bring to an end at the broker, and nobody wants, is ended. */
+/**
+ * Called when all sessions are restored. Ends subscriptions that the last run had to end at the broker and that no client
+ * needs now.
+ */
 export function askForOwed(context: Context): void {
   for (const upstream of context.upstreams.all)
     for (const main of upstream.sharedConnections)
@@ -56,7 +62,10 @@ export function askForOwed(context: Context): void {
       }
 }
 
-/** A lane is made of its record; an upstream that sends one copy, as the configuration says now, has none. */
+/**
+ * Finds the shared connection of a record. A lane is made from its record; if the configuration says now that the
+ * broker sends one copy, the upstream has no lanes.
+ */
 function sharedWithKey(context: Context, clientId: string): SharedConnection<Session> | undefined {
   for (const upstream of context.upstreams.all) {
     for (const shared of upstream.sharedConnections) {

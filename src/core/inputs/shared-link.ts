@@ -36,7 +36,7 @@ export function onSharedUp(
   const { broker } = shared;
   if (shared.isLeaving) return onLeavingUp(context, shared, link, sessionPresent);
   if (link.clean) {
-    // The old session has ended now; the permanent one begins.
+    // The old session has ended; now the connection for the permanent session is made.
     closeLink(context, broker, { how: "disconnect", endSession: true });
     shared.resumes = true;
     openShared(context, link.upstream, shared);
@@ -57,7 +57,10 @@ export function onSharedUp(
   if (isService(shared)) onServiceUp(context, link.upstream);
 }
 
-/** Who waited for the connection that is closed waits for the next one, and is answered without it when that takes too long. */
+/**
+ * Requests that waited for the closed connection wait for the next one. If it takes too long, they are answered without
+ * it.
+ */
 function waitOn(context: Context, { broker }: SharedConnection<Session>): void {
   const id = broker.link?.id;
   const link = id && context.links.get(id);
@@ -74,7 +77,7 @@ function catchUp(context: Context, session: Session): void {
 export function onSharedAway(context: Context, shared: SharedConnection<Session>, reason: string): void {
   const id = shared.broker.link?.id;
   const link = id && context.links.get(id);
-  if (link && !link.wasUp && !shared.isAway) link.answersFrom = context.now; // the first attempt: the broker is not there
+  if (link && !link.wasUp && !shared.isAway) link.answersFrom = context.now; // the first attempt has failed
   shared.isAway = true;
   shared.broker.cut(context.now);
   if (shared.isLeaving) return tellHeldBack(context, shared, reason);
@@ -89,14 +92,14 @@ export function onSharedAway(context: Context, shared: SharedConnection<Session>
   if (isService(shared)) onServiceDown(context);
 }
 
-/** What waits until this one is left has no connection either. */
+/** Connections that may be made only after this one is left are not available either. */
 function tellHeldBack(context: Context, left: SharedConnection<Session>, reason: string): void {
   const upstream = context.upstreams.all.find(({ name }) => name === left.upstreamName);
   for (const shared of upstream?.sharedConnections ?? [])
     if (!shared.broker.link) onSharedAway(context, shared, reason);
 }
 
-/** By the first one goes what is the gateway's own. */
+/** Whether the gateway's own messages use this connection: they use the first one. */
 function isService(shared: SharedConnection<Session>): boolean {
   return shared.index === 0 && !shared.isLane;
 }

@@ -23,15 +23,23 @@ import type { Link } from "../state/link.ts";
 import { willKey } from "../state/packet-key.ts";
 import { searchFigures } from "../state/search-figures.ts";
 
-/** What is to be done about it: nothing yet, a connection without the will, none with it any more; undefined: it is none of ours. */
+/**
+ * What must be done about the will. `again`: nothing yet. `probe`: connect without the will. `refuse`: do not connect
+ * with it any more. undefined: the end was not caused by the will.
+ */
 export type WillVerdict = "again" | "probe" | "refuse" | undefined;
 
-/** MQTT 5 reasons of CONNACK that speak of the will alone: its topic, the size of CONNECT, its payload. [MQTT-5.0 3.2.2.2] */
+/**
+ * MQTT 5 reasons of CONNACK that concern only the will: its topic, the size of CONNECT, its payload. [MQTT-5.0 3.2.2.2]
+ */
 const ofWill: ReadonlySet<number> = new Set([0x90, 0x95, 0x99]);
-/** Who the client is, or what its will is about: mosquitto says this too where the topic is not the client's. */
+/**
+ * This reason concerns the client, or the topic of its will: mosquitto sends it too if the client has no right to the
+ * topic.
+ */
 const notAuthorised = 0x87;
 
-/** The attempt to connect is over, without CONNACK. */
+/** The attempt to connect has ended without CONNACK. */
 export function noteEndBeforeConnAck(link: Link, { cause, takenOver }: LinkEnd): WillVerdict {
   const trial = trialOf(link);
   if (!trial || cause !== "peer" || takenOver) return undefined;
@@ -40,7 +48,7 @@ export function noteEndBeforeConnAck(link: Link, { cause, takenOver }: LinkEnd):
   return trial.ends >= searchFigures.willEndsBeforeProbe ? "probe" : "again";
 }
 
-/** CONNACK refused a client that is already running. */
+/** CONNACK refused a client that was connected before. */
 export function noteRefusedConnect(link: Link, reasonCode: number | undefined): WillVerdict {
   const trial = trialOf(link);
   if (!trial || reasonCode === undefined) return undefined;
@@ -49,7 +57,7 @@ export function noteRefusedConnect(link: Link, reasonCode: number | undefined): 
   return trial.isWitnessed ? "refuse" : "probe";
 }
 
-/** Of the will that this connection was to be made with. */
+/** The trial of the will with which this connection was to be made. */
 function trialOf(link: Link): WillTrial | undefined {
   const { broker } = link;
   const key = keyOf(link);
@@ -76,7 +84,10 @@ export function noteWillAccepted(context: Context, link: Link, sessionPresent: b
   return false;
 }
 
-/** The client continues without the will; a device that waits for its CONNACK is told. */
+/**
+ * Records that the broker refuses this will. The client continues without the will; a device that waits for its CONNACK
+ * gets "not supported".
+ */
 export function refuseWill(context: Context, link: Link): void {
   const { session, broker, will } = link;
   const key = keyOf(link);
