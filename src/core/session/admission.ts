@@ -1,6 +1,5 @@
 /**
- * Puts a message into the outbox if there is room. A message for which there was no room is admitted when there is room
- * again.
+ * Puts a message into the outbox if there is room. A message without room is admitted later, when there is room again.
  */
 import { acknowledge } from "../broker/received-record.ts";
 import { mayHave } from "../broker/rights.ts";
@@ -46,7 +45,7 @@ export function admitDeferred(context: Context, session: Session): void {
 
 /** Puts an entry into the outbox, if there is room. */
 export function enqueue(context: Context, session: Session, entry: OutboxEntry): Admission {
-  // A message that would never be sent needs no space in the buffer.
+  // A message that would never be sent must not take space in the buffer.
   if (!mayHave(context, session, "receive", entry.publication.topicName))
     return refuseEntry(context, session, entry, "topic-not-allowed");
   const admission = admit(context, session, entry);
@@ -56,7 +55,8 @@ export function enqueue(context: Context, session: Session, entry: OutboxEntry):
   session.outbox.push(entry);
   context.touch(session);
   watchExpiry(context, session, entry.expiresAt);
-  const isHeldUp = session.outbox.historyOf(entry)?.isAside === true; // its name is: others shall have its place at the broker
+  // Messages of this topic stand aside; their places in the broker's window are needed for others.
+  const isHeldUp = session.outbox.historyOf(entry)?.isAside === true;
   if (isHeldUp || (session.state !== "active" && session.state !== "awake")) takeCustody(context, session, entry);
   return "in";
 }

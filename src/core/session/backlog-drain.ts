@@ -1,9 +1,9 @@
 /**
- * Sends the backlog to the broker: in order for each client, at most a window at a time, and at a limited rate for all
- * clients together. New publications are sent meanwhile.
+ * Sends the backlogs to the broker: for each client in order and at most a window at a time, and at a limited rate for
+ * all clients together. New publications are sent meanwhile.
  *
- * A QoS 1 record stays on disk until the broker's PUBACK: after a crash it is sent again. A QoS 2 record is replaced by
- * the record of its exchange, which contains the packet id, before PUBLISH leaves: after a crash the message is
+ * A QoS 1 record stays on disk until the broker's PUBACK; after a crash it is sent again. A QoS 2 record is replaced by
+ * the record of its exchange, which contains the packet id, before PUBLISH is sent; after a crash the message is
  * recognized by this packet id.
  */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
@@ -19,10 +19,10 @@ import { drainIn, drainSoon, makeRoom, readAhead, readMax, tickMs, windowMax } f
 import { withAcceptance } from "./contents.ts";
 import { onAllForwarded } from "./departure.ts";
 
-/** After a read that failed. */
+/** Pause after a read that failed. */
 const readPauseMs = 1_000;
 
-/** Sends what the rate of this moment allows, one of each client at a time. */
+/** Sends as many publications as the rate allows now, one of each client in turn. */
 export function onDrainDeadline(context: Context): void {
   const perTick = (context.options.uplink.drainPerSecond * tickMs) / 1_000;
   const { drain } = context;
@@ -32,7 +32,7 @@ export function onDrainDeadline(context: Context): void {
     for (const session of waiting) {
       if (drain.credit < 1) break;
       waiting.delete(session);
-      if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection brings it back
+      if (!sendNext(context, session)) continue; // an acknowledgement, a read or a connection adds the client again
       drain.credit--;
       session.account.drainedAt = ++drain.turns;
       if (session.account.backlog.count > 0) waiting.add(session);
@@ -41,14 +41,14 @@ export function onDrainDeadline(context: Context): void {
   if (waiting.size > 0) context.deadlines.set(drain.deadline, context.now + tickMs);
 }
 
-/** Sends one publication of the client; false when there is none, or none may go now. */
+/** Sends one publication of the client. False: there is none, or none may be sent now. */
 function sendNext(context: Context, session: Session): boolean {
   const { broker } = session;
   const { link } = broker;
   const { backlog } = session.account;
   if (!link?.up || link.congested) return false;
   if (session.account.accepted >= windowMax) return false;
-  // Over a shared connection it takes its turn with the others'.
+  // Over a shared connection the publication waits in line with those of other clients instead.
   if (!session.shared && broker.openPublications >= link.limits.receiveMaximum) return false;
   readAhead(context, session);
   if (backlog.head[0]?.publication.qos === 2 && !mayReplace(session)) return false;
@@ -58,8 +58,9 @@ function sendNext(context: Context, session: Session): boolean {
 }
 
 /**
- * Whether a QoS 2 record may become the record of its exchange now. Not while earlier records at QoS 1 are not acknowledged: they stay in
- * the backlog, and after a crash they would come after it. It may if one of them has died alone, or the broker refuses every packet: then
+ * Whether a QoS 2 record may now be replaced by the record of its exchange. It may not while earlier QoS 1 records are
+ * not acknowledged: they stay in the backlog, and after a crash they would be sent after it. It may if one of these was
+ * the only unanswered packet when the broker closed the connection, or if the broker refuses every packet, because then
  * this packet may be the only witness.
  */
 function mayReplace(session: Session): boolean {
@@ -88,7 +89,7 @@ export function onFetched(context: Context, session: Session, input: Extract<Inp
   backlog.readUpTo = Math.max(backlog.readUpTo, entries.length < readMax ? upTo : 0, last);
   for (const id of backlog.withdrawn) if (id <= backlog.readUpTo) backlog.withdrawn.delete(id);
   if (backlog.readUpTo >= backlog.next - 1 && backlog.unread !== 0) {
-    backlog.recount(); // damaged records: the store has told
+    backlog.recount(); // some records are damaged; the store has reported this
   }
   makeRoom(context, session);
   if (!checkAllForwarded(context, session)) drainSoon(context, session);
@@ -146,7 +147,7 @@ function whyNot(
   return isTaken ? undefined : "too-large-for-broker";
 }
 
-/** An accepted publication is over: the next of its client, or all is done. */
+/** An accepted publication has ended. Sends the client's next one, or finds that all were forwarded. */
 export function onAcceptedSettled(
   context: Context,
   session: Session,

@@ -1,29 +1,29 @@
 /**
- * The messages of one client that wait for the broker: they are added and counted, and others are dropped to make room.
- * backlog-drain.ts sends them.
+ * The messages of one client that wait for the broker. Messages are added and counted here, and others are dropped to
+ * make room. backlog-drain.ts sends them.
  */
 import { keepDeadLetter } from "../broker/dead-letters.ts";
 import type { Context } from "../context.ts";
 import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 
-/** Publications of one client from its backlog that are in flight. */
+/** Limit of publications from the backlog of one client that are in flight. */
 export const windowMax = 20;
 
-/** Read ahead, per client. */
+/** Limit of publications of one client that are read ahead. */
 export const readMax = 64;
 
 export const tickMs = 20;
 
-/** Until something of it is read, mostly, and in its line. */
+/** Usually, a publication of the backlog is read and waits to be sent within this time. */
 const readWithinMs = 10 * tickMs;
 
-/** Does the gateway answer this client while the broker is away? */
+/** Whether the gateway accepts publications of this client while the broker is away. */
 export function isStoreAndForward(context: Context, clientId: string): boolean {
   return context.journal.enabled && context.options.uplink.policyOf(clientId).whenAway === "store";
 }
 
-/** Puts a publication behind what waits for the broker. Answers the commit that makes it safe. */
+/** Adds a publication to the end of the backlog. Returns the commit that makes it durable. */
 export function append(context: Context, session: Session, publication: Publication): CommitToken | undefined {
   const { clientId } = session;
   const { backlog } = session.account;
@@ -36,7 +36,7 @@ export function append(context: Context, session: Session, publication: Publicat
   }
   if (after !== undefined) {
     context.journal.promised(after, () => {
-      backlog.withdraw(id, publication); // the client was not answered and will say it again
+      backlog.withdraw(id, publication); // the client got no answer, so it will send the publication again
       context.journal.remove({ of: "backlog", clientId, id, record: undefined });
     });
   }
@@ -66,16 +66,19 @@ export function makeRoom(context: Context, session: Session, bytes = 0): void {
   }
 }
 
-/** Drops the oldest ones to free so many bytes. They are on disk, so they are dropped when they are read. False: there are none. */
+/**
+ * Drops the oldest publications to free so many bytes. Publications on disk are dropped when they are read. False:
+ * there is no room.
+ */
 export function dropOldest(context: Context, session: Session, bytes: number): boolean {
   const { backlog } = session.account;
   if (backlog.count === 0 || bytes > context.options.uplink.policyOf(session.clientId).bytesMax) return false;
   makeRoom(context, session, bytes);
-  // This much may wait beyond the limit until the disk has answered.
+  // So many publications beyond the limit may wait until the disk has answered.
   return backlog.count < context.options.uplink.policyOf(session.clientId).messagesMax + readMax;
 }
 
-/** There may be something to send for this client: its turn comes. */
+/** Puts the client in the queue, if its backlog may have something to send. */
 export function drainSoon(context: Context, session: Session): void {
   const { account, broker } = session;
   if (account.backlog.count === 0 || !broker.link?.up) return;
@@ -84,8 +87,8 @@ export function drainSoon(context: Context, session: Session): void {
 }
 
 /**
- * All of these may send again: first whoever has waited longest. In the same order each time, over a connection that often ends, the first
- * ones would use up the rate, and the last would never have a turn.
+ * Puts all these clients in the queue, the one that has waited longest first. With a fixed order, over a connection
+ * that often ends, the first clients would use up the rate, and the last would never get a turn.
  */
 export function drainAllSoon(context: Context, sessions: Iterable<Session>): void {
   const waiting = [...sessions].filter(({ account }) => account.backlog.count > 0);
@@ -93,7 +96,7 @@ export function drainAllSoon(context: Context, sessions: Iterable<Session>): voi
   for (const session of waiting) drainSoon(context, session);
 }
 
-/** Its turn comes with the next that are due, or in so many milliseconds. */
+/** Puts the client in the queue. Its turn comes with the next clients that are due, or after so many milliseconds. */
 export function drainIn({ drain, deadlines, now }: Context, session: Session, pauseMs: number): void {
   drain.waiting.add(session);
   if (drain.deadline.at === undefined) deadlines.set(drain.deadline, now + pauseMs);

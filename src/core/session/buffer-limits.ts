@@ -10,7 +10,7 @@ import { entryBytes, isFree, type OutboxEntry } from "../state/outbox-entry.ts";
 import { isReachable, type Session } from "../state/session.ts";
 import { giveUp, refuseEntry } from "./drop.ts";
 
-/** `wait`: no room now, and it may not be dropped: the broker keeps it. */
+/** `wait`: there is no room now, and the message must not be dropped, so the broker keeps it. */
 export type Admission = "in" | "wait" | "dropped";
 
 const none: readonly OutboxEntry[] = [];
@@ -39,7 +39,8 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   // Unacknowledged messages wait here without custody, as many as the broker's window lets through.
   const mayWait = received !== undefined && policy.atLimit !== "newest" && !(tooLarge && policy.atLimit === "oldest");
   if (!fits(context, session, policy, more)) {
-    // Of a rule that lets the oldest go, only what the client may have seen is left: that is about to go anyway.
+    // With a rule that drops the oldest, the only messages left are those that the client may have seen. They will
+    // leave the buffer soon.
     const isSoonThere = policy.atLimit === "oldest" && !tooLarge && fitsClient(context, session, more);
     if (!mayWait && !isSoonThere) return refuseEntry(context, session, entry, "buffer-full");
     if (outbox.length >= buffer.messagesMax + session.upstream.options.receiveMaximum) return "wait";
@@ -48,7 +49,7 @@ export function admit(context: Context, session: Session, entry: OutboxEntry): A
   return "in";
 }
 
-/** Whether there is space for this much more in this rule. */
+/** Whether the buffer and this rule have space for so much more. */
 export function fits(context: Context, session: Session, policy: BufferPolicy, more: Tally): boolean {
   return fitsClient(context, session, more) && fitsRule(session, policy, more);
 }
@@ -67,7 +68,10 @@ function fitsRule({ outbox }: Session, policy: BufferPolicy, more: Tally): boole
   return messages + more.messages <= policy.messagesMax && bytes + more.bytes <= policy.bytesMax;
 }
 
-/** The entry to drop first: the oldest of the rule, or the oldest at QoS 0, for which nothing was promised. */
+/**
+ * Finds the entry to drop first: the oldest one of the rule, or the oldest one at QoS 0, because nothing was promised
+ * for it.
+ */
 function makesWay(
   session: Session,
   policy: BufferPolicy,
@@ -98,7 +102,10 @@ function triedEnough(context: Context, session: Session): OutboxEntry | undefine
   });
 }
 
-/** Not of a QoS 0 message, which may not arrive: a stored one waits on, and comes first. */
+/**
+ * Whether `by` replaces `old`. A QoS 0 message, which may be lost, does not replace one of a higher QoS, which waits
+ * and is sent first.
+ */
 function isReplaced(old: OutboxEntry, by: OutboxEntry): boolean {
   return (
     isFree(old) &&

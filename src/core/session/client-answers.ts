@@ -1,6 +1,6 @@
 /**
- * The answers of a client to messages that it was sent: PUBACK, PUBREC, PUBCOMP and REGACK, with their refusals.
- * publish-down.ts sends the messages. [MQTT-SN 1.2 §6.10]
+ * The answers of a client to messages for it: PUBACK, PUBREC, PUBCOMP and REGACK, with their refusals. publish-down.ts
+ * sends the messages. [MQTT-SN 1.2 §6.10]
  */
 import { acknowledge } from "../broker/received-record.ts";
 import type { Context } from "../context.ts";
@@ -16,7 +16,7 @@ import { armRetry, finishWaking, newRound, noteDelivered, sendInFlight, wasJustT
 import { confirm, doubt, noteAnswer } from "./session-record.ts";
 import { dropSubscription } from "./subscription-loss.ts";
 
-/** So long a client is waited for that does not know an id yet. */
+/** The gateway waits for this time if a client does not know an id yet. */
 const notReadyPauseMs = 1_000;
 
 export function onPubAck(context: Context, session: Session, message: AnsweredPublish, reason: Reason): void {
@@ -33,7 +33,8 @@ export function onPubAck(context: Context, session: Session, message: AnsweredPu
       if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
       return pause(context, session);
     case "invalidTopicId":
-      // Only while it is in flight: a second copy of the same refusal shall not count twice.
+      // A refusal counts only while the message is in flight, so that a second copy of the same refusal does not count
+      // twice.
       if (!isInFlight(session, entry)) return unmatched(context, session, "PUBACK", message.msgId);
       return onInvalidTopicId(context, session, entry);
     default:
@@ -56,18 +57,21 @@ function wasRepeated(session: Session): boolean {
   return (session.outbox.inFlight?.tries ?? 0) > 0;
 }
 
-/** The refused copy carried DUP. */
+/** Whether the refused copy had DUP set. */
 function hadDup({ outbox }: Session): boolean {
   return (outbox.inFlight?.tries ?? 0) > 0 || outbox.inFlight?.isAgain === true;
 }
 
-/** The id means nothing to the client: register it again, once, then send again. [§6.10] */
+/**
+ * The client does not know the topic id: the gateway registers it again, once, then sends the message again. [§6.10]
+ */
 function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.registeredAgain) {
     if (mayBeTheSame(context, session, entry)) return;
     return refusedByClient(context, session, entry);
   }
-  // A SUBACK has told the id since, and the message was sent again: this is a second copy of the same refusal.
+  // A SUBACK has told the client the id since, and the message was sent again. This is a second copy of the same
+  // refusal.
   if (entry.topicIdRefused && !wasRepeated(session)) return unmatched(context, session, "PUBACK", entry.msgId);
   const topic = session.registry.byName(entry.publication.topicName);
   if (topic?.known && !entry.waitedForId && wasJustTold(context, topic)) {
@@ -75,14 +79,15 @@ function onInvalidTopicId(context: Context, session: Session, entry: OutboxEntry
     return waitForClient(context, session);
   }
   entry.topicIdRefused = true;
-  if (!topic) return refusedByClient(context, session, entry); // predefined and short: nothing to register
+  if (!topic) return refusedByClient(context, session, entry); // predefined and short ids cannot be registered
   doubt(context, session, topic);
   if (session.outbox.inFlight?.kind === "publish") stopInFlight(context, session);
 }
 
 /**
- * The message was refused once more after the remedy. This may be a copy of the first refusal that the network made, and nothing
- * distinguishes the two. The message is sent once more when such copies have arrived; the refusal of that one counts.
+ * The message was refused again after it was registered again. This may be a copy of the first refusal that the network
+ * made; nothing distinguishes the two. The message is sent once more after such copies have arrived, and the answer to
+ * that copy counts.
  */
 function mayBeTheSame(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.refusedAgain) return false;
@@ -91,7 +96,7 @@ function mayBeTheSame(context: Context, session: Session, entry: OutboxEntry): b
   return true;
 }
 
-/** It is not ready: nothing goes for a moment. */
+/** The client is not ready: nothing is sent to it for a moment. */
 function waitForClient(context: Context, session: Session): void {
   stopInFlight(context, session);
   session.outbox.pausedUntil = context.now + notReadyPauseMs;
@@ -107,7 +112,7 @@ function onQoS0Refused(context: Context, session: Session, topicId: number, reas
   else unmatched(context, session, "PUBACK", 0);
 }
 
-/** A QoS 0 message with an id that a SUBACK had just told is sent once more. */
+/** A QoS 0 message with an id that a SUBACK has just told the client is sent once more. */
 function putBackQoS0(context: Context, session: Session, topic: Topic): boolean {
   const { outbox } = session;
   const refused = outbox.justSent.filter(({ publication }) => publication.topicName === topic.name);
@@ -122,7 +127,10 @@ function putBackQoS0(context: Context, session: Session, topic: Topic): boolean 
   return true;
 }
 
-/** "Rejected: congestion": the client wants a pause; a waking one goes back to sleep with what is left. */
+/**
+ * "Rejected: congestion": the client wants a pause. An awake client goes back to sleep, and the rest of its messages
+ * waits.
+ */
 function pause(context: Context, session: Session): void {
   stopInFlight(context, session);
   if (session.state === "awake") return finishWaking(context, session);
@@ -135,7 +143,10 @@ function refusedByClient(context: Context, session: Session, entry: OutboxEntry)
   giveUp(context, session, entry, "refused-by-client");
 }
 
-/** PUBREC: the client has it. Also for one we do not know: it wants its PUBREL. [interpretation 17] */
+/**
+ * PUBREC: the client has the message. PUBREL is sent for an unknown MsgId too, because the client waits for it.
+ * [interpretation 17]
+ */
 export function onPubRec(context: Context, session: Session, msgId: number): void {
   const entry = session.outbox.sentAs(msgId);
   if (entry) noteAnswer(context, session);
@@ -157,7 +168,7 @@ export function onPubRec(context: Context, session: Session, msgId: number): voi
   if (session.peer === undefined) return;
   context.tell(session, { type: "PUBREL", msgId }, after);
   if (!entry) return;
-  // The message was put aside, and nothing else is in flight: its exchange continues here.
+  // The message was put aside, and nothing else is in flight, so its exchange continues now.
   if (!session.outbox.inFlight && isReachable(session))
     session.outbox.inFlight = { kind: "publish", entry, ...newRound(context, session) };
   if (isInFlight(session, entry)) armRetry(context, session);
@@ -183,7 +194,7 @@ export function onRegAck(context: Context, session: Session, msgId: number, reas
   const topic = session.registry.byName(inFlight.topicName);
   if (topic && reason === "accepted") confirm(context, session, topic);
   else if (topic) {
-    // A refusal counts as an unsubscribe from that very name; a wildcard stays. [§6.10]
+    // A refusal counts as an unsubscribe from this topic name; a subscription with a wildcard stays. [§6.10]
     topic.refused = true;
     dropSubscription(context, session, topic.name);
   }
@@ -193,14 +204,14 @@ function unmatched(context: Context, session: Session, what: string, msgId: numb
   context.drop("unmatched-ack", { clientId: session.clientId, peer: session.peer, detail: `${what} ${msgId}` });
 }
 
-/** QoS 1: the client has it. */
+/** The client has the QoS 1 message. */
 function delivered(context: Context, session: Session, entry: OutboxEntry): void {
   noteDelivered(context, session, entry);
   confirmId(context, session, entry);
   finish(context, session, entry);
 }
 
-/** The client took a message under this id: it knows it. */
+/** The client has accepted a message with this id, so it knows the id. */
 function confirmId(context: Context, session: Session, entry: OutboxEntry): void {
   const topic = session.registry.byName(entry.publication.topicName);
   if (topic?.known) confirm(context, session, topic);

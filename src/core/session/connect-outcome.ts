@@ -21,7 +21,7 @@ import { forgetPendingConnect } from "./pending-connects.ts";
 import { moveTo } from "./session-record.ts";
 import { tryAgainSoon } from "./unanswered.ts";
 
-/** The broker has accepted: so do we. */
+/** The broker has accepted the client, or the gateway does it in place of the broker. */
 export function completePendingConnect(context: Context, session: Session, pending: PendingConnect<Session>): void {
   const { message, peer } = pending;
   forgetPendingConnect(context, pending);
@@ -49,7 +49,7 @@ export function completePendingConnect(context: Context, session: Session, pendi
   context.tell(pending, connAck("accepted"));
 }
 
-/** A CONNECT over a shared connection: no round trip to the broker, which knows nothing of clients. */
+/** A CONNECT over a shared connection. It needs no answer of the broker, which does not know the clients. */
 export function connectOverShared(
   context: Context,
   shared: SharedConnection<Session>,
@@ -83,7 +83,7 @@ export function failPendingConnects(context: Context, shared: SharedConnection<S
   }
 }
 
-/** Set-ups that wait for the broker of this connection. */
+/** CONNECTs that wait for the broker over this connection. */
 export function pendingConnectsOf(context: Context, shared: SharedConnection<Session>): PendingConnect<Session>[] {
   return [...context.pendingConnects.values()].filter(
     ({ stage, session }) => stage === "broker" && session?.shared === shared,
@@ -100,14 +100,17 @@ export function completeOrFail(
   failPendingConnect(context, session, pending, { reason: "congestion", why });
 }
 
-/** The broker did not answer, or was away: a client that the gateway knows continues without it. */
+/** The broker did not answer, or is away. A client that the gateway knows continues without it. */
 export function goOnWithoutBroker(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   if (!isTrusted(context, session, pending)) return false;
   completePendingConnect(context, session, pending);
   return true;
 }
 
-/** May this client connect while the broker is away? If the broker has accepted it before, and its policy is to store. */
+/**
+ * Whether this client may connect while the broker is away: the broker has accepted it before, and its policy is to
+ * store.
+ */
 export function isTrusted(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   // Over a shared connection the broker does not know clients.
   if (session.shared) return isStoreAndForward(context, session.clientId);
@@ -129,7 +132,8 @@ export function failPendingConnect(
     detach(context, session, { how: "disconnect", endSession: session.clean });
     return endSession(context, session, refusal.why);
   }
-  if (session.state === "asleep" || session.state === "awake") return; // keeps sleeping; the link tries again, and the end of the turn continues what the CONNECT delayed
+  // The client keeps sleeping. The link tries again, and the end of the turn continues what the CONNECT delayed.
+  if (session.state === "asleep" || session.state === "awake") return;
   if (session.state === "active") return disconnectClient(context, session, refusal.why);
   if (session.awaitsForwarding) return;
   detach(context, session, { how: "disconnect", endSession: false });
@@ -144,7 +148,7 @@ export function refuseConnect(context: Context, caller: Caller, reason: Reason, 
   else context.drop("too-many-answers", { clientId, peer, detail: "CONNECT" });
 }
 
-/** An open CONNECT for which no client waits any more. */
+/** Cancels an open CONNECT for which no client waits any more. */
 export function cancelPendingConnect(context: Context, pending: PendingConnect<Session>): void {
   const { session } = pending;
   forgetPendingConnect(context, pending);

@@ -82,7 +82,7 @@ export function onConnect(context: Context, caller: Caller): void {
   else commit(context, pending);
 }
 
-/** A CONNECT of a version that its dialect does not have. */
+/** Refuses a CONNECT of a version that its dialect does not support. */
 export function onConnectOfOtherVersion(context: Context, caller: Caller): void {
   const why = validClientId(context, caller.message) === undefined ? "client id" : "protocol id";
   refuseConnect(context, caller, "notSupported", why);
@@ -94,7 +94,10 @@ function validClientId(context: Context, message: Connect): string | undefined {
   return utf8Length(clientId) <= context.options.clients.clientIdBytesMax ? clientId : undefined;
 }
 
-/** The same CONNECT again, while its result is still valid or it is open: the last answer is sent again. */
+/**
+ * Whether this CONNECT repeats the last one, which is still open or whose result is still valid. If it is finished, the
+ * last answer is sent again.
+ */
 function isRepeat(context: Context, caller: Caller): boolean {
   const { peer, message, dialect } = caller;
   const before = context.pendingConnects.get(peer);
@@ -145,11 +148,13 @@ function isQuarrel(context: Context, session: Session, peer: PeerId): boolean {
   return verdict !== "let in";
 }
 
-/** Another client was at this address: it is not there any more. A sleeper may come back from elsewhere. */
+/**
+ * Another client was at this address, and is not there any more. If it sleeps, it may come back from another address.
+ */
 function releaseAddress(context: Context, peer: PeerId, clientId: string): void {
   const before = context.sessions.byPeer(peer);
   if (!before || before.clientId === clientId) return;
-  // The client that connects from elsewhere is not lost: only its old address belongs to another client now.
+  // A client that connects from another address is not lost: only its old address belongs to another client now.
   if (before.state === "active" && !before.pendingConnect)
     return markLost(context, before, { why: `its address belongs to ${clientId} now`, tell: false });
   stopInFlight(context, before);
@@ -158,7 +163,7 @@ function releaseAddress(context: Context, peer: PeerId, clientId: string): void 
   markChanged(context, before);
 }
 
-/** Is there room and time for one more session? */
+/** Whether one more session is allowed by the rate and the limit of sessions. */
 function mayBeNew(context: Context, caller: Caller, vouched: boolean): boolean {
   const { peer } = caller;
   if (!context.newSessions.allows(context.hostOf(peer), context.now)) {
@@ -177,7 +182,10 @@ function mayBeNew(context: Context, caller: Caller, vouched: boolean): boolean {
   return findPlace(context, caller, vouched);
 }
 
-/** Ends a session of a less known client. False: there is none, and the client gets the answer. */
+/**
+ * Makes room for a session by ending one of a client that is less known. False: there is none, and the client got its
+ * answer.
+ */
 function findPlace(context: Context, caller: Caller, vouched: boolean): boolean {
   const { sessions, now } = context;
   if (sessions.size < context.options.clients.sessionsMax) return true;
@@ -249,7 +257,7 @@ export function onWillMsg(context: Context, pending: PendingConnect<Session>, me
   finishDialogue(context, pending);
 }
 
-/** WILLMSG once more after CONNACK: the CONNACK was lost. */
+/** WILLMSG is repeated after CONNACK: the CONNACK was lost, and is sent again. */
 export function onRepeatedWillMsg(context: Context, session: Session): boolean {
   if (!session.lastConnect?.byWillMsg || !session.lastConnect.nothingSince || session.peer === undefined) return false;
   context.tell(session, connAck("accepted"));
@@ -267,7 +275,7 @@ function finishDialogue(context: Context, pending: PendingConnect<Session>): voi
   commit(context, pending);
 }
 
-/** Everything is known: take the session over, or make one, and see to its connection. */
+/** CONNECT and will are complete: takes over the session or makes one, and opens its connection if necessary. */
 function commit(context: Context, pending: PendingConnect<Session>): void {
   const { message, peer, clientId } = pending;
   let session = context.sessions.byClientId(clientId);
@@ -289,7 +297,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
   }
   pending.isNew = session === undefined;
   if (!session) {
-    // While it told its will, others may have come.
+    // During the will dialogue, other clients may have made sessions.
     if (!findPlace(context, pending, pending.vouched)) return forgetPendingConnect(context, pending);
     session = newSession(context, clientId, { clean: message.cleanSession, peer, dialect: pending.dialect });
     context.sessions.add(session);
@@ -297,7 +305,7 @@ function commit(context: Context, pending: PendingConnect<Session>): void {
   bindPendingConnect(pending, session);
   session.vouched = pending.vouched;
   context.sessions.noteStanding(session);
-  // From another address it may also be a device that lost its memory: topic ids are told again.
+  // A CONNECT from another address may come from a device that lost its memory, so it is told the topic ids again.
   const wakes = (session.state === "asleep" || session.state === "awake") && session.peer === peer;
   pending.wakes = wakes && session.dialect === pending.dialect;
   if (message.will) session.will = pending.will;

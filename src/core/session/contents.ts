@@ -14,7 +14,7 @@ import { append, isStoreAndForward } from "./backlog.ts";
 import { refuseEntry } from "./drop.ts";
 import { newEntry } from "./queued-record.ts";
 
-/** Octets of a payload in the message about its error. */
+/** At most so many octets of a payload are in the message about its error. */
 const shownBytesMax = 32;
 
 interface Sender {
@@ -22,7 +22,7 @@ interface Sender {
   readonly peer: PeerId | undefined;
 }
 
-/** The payload of a device, as it is forwarded; undefined: unchanged. */
+/** The payload of a device as it is forwarded; undefined: it is forwarded unchanged. */
 export function decodedOf(
   context: Context,
   { clientId, peer }: Sender,
@@ -45,7 +45,7 @@ function originOf(context: Context, peer: PeerId | undefined): Origin {
   };
 }
 
-/** What a publication of a device says of itself beside topic and payload; undefined: nothing. [MQTT-5 3.3.2.3] */
+/** Properties of a device's publication besides topic and payload; undefined: none. [MQTT-5 3.3.2.3] */
 export function metaFor(
   context: Context,
   { protocol, tellsSender }: UpstreamPolicy,
@@ -66,7 +66,10 @@ export function metaFor(
   };
 }
 
-/** Of one that waited on disk: since when, by the wall clock in ms since 1970; 0 = the clock could not be trusted then. */
+/**
+ * Adds the time of acceptance to a publication that waited on disk. `at`: wall clock, ms since 1970; 0 = the clock
+ * could not be trusted then.
+ */
 export function withAcceptance(
   { protocol, tellsSender }: UpstreamPolicy,
   publication: Publication,
@@ -96,7 +99,10 @@ export function encodedFor(
   return "unfit";
 }
 
-/** A message for a client as it waits for it. Undefined: its payload cannot be made into the device's octets; it is dropped. */
+/**
+ * Makes the outbox entry for a message to a client. Undefined: the payload cannot be encoded for the device, and the
+ * message is dropped.
+ */
 export function entryFor(
   context: Context,
   session: Session,
@@ -127,8 +133,9 @@ function hexOf(octets: Uint8Array): string {
 }
 
 /**
- * The original octets, besides the result of the declaration: a second publication at the same QoS. The client's acknowledgement does not
- * wait for it, so the gateway is responsible at once: it is on disk in the same commit as the first one, before either is sent.
+ * Publishes the original octets, besides the result of the declaration: a second publication at the same QoS. The
+ * client's acknowledgement does not wait for it, so the gateway is responsible for it at once. It is on disk in the
+ * same commit as the first publication, before either is sent.
  */
 export function publishRaw(
   context: Context,

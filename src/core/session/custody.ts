@@ -16,7 +16,7 @@ import type { CommitToken } from "../types.ts";
 import { fits } from "./buffer-limits.ts";
 import { queuedRecord } from "./queued-record.ts";
 
-/** The client sleeps: what fits into the buffer becomes ours. */
+/** The client sleeps: the gateway takes custody of the messages in its buffer. */
 export function takeCustodyOfAll(context: Context, session: Session): void {
   for (const entry of session.outbox) if (entry.received) takeCustody(context, session, entry);
 }
@@ -34,8 +34,8 @@ export function takeCustody(context: Context, session: Session, entry: OutboxEnt
 }
 
 /**
- * A QoS 2 message is about to leave for the first time: its MsgId, and which of the broker's deliveries it is, must be
- * known to a later run, or the client would get it twice.
+ * A QoS 2 message is about to be sent for the first time. Its MsgId, and the broker's delivery that it belongs to, must
+ * be stored for a later run; otherwise the client would get the message twice.
  */
 export function persistFirstFlight(context: Context, session: Session, entry: OutboxEntry): void {
   if (!context.journal.enabled || entry.publication.qos !== 2) return;
@@ -44,7 +44,7 @@ export function persistFirstFlight(context: Context, session: Session, entry: Ou
   if (received) storeReceived(context, session.clientId, received, entry.seq);
 }
 
-/** The client's PUBREC arrived: the stored message must say so before PUBREL is sent. */
+/** The client's PUBREC arrived. This must be stored with the message before PUBREL is sent. */
 export function persistReleased(context: Context, session: Session, entry: OutboxEntry): CommitToken | undefined {
   if (entry.seq === 0) return undefined;
   const { seq, received } = entry;
@@ -52,14 +52,17 @@ export function persistReleased(context: Context, session: Session, entry: Outbo
   return context.journal.keep(session.clientId, seq, queuedRecord(context, entry)).after;
 }
 
-/** The commit failed: the promise was not given, the message is the broker's again (unless the client has it by now). */
+/**
+ * The commit failed, so the gateway has not acknowledged the message. The broker is responsible for it again, unless
+ * the client has it already.
+ */
 function takeBackCustody(
   context: Context,
   promised: { readonly session: Session; readonly received: Received; readonly entry: OutboxEntry },
 ): void {
   const { session, received, entry } = promised;
   const { received: known } = session.broker;
-  // At QoS 1 the broker may have sent it again meanwhile: as another delivery, with its own message.
+  // At QoS 1 the broker may have sent the message again meanwhile, as another delivery with its own entry.
   if ((known.get(received.packetId) ?? received) !== received) return;
   received.stage = "open";
   received.after = undefined;

@@ -18,12 +18,12 @@ import { takeExpired } from "./expiry.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
 import { repeatedRetained } from "./repeated-retained.ts";
 
-/** Deliveries remembered per client for which there is no room. */
+/** Limit of deliveries per client that are remembered while there is no room for them. */
 const outsideMax = 1_000;
 
 type Delivered = Extract<Input, { kind: "delivered" }>;
 
-/** A publication came from the broker for this client. */
+/** The broker has sent a publication for this client. */
 export function onDelivered(context: Context, session: Session, link: Link, input: Delivered): void {
   const { broker, clientId } = session;
   if (session.awaitsForwarding && session.clean) return leaveAtBroker(context, session, input, "session-ended");
@@ -42,7 +42,7 @@ export function onDelivered(context: Context, session: Session, link: Link, inpu
   const known = broker.received.get(input.packetId);
   if (known && isSame(known, input)) return onRedelivered(context, session, link, known, input);
   if (known?.held) {
-    // The broker reused the id: the old one is ours alone.
+    // The broker has reused the packet id. The gateway alone has the old message now.
     const entry = session.outbox.find(({ received }) => received === known);
     if (entry) unbindDelivery(entry);
   }
@@ -67,12 +67,14 @@ function isAgain(
 }
 
 /**
- * What waits for the client is the same message. That it comes again is acknowledged only when it is in our custody: the delivery that it
- * was may be of a connection that the broker has forgotten, and a later run would know nothing of it.
+ * The waiting entry is the same message as a retained message that the broker sends again. The new delivery is
+ * acknowledged only if the gateway has custody of the entry, because the earlier delivery may belong to a connection
+ * that the broker has forgotten, and a later run would not know of it.
  */
 function holdsAsOurs(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (entry.publication.qos === 0) return false;
-  // What waits before it under this name comes with it: a later run hands over first what is stored. [MQTT-3.1.1 4.6]
+  // Custody is also taken of earlier entries of this topic, because a later run delivers stored messages first.
+  // [MQTT-3.1.1 4.6]
   for (const other of session.outbox) {
     if (other.publication.topicName === entry.publication.topicName) takeCustody(context, session, other);
     if (other === entry) break;
@@ -80,7 +82,7 @@ function holdsAsOurs(context: Context, session: Session, entry: OutboxEntry): bo
   return entry.received === undefined;
 }
 
-/** Of a filter that the client has ended, and the broker could not be told: nothing else of the client's asks for it. */
+/** Whether the message matches only a filter that the client has ended, and whose end the broker could not be told. */
 function isUnwanted({ broker, subscriptions }: Session, topicName: string | undefined): boolean {
   if (topicName === undefined) return false;
   for (const filter of subscriptions.keys()) if (matches(filter, topicName)) return false;
@@ -88,7 +90,10 @@ function isUnwanted({ broker, subscriptions }: Session, topicName: string | unde
   return false;
 }
 
-/** The session that this was for is over, only its link is still needed; or the client has it, or what waits for it is the same. */
+/**
+ * Acknowledges a message that the client does not need: its session has ended and only the link is still used, or it
+ * has the message, or the same message waits for it.
+ */
 function leaveAtBroker(
   context: Context,
   session: Session,
@@ -102,7 +107,7 @@ function leaveAtBroker(
   const received = newReceived(broker, input, undefined);
   broker.received.set(input.packetId, received);
   if (!same) return acknowledge(context, broker, received, undefined);
-  // Also if its commit is not done yet.
+  // Waits for the commit of this entry too, if it is not done yet.
   const kept = context.journal.keep(session.clientId, same.seq, queuedRecord(context, same));
   same.seq = kept.seq;
   if (kept.after !== undefined)
@@ -128,11 +133,11 @@ function newReceived(broker: BrokerSession<Session>, input: Delivered, expiresAt
   };
 }
 
-/** Takes a delivery into the outbox; without room, or behind others that found none, it waits at the broker. */
+/** Puts a delivery into the outbox. If there is no room, or others wait for room, it waits at the broker. */
 function enqueueOrDefer(context: Context, session: Session, received: Received): void {
   const { deferred } = session.broker;
   if (deferred.size >= outsideMax) {
-    // Only a broker without a window comes here. It sends what it has no answer for again with the next connection.
+    // Only a broker without a window causes this. Over the next connection it sends unanswered messages again.
     const detail = `QoS ${received.publication.qos} ${received.publication.topicName}: left at the broker`;
     return context.drop("buffer-full", { clientId: session.clientId, detail });
   }
@@ -140,13 +145,16 @@ function enqueueOrDefer(context: Context, session: Session, received: Received):
   admitDeferred(context, session);
 }
 
-/** What has waited too long goes, and makes room. */
+/** Drops messages that have waited too long, and admits others in their place. */
 export function dropExpired(context: Context, session: Session): void {
   for (const entry of takeExpired(context, session)) giveUp(context, session, entry, "expired");
   admitDeferred(context, session);
 }
 
-/** At QoS 2 the id shows a repetition, until PUBREL, unless the content differs. At QoS 1 the broker may have reused the id. */
+/**
+ * Whether a delivery repeats a known one. At QoS 2 the packet id shows a repetition until PUBREL, unless the content
+ * differs. At QoS 1 the broker may have reused the id.
+ */
 function isSame(known: Received, { publication, dup }: Delivered): boolean {
   if (known.publication.qos !== publication.qos) return false;
   return publication.qos === 2
@@ -158,9 +166,9 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
   const { broker } = session;
   known.connection = broker.connection;
   if (payloads) known.payloads = payloads;
-  if (known.stage === "open" && !known.held) return enqueueOrDefer(context, session, known); // no room last time
+  if (known.stage === "open" && !known.held) return enqueueOrDefer(context, session, known); // there was no room before
   context.counters.dropped.repeat++;
-  if (known.stage === "open") return; // it is still being sent to the client
+  if (known.stage === "open") return; // the message is still being sent to the client
   const { stage, after, packetId } = known;
   if (stage === "done") return acknowledge(context, broker, known, after);
   context.out.add({
@@ -172,7 +180,10 @@ function onRedelivered(context: Context, session: Session, link: Link, known: Re
   });
 }
 
-/** PUBREL: the broker is through with this id. One that we have not acknowledged it will not send again either: it is ours. */
+/**
+ * PUBREL: the broker has finished with this packet id. It will not send the message again, even if the gateway has not
+ * acknowledged it, so the gateway alone has it now.
+ */
 export function onReleased(context: Context, link: Link, packetId: number): void {
   const { broker, session } = link;
   const received = broker.received.get(packetId);
@@ -188,8 +199,8 @@ export function onReleased(context: Context, link: Link, packetId: number): void
 }
 
 /**
- * A message that is ours alone, for this client, in its octets already unless `isEncoded` is false. Where there is no room,
- * it is dropped.
+ * Delivers a message to this client that does not come from the broker. If there is no room, it is dropped.
+ * `isEncoded`: the payload is already in the device's format.
  */
 export function handOver(
   context: Context,
@@ -208,8 +219,8 @@ export function handOver(
 }
 
 /**
- * One client's copy of a delivery to several clients. The gateway is responsible for it at once, independent of the client. Returns the
- * commit that makes it safe. If there is no space, only this client's copy is dropped.
+ * One client's copy of a delivery to several clients. The gateway takes custody of it at once, whatever the client
+ * does. Returns the commit that makes it durable. If there is no space, only this client's copy is dropped.
  */
 export function deliver(
   context: Context,

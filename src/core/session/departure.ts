@@ -15,8 +15,8 @@ import { forgetPendingConnect } from "./pending-connects.ts";
 import { deliverWillOrClose, giveUpWill, publishWill } from "./will-delivery.ts";
 
 /**
- * The client is lost (it stopped without DISCONNECT). Its will is published; its session is kept if it is not clean. `tell` sends the
- * hint of one DISCONNECT to where it last was.
+ * The client is lost (it stopped without DISCONNECT). Its will is published; its session is kept if it is not clean.
+ * `tell`: a DISCONNECT is sent once to its last address.
  */
 export function markLost(context: Context, session: Session, options: { why: string; tell: boolean }): void {
   const peer = session.peer;
@@ -29,7 +29,7 @@ export function markLost(context: Context, session: Session, options: { why: str
 }
 
 /**
- * The client is disconnected in order, by itself or by us. The will is not published; a clean session ends.
+ * The client is disconnected in order, by itself or by the gateway. The will is not published; a clean session ends.
  * The connection to the broker closes with MQTT DISCONNECT.
  */
 export function disconnectClient(context: Context, session: Session, why: string): void {
@@ -39,7 +39,7 @@ export function disconnectClient(context: Context, session: Session, why: string
   leave(context, session, why, "disconnect");
 }
 
-/** A DISCONNECT from the gateway that is no answer. The client's answer to it gets no answer. */
+/** Sends a DISCONNECT that is not an answer. The client's answer to it gets no answer. */
 export function sendDisconnect(context: Context, session: Session): void {
   if (session.peer === undefined) return;
   context.tell(session, disconnect);
@@ -85,14 +85,14 @@ export function onSilenceDeadline(context: Context, session: Session): void {
   if (session.pendingConnect) return context.deadlines.set(session.silence, context.now + context.repetitionMs); // it is back
   const due = session.lastHeard + silenceAllowedMs(context, session);
   if (context.now < due) return context.deadlines.set(session.silence, due);
-  // Sleeping clients get nothing: they do not listen, and their next message is answered.
+  // Sleeping clients get no DISCONNECT: they do not listen, and their next message is answered.
   markLost(context, session, {
     why: session.state === "active" ? "keep alive ran out" : "slept too long",
     tell: session.state === "active",
   });
 }
 
-/** Everything that was accepted from this client is at the broker. */
+/** The broker has everything that was accepted from this client. */
 export function onAllForwarded(context: Context, session: Session): void {
   if (session.reported) {
     session.reported = false;

@@ -9,19 +9,22 @@ import type { DropReason } from "../event.ts";
 import { type OutboxEntry, unbindDelivery } from "../state/outbox-entry.ts";
 import type { Session } from "../state/session.ts";
 
-/** The client is out of reach: what was in flight waits at the head, with the MsgId it had. */
+/** The client cannot be reached. The message in flight waits at the head, with its MsgId. */
 export function stopInFlight(context: Context, session: Session): void {
   session.outbox.inFlight = undefined;
   session.outbox.pausedUntil = 0;
   context.deadlines.clear(session.retry);
 }
 
-/** The message will not reach the client: counted, and the broker is released from it. */
+/**
+ * Drops a message that will not reach the client: counts it, keeps it as a dead letter, and acknowledges it at the
+ * broker.
+ */
 export function giveUp(context: Context, session: Session, entry: OutboxEntry, reason: DropReason, why?: string): void {
   const { qos, topicName } = entry.publication;
   const detail = `QoS ${qos} ${topicName}${why === undefined ? "" : `: ${why}`}`;
   session.dropped++;
-  // The caller of the access check has counted it.
+  // A message without topic rights was counted by the access check.
   if (reason !== "topic-not-allowed") context.drop(reason, { clientId: session.clientId, peer: session.peer, detail });
   keepDeadLetter(context, { clientId: session.clientId, direction: "down", reason, publication: entry.publication });
   outboxShift(context, session, entry);
@@ -29,7 +32,7 @@ export function giveUp(context: Context, session: Session, entry: OutboxEntry, r
   if (received) acknowledge(context, session.broker, received, undefined);
 }
 
-/** The client has it: the broker is released from it. */
+/** The client has the message: it is acknowledged at the broker. */
 export function finish(context: Context, session: Session, entry: OutboxEntry): void {
   const { inFlight } = session.outbox;
   if (inFlight?.kind === "publish" && inFlight.entry === entry) stopInFlight(context, session);
@@ -38,13 +41,13 @@ export function finish(context: Context, session: Session, entry: OutboxEntry): 
   if (received) acknowledge(context, session.broker, received, undefined);
 }
 
-/** Takes an entry off, wherever it stands. */
+/** Removes an entry from the outbox, at any position. */
 export function outboxShift(context: Context, session: Session, entry: OutboxEntry): void {
   session.outbox.remove(entry);
   context.journal.drop(session.clientId, entry.seq);
 }
 
-/** It does not come in: counted, and kept for the operator. The caller tells the broker. */
+/** Drops a message that is not admitted: counts it and keeps it as a dead letter. The caller answers the broker. */
 export function refuseEntry(context: Context, session: Session, entry: OutboxEntry, reason: DropReason): "dropped" {
   const { clientId, peer } = session;
   const { publication } = entry;
@@ -59,7 +62,7 @@ export function refuseEntry(context: Context, session: Session, entry: OutboxEnt
   return "dropped";
 }
 
-/** What waits for the client is dropped and counted. */
+/** Drops and counts all messages that wait for the client. */
 export function dropWaiting(context: Context, session: Session, reason: DropReason): void {
   const held = session.outbox.length;
   for (const entry of session.outbox) {

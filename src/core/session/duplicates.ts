@@ -9,7 +9,7 @@ import { type Session, type Taken, unbindUplink } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 import type { Publish } from "../words.ts";
 
-/** The exchange with this MsgId, unless the client has reused the number for a new message. */
+/** The exchange with this MsgId, unless the client has reused the MsgId for a new message. */
 export function matchInFlight(session: Session, message: Publish): PublishExchange<Session> | undefined {
   const exchange = session.publishesInFlight.get(message.msgId);
   if (!exchange?.fromBeforeConnect) return exchange;
@@ -71,7 +71,7 @@ export function noteCompleted(
   );
 }
 
-/** Is this a repetition of what was taken at QoS 2? Then it is answered again. */
+/** Whether this repeats a publication that was taken at QoS 2. If so, it is answered again. */
 export function isTaken(context: Context, session: Session, message: Publish): boolean {
   const taken = session.inboundQoS2.get(message.msgId);
   if (!taken) return false;
@@ -86,17 +86,20 @@ export function isTaken(context: Context, session: Session, message: Publish): b
     context.tell(session, { type: "PUBREC", msgId: message.msgId }, taken.after);
     return true;
   }
-  forgetTaken(context, session, message.msgId); // the client has reused the number
+  forgetTaken(context, session, message.msgId); // the client has reused the MsgId
   return false;
 }
 
-/** The client's PUBREL came, or the client does not know of it any more. The number may mean another message now. */
+/**
+ * The client's PUBREL came, or the client does not know the MsgId any more. The MsgId may belong to another message
+ * now.
+ */
 export function forgetTaken(context: Context, session: Session, msgId: number): void {
   if (!session.inboundQoS2.delete(msgId)) return;
   context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: undefined });
 }
 
-/** The broker has it: its MsgId is remembered until the client's PUBREL. */
+/** The broker has the message. Its MsgId is remembered until the client's PUBREL. */
 export function awaitPubRel(
   context: Context,
   session: Session,
@@ -111,14 +114,14 @@ export function awaitPubRel(
   });
 }
 
-/** Remembers a MsgId until the client's PUBREL, here and in the store. Answers the commit that makes it safe. */
+/** Remembers a MsgId until the client's PUBREL, here and in the store. Returns the commit that makes it durable. */
 export function noteTaken(context: Context, session: Session, msgId: number, what: Taken): CommitToken | undefined {
   const { topicId, hash } = what;
   session.inboundQoS2.set(msgId, what);
   return context.journal.put({ of: "taken", clientId: session.clientId, id: msgId, record: { topicId, hash } });
 }
 
-/** Room for one more MsgId to remember; those of before a reconnect go first. */
+/** Makes room for one more remembered MsgId. MsgIds from before the last CONNECT are forgotten first. */
 export function makeRoomForTaken(context: Context, session: Session): boolean {
   const { inboundQoS2 } = session;
   if (inboundQoS2.size < context.options.clients.uplinkInFlightMax) return true;

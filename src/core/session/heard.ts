@@ -11,8 +11,8 @@ import { noteSpoke } from "./session-record.ts";
 import { staysAdmitted } from "./shut-out.ts";
 
 /**
- * False: the client is not admitted any more, and got an answer; or it is ignored for a time. `isGoodbye`: a DISCONNECT without a duration,
- * which anybody could send in its name.
+ * Notes that a message came. False: the client is not admitted any more, and got an answer; or it is in quarantine and
+ * is ignored. `isGoodbye`: the message is a DISCONNECT without a duration, which any sender could forge.
  */
 export function noteMessage(context: Context, session: Session, isGoodbye: boolean): boolean {
   if (session.isUnasked) {

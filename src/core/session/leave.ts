@@ -16,7 +16,7 @@ export function leave(context: Context, session: Session, why: string, how: "dis
   if (session.clean) endSession(context, session, why);
 }
 
-/** Continues without the client. `keepWill`: the will is published after all other messages. */
+/** The session continues without the client. `keepWill`: the will is published after all other messages. */
 export function awaitForwarding(context: Context, session: Session, { keepWill }: { keepWill: boolean }): void {
   session.awaitsForwarding = true;
   if (!keepWill) session.will = undefined;

@@ -7,13 +7,16 @@ import type { Context } from "../context.ts";
 import { Allowance } from "../state/allowance.ts";
 import type { Session } from "../state/session.ts";
 
-/** Of clients whose session ended, so that a new session does not begin with full buckets. The oldest ones are forgotten. */
+/**
+ * Limit of remembered allowances of clients whose session ended. They are kept so that a new session does not begin
+ * with full buckets. The oldest ones are forgotten.
+ */
 const rememberedMax = 10_000;
 
-/** Longest pause before it is looked again whether a message may go down. */
+/** Longest pause before the gateway checks again whether it may send a message to the client. */
 const lookAgainMs = 60_000;
 
-/** Undefined: there is no limit. Nearly always one comparison. */
+/** The allowance of a client. Undefined: the client has no limit. Nearly always this costs one comparison. */
 export function allowanceOf(context: Context, session: Session): Allowance | undefined {
   if (session.limitsBy === context.access) return session.allowance;
   session.limitsBy = context.access;
@@ -27,7 +30,9 @@ export function allowanceOf(context: Context, session: Session): Allowance | und
   return session.allowance;
 }
 
-/** May the client ask for this? No: it is counted, and the caller answers with congestion. */
+/**
+ * Whether the client may make a request now. If not, the request is counted, and the caller answers with congestion.
+ */
 export function mayAsk(context: Context, session: Session, what: string): boolean {
   const allowance = allowanceOf(context, session);
   if (!allowance || allowance.takeUp(context.octetsHeard, context.now)) return true;
@@ -41,7 +46,10 @@ export function mayAsk(context: Context, session: Session, what: string): boolea
   return false;
 }
 
-/** Is it not listened to now? What it says is counted, and no more: a report for each would be what it costs. */
+/**
+ * Whether the client is in quarantine. Its messages are only counted, because a report of each one would be the cost
+ * that the quarantine avoids.
+ */
 export function isQuarantined(context: Context, clientId: string, session: Session | undefined): boolean {
   const allowance = session ? allowanceOf(context, session) : context.allowances.get(clientId);
   if (!allowance || allowance.quarantinedUntil <= context.now) return false;
@@ -49,13 +57,15 @@ export function isQuarantined(context: Context, clientId: string, session: Sessi
   return true;
 }
 
-/** How long a message of so many octets waits before it may go to the client, in ms; 0: it goes. */
+/**
+ * How long a message of so many octets has to wait before it may be sent to the client, in ms; 0: it may be sent now.
+ */
 export function waitDown(context: Context, session: Session, octets: number): number {
   const waitMs = allowanceOf(context, session)?.takeDown(octets, context.now) ?? 0;
   return Math.min(waitMs, lookAgainMs);
 }
 
-/** Its session ends. */
+/** Remembers the allowance of a client whose session ends. */
 export function keepAllowance({ allowances }: Context, { clientId, allowance }: Session): void {
   if (!allowance) return;
   allowances.set(clientId, allowance);

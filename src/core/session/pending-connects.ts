@@ -7,10 +7,10 @@ import type { PendingConnect } from "../state/pending-connect.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
-/** Messages of one dialogue; a client sends fewer at a time. */
+/** Limit of remembered MsgIds during one dialogue. A client sends fewer at a time. */
 const askedMax = 100;
 
-/** A CONNECT came. The set-up is forgotten when it takes longer than a client repeats itself. */
+/** Records an open CONNECT. It is forgotten if it takes longer than a client repeats its messages. */
 export function beginPendingConnect(context: Context, pending: PendingConnect<Session>): void {
   context.pendingConnects.set(pending.peer, pending);
   noteStep(context, pending);
@@ -34,19 +34,22 @@ export function noteTalksOn(context: Context, pending: PendingConnect<Session>, 
   if (msgId !== undefined && pending.asked.size < askedMax) pending.asked.add(msgId);
 }
 
-/** Everything is known: from now on it holds up this session. */
+/** CONNECT and will are complete: from now on the pending CONNECT delays this session. */
 export function bindPendingConnect(pending: PendingConnect<Session>, session: Session): void {
   pending.session = session;
   session.pendingConnect = pending;
 }
 
-/** The CONNECT is answered, or no client waits for it any more. What it delayed continues: for its client, and for one at its address. */
+/**
+ * Removes a pending CONNECT that was answered, or for which no client waits any more. Messages that it delayed are sent
+ * now, to its client and to the session at its address.
+ */
 export function forgetPendingConnect(context: Context, pending: PendingConnect<Session>): void {
   context.deadlines.clear(pending.expiry);
   if (context.pendingConnects.get(pending.peer) === pending) context.pendingConnects.delete(pending.peer);
   if (pending.session?.pendingConnect === pending) {
     pending.session.pendingConnect = undefined;
-    markChanged(context, pending.session); // its will is that of this CONNECT, also if the broker refused
+    markChanged(context, pending.session); // the session has the will of this CONNECT, even if the broker refused
   }
   if (pending.session) context.touch(pending.session);
   const present = context.sessions.byPeer(pending.peer);

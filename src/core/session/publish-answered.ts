@@ -1,5 +1,5 @@
 /**
- * The answers to a client's publication: of the broker, and at QoS 2 the PUBREL of the client. [MQTT-SN 1.2 §6.6]
+ * The answers to a client's publication: those of the broker, and at QoS 2 the PUBREL of the client. [MQTT-SN 1.2 §6.6]
  *
  * At QoS 2 each answer to the client waits for the broker's answer.
  */
@@ -15,7 +15,10 @@ import { onAcceptedSettled } from "./backlog-drain.ts";
 import { awaitPubRel, forgetTaken, noteCompleted, remember } from "./duplicates.ts";
 import { onWillSettled } from "./will-delivery.ts";
 
-/** PUBREL: the client has our PUBREC. For an id we do not know, the exchange is over already. [interpretation 17] */
+/**
+ * PUBREL: the client has the gateway's PUBREC. If the MsgId is unknown, the exchange has ended already. [interpretation
+ * 17]
+ */
 export function onPubRel(context: Context, session: Session, msgId: number): void {
   const exchange = session.publishesInFlight.get(msgId);
   if (exchange?.publication.qos !== 2) {
@@ -32,7 +35,7 @@ export function onPubRel(context: Context, session: Session, msgId: number): voi
   if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
 }
 
-/** The broker's answer to a publication of ours. */
+/** The broker's answer to a publication of the gateway. */
 export function onPublishAck(
   context: Context,
   broker: BrokerSession<Session>,
@@ -52,7 +55,7 @@ export function onPublishAck(
   if (qos === 1 && ack.kind === "pubrec" && ack.code < 0x80) releaseUnasked(context, broker, exchange.packetId);
   sendWaiting(context, broker);
   if (exchange.owner) releaseOwed(context, exchange.owner);
-  if (exchange.owner) drainSoon(context, exchange.owner); // it may have been this one that filled the window
+  if (exchange.owner) drainSoon(context, exchange.owner); // this packet may have been the one that filled the window
   if (exchange.isWill) return onWillSettled(context, exchange);
   if (exchange.accepted && exchange.owner) return onAcceptedSettled(context, exchange.owner, exchange, ack.code);
   const { origin } = exchange;
@@ -60,7 +63,7 @@ export function onPublishAck(
   const { session, msgId, topicId } = origin;
   const reason = reasonOf(ack.code);
   if (qos === 2 && exchange.stage !== "released" && reason === "accepted") {
-    // For the broker it is over, for the client it has just begun: its PUBREL is ours to answer.
+    // For the broker the exchange has ended, for the client it has just begun. The gateway answers its PUBREL.
     unbindUplink(exchange);
     awaitPubRel(context, session, exchange, origin);
     if (!exchange.fromBeforeConnect) context.answer(session, { type: "PUBREC", msgId });
@@ -79,8 +82,9 @@ interface PublishAnswer {
 }
 
 /**
- * The broker answers as if the publication were of another QoS: RabbitMQ 3.10 says PUBACK to QoS 2. It has it, and will say
- * nothing more, so this is the end of it, with what that QoS promises. Waiting would hold it, and the client, for ever.
+ * The broker answers as if the publication had another QoS: RabbitMQ 3.10 answers PUBACK to QoS 2. It has the message
+ * and will send no other answer, so the exchange ends here, with the guarantee of that QoS. Otherwise the exchange, and
+ * its client, would wait for ever.
  */
 function noteOtherQoS(
   context: Context,
@@ -94,7 +98,10 @@ function noteOtherQoS(
   context.out.report({ event: "other_qos_answered", clientId: owner?.clientId, qos: publication.qos, answer });
 }
 
-/** PUBREC for QoS 1: the broker waits for PUBREL, and takes the packet id for this message until it has answered that. */
+/**
+ * The broker answered PUBREC to QoS 1. It waits for PUBREL, and takes this packet id for the same message until it has
+ * answered PUBREL.
+ */
 function releaseUnasked(context: Context, broker: BrokerSession<Session>, packetId: number): void {
   const { link } = broker;
   if (!link?.up) return;
@@ -122,11 +129,12 @@ function onReceivedByBroker(
 }
 
 /**
- * The broker's window is full, and something waits for it. A publication for which the client owes PUBREL holds a place, and a client that
- * has begun something else may never send it: so the broker's leg of the oldest such one goes on without. [interpretation 32]
+ * The broker's window is full, and a packet waits for it. A publication for which the client owes PUBREL takes a place
+ * in the window, and a client that has begun something else may never send PUBREL. So the gateway sends PUBREL to the
+ * broker for the oldest such publication. [interpretation 32]
  */
 export function releaseOwed(context: Context, { shared, broker }: Session): void {
-  if (shared) return; // nothing is owed there, and many packets would be looked at
+  if (shared) return; // over a shared connection no client owes PUBREL, and the loop would visit many packets
   const { link } = broker;
   if (!link?.up || !broker.hasLine || broker.hasRoom(2, link.limits)) return;
   for (const exchange of broker.inFlight.values()) {
@@ -136,8 +144,9 @@ export function releaseOwed(context: Context, { shared, broker }: Session): void
 }
 
 /**
- * Over a shared connection the broker's leg does not wait for the client's PUBREL: a client that never sends it would hold
- * a place in the window of all. The MsgId is remembered until then. [interpretation 32]
+ * Over a shared connection, the exchange with the broker does not wait for the client's PUBREL: a client that never
+ * sends it would take a place in the window of all. The MsgId is remembered until the client's PUBREL. [interpretation
+ * 32]
  */
 function onReceivedOverShared(
   context: Context,
@@ -148,7 +157,7 @@ function onReceivedOverShared(
   if (!exchange.fromBeforeConnect) context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
 }
 
-/** PUBREL for the broker before the client's. From then on the client's PUBREL is ours to answer. */
+/** Sends PUBREL to the broker before the client's PUBREL. From then on the gateway answers the client's PUBREL. */
 function releaseAtBroker(
   context: Context,
   exchange: PublishExchange<Session>,

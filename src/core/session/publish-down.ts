@@ -34,25 +34,27 @@ import {
   wasHeardSince,
 } from "./unanswered.ts";
 
-/** Between two copies of the same message, when the client asks for one. */
+/** Shortest time between two copies of the same message, if the client asks for one. */
 const resendPauseMs = 1_000;
 
-/** So long after a SUBACK a client may not know yet what it says. */
+/** For this time after a SUBACK, a client may not know yet the topic id in it. */
 const justToldMs = 5_000;
 
-/** So often it is looked whether something that stands aside is overdue, while the head stands still. */
+/**
+ * While the head cannot be sent, the gateway checks at this interval whether a message that stands aside is overdue.
+ */
 const overdueLookMs = 1_000;
 
-/** Messages at QoS 0 that are remembered meanwhile. */
+/** Limit of QoS 0 messages that are remembered during `justToldMs`. */
 const justSentMax = 8;
 
-/** An awake client asks so often, and does not answer what it is sent: the next message goes. */
+/** If an awake client sends PINGREQ so often and does not answer its message, the next message is sent. */
 const pingsMax = 2;
 
 /** Sends from the outbox as far as possible. Called only at the end of a turn (turn-end.ts). */
 export function sendNext(context: Context, session: Session): void {
   const { outbox } = session;
-  // Nearly every turn of a client that only publishes.
+  // The usual case: the client only publishes.
   if (outbox.length === 0 && session.state === "active" && session.broker.deferred.size === 0) return;
   while (isReachable(session) && !context.isConnecting(session) && outbox.inFlight === undefined) {
     admitDeferred(context, session);
@@ -72,13 +74,16 @@ function nextEntry(context: Context, session: Session): OutboxEntry | undefined 
   return session.outbox.next(context.now, { isAwake: session.state === "awake", overdueMs });
 }
 
-/** Nothing is left but what stands aside: its time will come. */
+/** Only messages that stand aside are left. They are sent when their time has come. */
 function waitForAside(context: Context, session: Session): void {
   const at = session.outbox.nextAside();
   if (at !== undefined) context.deadlines.set(session.retry, Math.max(at, context.now));
 }
 
-/** The head stands still while the store fails; what stands aside and becomes overdue meanwhile goes before it. */
+/**
+ * The head cannot be sent while the store fails. A message that stands aside and becomes overdue meanwhile is sent
+ * before it.
+ */
 function waitForOverdue(context: Context, session: Session): void {
   const at = session.outbox.nextAside();
   if (at === undefined) return;
@@ -86,7 +91,7 @@ function waitForOverdue(context: Context, session: Session): void {
   context.deadlines.set(session.retry, Math.max(overdueAt, context.now + overdueLookMs));
 }
 
-/** Deals with the head: sends it, registers its topic, or gives it up. False when it has to wait. */
+/** Handles the head: sends it, registers its topic, or drops it. False: it has to wait. */
 function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   if (isExpired(context, entry)) {
     giveUp(context, session, entry, "expired");
@@ -146,7 +151,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   return true;
 }
 
-/** So much was sent to the client that this message waits. An awake client goes back to sleep. */
+/** The client's limit was reached, so this message waits. An awake client goes back to sleep. */
 function waitForAllowance(context: Context, session: Session, pauseMs: number): false {
   if (session.state === "awake") return waits(context, session);
   session.outbox.pausedUntil = context.now + pauseMs;
@@ -154,7 +159,10 @@ function waitForAllowance(context: Context, session: Session, pauseMs: number): 
   return false;
 }
 
-/** It may come back if the client is not ready for its topic yet. */
+/**
+ * Remembers a QoS 0 message that was sent, because it must be sent again if the client is not ready for its topic id
+ * yet.
+ */
 function noteQoS0(context: Context, session: Session, entry: OutboxEntry): void {
   const { outbox, registry } = session;
   const topic = registry.byName(entry.publication.topicName);
@@ -163,13 +171,16 @@ function noteQoS0(context: Context, session: Session, entry: OutboxEntry): void 
   } else if (!entry.waitedForId && outbox.justSent.length < justSentMax) outbox.justSent.push(entry);
 }
 
-/** The head has to wait for the client. One that is awake sleeps on meanwhile. */
+/** The head has to wait for the client. A client that is awake goes back to sleep meanwhile. */
 function waits(context: Context, session: Session): false {
   if (session.state === "awake") finishWaking(context, session);
   return false;
 }
 
-/** A step of QoS 2 must be on disk before it leaves: while the store fails there is none. */
+/**
+ * Whether the message has to wait for the store: a step of QoS 2 must be on disk before it is sent, which is impossible
+ * while the store fails.
+ */
 function standsStill(context: Context, { publication }: OutboxEntry): boolean {
   return publication.qos === 2 && context.journal.enabled && context.storeFails;
 }
@@ -210,12 +221,12 @@ export function newRound({ now }: Context, { heard }: Session) {
   return { tries: 0, since: now, sentAt: now, heardThen: heard, pings: 0, behind: undefined, isAgain: false };
 }
 
-/** One of those that stand aside is tried; in a wake-up that is enough. */
+/** A message that stood aside was tried. One such try is enough in a wake-up. */
 function noteTry({ outbox }: Session, isAside: boolean): void {
   if (isAside) outbox.triedAsideIn = outbox.wakeUps;
 }
 
-/** Sends, or sends again, what is in flight, and arms the next try. */
+/** Sends what is in flight, for the first time or again, and sets the time of the next try. */
 export function sendInFlight(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   if (!inFlight || session.peer === undefined) return;
@@ -269,19 +280,19 @@ function publishMessage(entry: OutboxEntry, topic: TopicChoice, dup = false): Pu
   };
 }
 
-/** The time for an answer is over. [§6.13, as the reference applies it to the gateway] */
+/** The time for an answer has passed. [§6.13, as the reference applies it to the gateway] */
 export function onRetryDeadline(context: Context, session: Session): void {
   const { outbox } = session;
   if (outbox.pausedUntil > context.now) {
     context.deadlines.set(session.retry, outbox.pausedUntil);
     return;
   }
-  if (!outbox.inFlight) return; // the end of the turn looks what comes next
+  if (!outbox.inFlight) return; // the end of the turn decides what is sent next
   const { behind } = outbox.inFlight;
   // The store has not answered yet. If a PUBREL were sent now, the next run might not know it, and the message would arrive twice.
   if (behind !== undefined && behind > context.store.answered) return armRetry(context, session);
   if (context.isConnecting(session)) return armRetry(context, session);
-  // What does not leave cannot be answered.
+  // A message that cannot be sent cannot be answered, so it does not count as a try.
   const isHeld =
     session.state === "active" && outbox.inFlight.kind === "publish" && standsStill(context, outbox.inFlight.entry);
   if (isHeld || outbox.inFlight.tries < repetitionsOf(context, session)) {
@@ -293,16 +304,20 @@ export function onRetryDeadline(context: Context, session: Session): void {
     return stepAside(context, session);
   noteSilence(context, session);
   if (session.state !== "awake") return markLost(context, session, { why: "no answer to what was sent", tell: true });
-  // It fell asleep in the middle: no PINGRESP, the message keeps its place.
+  // The client fell asleep before it answered. It gets no PINGRESP, and the message keeps its place.
   changeState(context, session, "unanswered", "no answer while awake");
   takeCustodyOfAll(context, session);
 }
 
-/** PINGREQ again while awake: the answer, or ours, was lost. Sends what is unacknowledged, does not start over. */
+/**
+ * PINGREQ again while awake: the client's answer, or the gateway's message, was lost. The unacknowledged message is
+ * sent again; the wake-up does not begin again.
+ */
 export function repeatInFlight(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
   if (!inFlight) return;
-  // Not the message in flight: a copy that overtakes it would reach the client after the end of the exchange.
+  // A message that was sent a moment ago is not sent again: a copy that overtakes it would reach the client after the
+  // end of the exchange.
   if (context.now - inFlight.sentAt < resendPauseMs || context.isConnecting(session)) return;
   inFlight.pings++;
   const isSlow = context.now - inFlight.since < context.retryOf(session).intervalMs;
@@ -315,14 +330,15 @@ export function repeatInFlight(context: Context, session: Session): void {
 }
 
 /**
- * A SUBACK has just told the id. Some clients (RIOT's emcute) note their subscription only after they have processed SUBACK, answer
- * "invalid topic id" to a message that comes at once, and do not support REGISTER. So the same message is sent once more first.
+ * Whether a SUBACK has just told the client the topic id. Some clients (RIOT's emcute) note their subscription only
+ * after they have processed SUBACK, answer "invalid topic id" to a message that comes at once, and do not support
+ * REGISTER. So the same message is sent once more first.
  */
 export function wasJustTold({ now }: Context, { toldAt }: Topic): boolean {
   return now - toldAt < justToldMs;
 }
 
-/** The client has it, or was sent it at QoS 0. */
+/** The client has acknowledged the message, or it was sent at QoS 0. */
 export function noteDelivered(context: Context, session: Session, { publication }: OutboxEntry): void {
   context.counters.deliveredDown++;
   if (!session.shared) noteShown(context, session, publication);
@@ -332,9 +348,9 @@ function outboxAllow(session: Session): void {
   session.outbox.allowance--;
 }
 
-/** Everything is delivered, or as much as one wake-up allows: PINGRESP, and asleep again. */
+/** Everything is delivered, or as much as one wake-up allows. The client gets PINGRESP and is asleep again. */
 export function finishWaking(context: Context, session: Session): void {
-  session.lastHeard = context.now; // the sleep counts from PINGRESP
+  session.lastHeard = context.now; // the sleep begins at PINGRESP
   changeState(context, session, "drained", "handed over");
   takeCustodyOfAll(context, session);
   if (session.peer === undefined) return;

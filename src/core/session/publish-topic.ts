@@ -1,4 +1,7 @@
-/** The topic of a client's PUBLISH: the name that it gives, or the one that is behind its id. [MQTT-SN 1.2 §5.4.12] */
+/**
+ * The topic of a client's PUBLISH: the name in the message, or the name that its topic id stands for. [MQTT-SN 1.2
+ * §5.4.12]
+ */
 import { isTopicName, shortNameFromId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
 import { predefinedName } from "../state/predefined-topics.ts";
@@ -9,7 +12,10 @@ import { confirm } from "./session-record.ts";
 
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Topic name and payload of a message that its sender may send; undefined: it is none. Nothing is noted. */
+/**
+ * Topic name and payload of a message that its sender may send; undefined: the message is not allowed. Nothing is
+ * counted or logged.
+ */
 export function publicationNamed(
   context: Context,
   sender: { readonly peer: PeerId; readonly session: Session | undefined },
@@ -25,7 +31,7 @@ export function publicationNamed(
   return topicName === undefined ? undefined : { topicName, payload: message.data };
 }
 
-/** Topic name and payload of a publication at QoS -1; undefined: it names none, or not in a way that is allowed. [§6.8] */
+/** Topic name and payload of a publication at QoS -1; undefined: it has no topic, or not in an allowed form. [§6.8] */
 export function withoutAnswerTopic(
   context: Context,
   { peer, session }: { readonly peer: PeerId | undefined; readonly session: Session | undefined },
@@ -55,7 +61,7 @@ function topicNameWithoutSession(context: Context, session: Session | undefined,
   }
 }
 
-/** The name that the message gives, or that is behind its id. */
+/** The topic name in the message, or the one that its topic id stands for. */
 export function topicNameOf(context: Context, session: Session, message: Publish): string | undefined {
   switch (message.topicIdType) {
     case "normal": {

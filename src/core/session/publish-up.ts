@@ -1,5 +1,5 @@
 /**
- * From the client to the broker. [MQTT-SN 1.2 §6.6, §6.8]
+ * Publications from the client to the broker. [MQTT-SN 1.2 §6.6, §6.8]
  *
  * The gateway acknowledges to the client only when the broker has acknowledged. The exchange of a repetition is found
  * by its MsgId, so the message is published once, whatever DUP says. The answers are in publish-answered.ts.
@@ -76,11 +76,12 @@ export function onPublish(context: Context, session: Session, message: Publish):
     publishRaw(context, session, publication, { topicName: decoded.rawTopicName, payload: message.data });
 }
 
-/** True: it is being sent to the broker. False: it is refused. */
+/** True: the publication is sent to the broker, or was accepted. False: it is refused. */
 function goesOn(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   const { link } = session.broker;
   const { uplinkInFlightMax } = context.options.clients;
-  // It is asked again where it leaves; here it can be refused before anything is made of it.
+  // The rights are checked again when the message is sent. A refusal here is earlier, before any work is done for the
+  // message.
   if (!mayPublish(context, session, publication)) return sayRefused(context, session, message, "notSupported");
   const verdict = verdictOn(context, session.broker, session.clientId, publication);
   if (verdict === "refuse") return refuse(context, session, message, "notSupported", "refused-by-broker");
@@ -104,7 +105,7 @@ function goesOn(context: Context, session: Session, message: Publish, publicatio
     return refuse(context, session, message, "congestion", "store-failing");
   }
   if (!takesPublication(link.limits, publication)) {
-    // A silent downgrade would be a lie to the device.
+    // The gateway does not silently lower the QoS or leave out retain, because the device would not know of it.
     return refuse(context, session, message, "notSupported", "too-large-for-broker");
   }
   context.counters.publishedUp++;
@@ -113,13 +114,18 @@ function goesOn(context: Context, session: Session, message: Publish, publicatio
   return refuse(context, session, message, "congestion", "uplink-congested");
 }
 
-/** It is counted already. At QoS 0 too: the device may receive the answer, and stop. [§5.4.13] */
+/**
+ * Sends a refusal that was counted already. At QoS 0 too, because the device may receive the answer and stop. [§5.4.13]
+ */
 function sayRefused(context: Context, session: Session, { topicId, msgId }: Publish, reason: Reason): false {
   context.tell(session, pubAck(topicId, msgId, reason));
   return false;
 }
 
-/** The gateway does not answer it itself: its device gets the broker's answer, or 0x03 when the packet is taken out. */
+/**
+ * The gateway does not acknowledge a suspect itself. Its device gets the broker's answer, or 0x03 when the packet is
+ * taken out.
+ */
 function publishSuspect(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   const { link } = session.broker;
   const isLive = link?.up === true || isStoreAndForward(context, session.clientId);
@@ -133,7 +139,10 @@ function publishSuspect(context: Context, session: Session, message: Publish, pu
   return publishWithAnswer(context, session, message, publication);
 }
 
-/** It waits for the next connection. When that takes too long, it is taken into custody (inputs/connection-end.ts). */
+/**
+ * The publication waits for the next connection. If that takes too long, it is taken into custody
+ * (inputs/connection-end.ts).
+ */
 function publishSoon(context: Context, session: Session, message: Publish, publication: Publication): boolean {
   if (message.qos === 2 && (context.storeFails || !makeRoomForTaken(context, session)))
     return refuse(context, session, message, "congestion", "uplink-congested");
@@ -163,7 +172,7 @@ function publishWithAnswer(context: Context, session: Session, message: Publish,
   return true;
 }
 
-/** QoS -1: from anyone, to predefined ids and short names, never answered. [§6.8] */
+/** QoS -1: any sender may use it, with predefined ids and short names. It is never answered. [§6.8] */
 export function onPublishWithoutAnswer(
   context: Context,
   peer: PeerId | undefined,
@@ -206,7 +215,7 @@ export function onPublishWithoutAnswer(
   }
 }
 
-/** True: this repeats a message that is in flight or was just completed. It gets an answer if there is one. */
+/** True: this repeats a message that is in flight or was just completed. It gets the answer again, if there is one. */
 function isRepeat(context: Context, session: Session, message: Publish): boolean {
   const { peer, clientId } = session;
   const exchange = matchInFlight(session, message);

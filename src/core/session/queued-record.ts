@@ -39,7 +39,7 @@ export function newEntry(
   };
 }
 
-/** When a message that comes now is to be dropped: by its policy, or by the broker's word. */
+/** When a message that comes now expires: by the time to live of its rule, or by the broker's message expiry. */
 export function expiryOf(
   context: Context,
   clientId: string,
@@ -52,7 +52,7 @@ export function expiryOf(
   return Number.isFinite(seconds) ? context.now + seconds * 1_000 : undefined;
 }
 
-/** As it is stored now. */
+/** The record of an entry as it is stored now. */
 export function queuedRecord(context: Context, entry: OutboxEntry): QueuedRecord {
   const { publication, msgId, released, sinceWall, expiresAt } = entry;
   const since = { ...(sinceWall > 0 && { since: sinceWall }), ...inVain(entry) };
@@ -68,7 +68,7 @@ function inVain({ unanswered }: OutboxEntry): Pick<QueuedRecord, "unanswered"> {
   return { unanswered: { tries, rounds, proofs, fullProofs } };
 }
 
-/** An entry of an earlier run. */
+/** Makes an entry from a record of an earlier run. */
 export function entryFrom(context: Context, clientId: string, seq: number, record: QueuedRecord): OutboxEntry {
   const { publication, msgId, released, since = 0, left, due = 0 } = record;
   const wall = context.environment.wallClock();
@@ -84,12 +84,13 @@ export function entryFrom(context: Context, clientId: string, seq: number, recor
     msgId,
     released,
     seq,
-    // In the next run, messages without an answer do not come first either. Their time begins again, like all times.
+    // Messages that were not answered in the last run do not come first in this one either. Their time begins again, as
+    // all times do.
     unanswered: record.unanswered && { ...newUnanswered(), ...record.unanswered, isAside: true, until: soon },
   };
 }
 
-/** That instant by the wall clock; 0 while it cannot be trusted. */
+/** The wall clock at this instant; 0 while the wall clock cannot be trusted. */
 export function wallAt(context: Context, at: Instant): number {
   const wall = context.environment.wallClock();
   return wall === undefined ? 0 : Math.round(wall + at - context.now);

@@ -21,13 +21,16 @@ export function endForbidden(context: Context, session: Session): void {
   }
   sayIfNotAllowed(context, session, rights);
   const { link } = session.broker;
-  // The broker would publish it with the next cut.
+  // The broker would publish this will at the next cut.
   const held = session.shared || !link?.will ? undefined : context.links.get(link.id);
   if (held && !sameWill(held.will, brokerWill(context, session)) && !rights.mayPublish(session.will?.topicName ?? ""))
     reopen(context, held, { isProbe: false });
 }
 
-/** Also if the broker is away: it is told over the next connection, because its session may have the filter. */
+/**
+ * Ends a subscription, also if the broker is away: it is told over the next connection, because its session may have
+ * the filter.
+ */
 function endSubscription(context: Context, session: Session, filter: string): void {
   const { broker } = session;
   if (session.shared || broker.link?.up) return dropSubscription(context, session, filter);

@@ -7,13 +7,13 @@ import { recordOfTopic, type Topic } from "../state/topic-registry.ts";
 import type { PeerId } from "../types.ts";
 import { beginProof, prove } from "./proof.ts";
 
-/** All of it, for display. */
+/** The complete record of a session, for display. */
 export function recordOf(session: Session): SessionRecord {
   const topics = [...session.registry.topics()].map((topic) => ({ id: topic.id, ...recordOfTopic(topic) }));
   return { ...storedRecordOf(session), topics };
 }
 
-/** As it is stored: each topic has its own record. */
+/** The record of a session as it is stored. Each topic has a record of its own. */
 function storedRecordOf(session: Session): SessionRecord {
   return {
     clientId: session.clientId,
@@ -50,7 +50,7 @@ export function markChanged(context: Context, session: Session): void {
   context.journal.mark(session, () => storedRecordOf(session));
 }
 
-/** The same, of something that nothing waits for. */
+/** As `markChanged`, for a change that no answer waits for. */
 export function noteChanged(context: Context, session: Session): void {
   context.journal.note(session, () => storedRecordOf(session));
 }
@@ -62,19 +62,20 @@ export function noteSpoke(context: Context, session: Session): void {
   markChanged(context, session);
 }
 
-/** The client knows the id of this topic, and showed it. */
+/** The client has shown that it knows the id of this topic. */
 export function confirm(context: Context, session: Session, topic: Topic): void {
   topic.known = true;
   topic.told = true;
   if (topic.confirmed) return;
   topic.confirmed = true;
   const history = session.outbox.names.get(topic.name);
-  if (history) Object.assign(history, { isAside: false, isGivenUp: false }); // that no REGISTER is answered stays true
+  // Whether a REGISTER was ever answered does not change.
+  if (history) Object.assign(history, { isAside: false, isGivenUp: false });
   session.registry.noteChanged(topic);
   context.journal.noteTopics(session);
 }
 
-/** The client does not know the id, and said so. */
+/** The client has said that it does not know the id. */
 export function doubt(context: Context, session: Session, topic: Topic): void {
   topic.known = false;
   topic.told = false;
@@ -84,7 +85,10 @@ export function doubt(context: Context, session: Session, topic: Topic): void {
   context.journal.noteTopics(session);
 }
 
-/** The client is at this address now, and the earlier client there is not any more: a restart must find both changes. */
+/**
+ * The client has this address now, and the earlier client at this address has not. Both changes are stored, so that a
+ * restart finds both.
+ */
 export function moveTo(context: Context, session: Session, peer: PeerId): void {
   const before = context.sessions.byPeer(peer);
   if (before === session) return;
@@ -94,7 +98,7 @@ export function moveTo(context: Context, session: Session, peer: PeerId): void {
   markChanged(context, session);
 }
 
-/** The client has answered a MsgId of ours: it is where it says. */
+/** The client has answered a MsgId of the gateway, so it receives at its address. */
 export function noteAnswer(context: Context, session: Session): void {
   if (prove(session)) markChanged(context, session);
 }

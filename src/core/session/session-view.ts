@@ -2,23 +2,23 @@
 import type { Session } from "../state/session.ts";
 import type { ClientState, Instant, PeerId, QoS } from "../types.ts";
 
-/** One packet on the way to the broker, for display. */
+/** One packet to the broker, for display. */
 export interface PacketView {
   readonly packet: "publish" | "will" | "subscribe" | "unsubscribe";
-  /** Topic or filter, as the broker knows it where it is a topic. */
+  /** A topic name or a filter. A topic name has the form in which the broker knows it. */
   readonly topic: string;
   readonly qos: QoS;
   readonly retain: boolean;
   readonly bytes: number;
-  /** The client was answered for it. */
+  /** Whether the client got its acknowledgement. */
   readonly accepted: boolean;
-  /** `waiting`, `sent`: the broker has not answered it. */
+  /** `waiting`, `sent`: the broker has not answered the packet. */
   readonly stage: "waiting" | "sent" | "received" | "released";
-  /** How often the broker closed the connection while it alone was outside; absent: it is no suspect. */
+  /** How often the broker closed the connection while this was the only unanswered packet; absent: it is no suspect. */
   readonly deaths?: number;
 }
 
-/** Packets of this client on the way to the broker. */
+/** Packets of this client to the broker that are not finished. */
 export function packetsOf(session: Session): PacketView[] {
   const packets: PacketView[] = [];
   for (const exchange of session.broker.inFlight.values()) {
@@ -45,7 +45,7 @@ export interface SessionView {
   readonly clientId: string;
   readonly peer: PeerId | undefined;
   readonly state: ClientState;
-  /** Since when, and why; undefined and "" = since an earlier run of the gateway. */
+  /** Time and cause of the last change of state; undefined and "": it was in an earlier run of the gateway. */
   readonly stateSince: Instant | undefined;
   readonly stateWhy: string;
   readonly clean: boolean;
@@ -54,18 +54,18 @@ export interface SessionView {
   readonly lastHeard: Instant;
   readonly waitingMessages: number;
   readonly waitingBytes: number;
-  /** Since when the oldest of them waits, as far as it is known; undefined = none waits. */
+  /** Since when the oldest message waits, as far as it is known; undefined: none waits. */
   readonly waitingSince: Instant | undefined;
-  /** Messages for the client that were dropped, since the gateway started. */
+  /** Messages for the client that were dropped since the gateway started. */
   readonly droppedMessages: number;
-  /** Publications of the client that it was acknowledged for and the broker does not have yet. */
+  /** Publications that were acknowledged to the client and that the broker does not have yet. */
   readonly owedToBroker: number;
-  /** Those on disk that are not sent yet, as `backlogBytes` counts. */
+  /** Octets of those on disk that are not sent yet, as `backlogBytes` counts them. */
   readonly owedBytes: number;
   readonly topics: number;
   readonly subscriptions: number;
   readonly linkUp: boolean;
-  /** It is not listened to before; undefined: it is. */
+  /** End of the client's quarantine; undefined: it is not in quarantine. */
   readonly quarantinedUntil: Instant | undefined;
 }
 

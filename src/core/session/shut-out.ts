@@ -20,7 +20,7 @@ export function sayNotAdmitted(context: Context, clientId: string, peer: PeerId,
 /** Whether the client may continue. If not, it is disconnected; a sleeping client gets the answer to its next message. */
 export function staysAdmitted(context: Context, session: Session, { tell }: { tell: boolean }): boolean {
   const { clientId, peer, state } = session;
-  if (peer === undefined) return true; // it is asked when it comes from somewhere
+  if (peer === undefined) return true; // it is checked when a message comes from an address
   const admission = context.admits(clientId, peer);
   if (admission.admitted) {
     const isVouched = admission.byName === true;

@@ -32,7 +32,7 @@ export function onDisconnect(context: Context, session: Session, duration: numbe
   takeCustodyOfAll(context, session);
 }
 
-/** PINGREQ from a known address. */
+/** A PINGREQ from a known address. */
 export function onPingReq(context: Context, session: Session, clientId: Text): void {
   if (session.peer === undefined || !mayAsk(context, session, "PINGREQ")) return;
   const wakes = clientId === session.clientId && (session.state === "asleep" || session.state === "awake");
@@ -41,14 +41,14 @@ export function onPingReq(context: Context, session: Session, clientId: Text): v
 }
 
 /**
- * PINGREQ with the id of a client that has another address, or none: a sleeping client that moved is accepted. False: it must be treated as
- * an unknown sender. [interpretation 3]
+ * A PINGREQ with the id of a client that has another address, or none: a sleeping client that has moved is accepted.
+ * False: the sender must be treated as an unknown sender. [interpretation 3]
  */
 export function onPingReqFromElsewhere(context: Context, dialect: Speech, peer: PeerId, clientId: string): boolean {
   const session = context.sessions.byClientId(clientId);
   if (session?.dialect !== dialect || !context.options.clients.roaming) return false;
   if (session.state !== "asleep" && session.state !== "awake") return false;
-  // The address of an active client is not a new one: that client must not fetch the messages of another one.
+  // The sender has the address of another active client, which must not get the messages of this one.
   if (context.sessions.byPeer(peer)?.state === "active") return false;
   if (!context.admits(clientId, peer).admitted) return false;
   context.out.report({ event: "client_moved", clientId, from: session.peer, to: peer });
@@ -70,5 +70,5 @@ function wake(context: Context, session: Session): void {
   const { buffer } = context.options;
   const allowance = session.outbox.length + buffer.extraPerWakeMax;
   session.outbox.allowance = Math.min(allowance, buffer.perWakeMaxOf(session.clientId));
-  context.touch(session); // the end of the turn hands over, or answers PINGRESP
+  context.touch(session); // the end of the turn delivers messages, or sends PINGRESP
 }

@@ -20,7 +20,10 @@ import type { Publish } from "../words.ts";
 import { append, dropOldest, isStoreAndForward } from "./backlog.ts";
 import { awaitPubRel, heardHash, noteCompleted, noteTaken } from "./duplicates.ts";
 
-/** Is this publication for the backlog: the broker is away, or others of the client wait there, which it may not pass? */
+/**
+ * Whether this publication belongs into the backlog: the broker is away, or earlier publications of the client wait
+ * there and must stay before it.
+ */
 export function isForBacklog(context: Context, session: Session, message: Publish): boolean {
   const { link } = session.broker;
   const { backlog } = session.account;
@@ -37,18 +40,22 @@ export function isForBacklog(context: Context, session: Session, message: Publis
 }
 
 /**
- * The broker has closed the connection a moment ago, or the gateway has only started: the next connection comes soon, and
- * over it the broker answers by itself. So nothing is acknowledged for which it would close again.
+ * Whether the broker is expected soon: it has just closed the connection, or the gateway has just started. Over the
+ * next connection the broker answers itself. So the gateway acknowledges nothing for which the broker would close the
+ * connection again.
  */
 export function isBrokerExpected(context: Context, session: Session, message: Publish): boolean {
   const { broker, account, publishesInFlight } = session;
   const { link } = broker;
   if (message.qos <= 0 || !link || link.up || link.isMissed || context.now >= link.answersFrom) return false;
-  if (account.backlog.count > 0 || account.accepted > 0) return false; // it may not pass them
+  if (account.backlog.count > 0 || account.accepted > 0) return false; // the publication must not overtake these
   return publishesInFlight.size < context.options.clients.uplinkInFlightMax;
 }
 
-/** Why this publication cannot be accepted now; undefined = it can. At a limit the oldest one may be dropped, later. */
+/**
+ * Why this publication cannot be accepted now; undefined: it can. At the limit, the oldest one may be dropped later
+ * instead.
+ */
 function obstacle(
   context: Context,
   session: Session,
@@ -70,7 +77,7 @@ function obstacle(
   return policy.atLimit === "oldest" && dropOldest(context, session, bytes) ? undefined : "backlog-full";
 }
 
-/** Accepts a publication, or returns why not: then the client gets "congestion". */
+/** Accepts a publication, or returns why not; then the client gets "congestion". */
 export function acceptPublish(
   context: Context,
   session: Session,
@@ -94,8 +101,8 @@ export function acceptPublish(
 }
 
 /**
- * The client's answer, once the commit is done. Should that fail, it is as if nothing had been; but if the broker has the
- * publication by then (`isWithBroker`), the answer is true without the commit.
+ * Answers the client after the commit. If the commit fails, the publication counts as not accepted. But if the broker
+ * has the publication by then (`isWithBroker`), the answer is true without the commit.
  */
 function answer(
   context: Context,
@@ -116,7 +123,7 @@ function answer(
     const token = noteTaken(context, session, msgId, taken);
     if (token !== undefined) {
       context.journal.promised(token, () => {
-        if (session.inboundQoS2.get(msgId) !== taken) return; // it means another message by now
+        if (session.inboundQoS2.get(msgId) !== taken) return; // the MsgId belongs to another message now
         if (isWithBroker())
           return taken.fromBeforeConnect ? undefined : context.tell(session, { type: "PUBREC", msgId });
         session.inboundQoS2.delete(msgId);
@@ -146,12 +153,12 @@ export function acceptInFlight(
       context.tell(session, { type: "PUBCOMP", msgId });
       continue;
     }
-    // A suspect is never acknowledged by us: it may come to be taken out.
+    // The gateway never acknowledges a suspect, because it may be taken out later.
     if (context.storeFails || exchange.fromBeforeConnect || exchange.suspicion?.isSuspect) continue;
     const isWithBroker = () => broker.inFlight.get(exchange.packetId) !== exchange || isReceived(exchange);
     const of = { msgId, topicId: origin.topicId, hash: heardHash(exchange), isWithBroker };
     if (stage === "received") {
-      // The client has its PUBREC; what is left is our PUBREL, as if the client's had come.
+      // The client has its PUBREC. The gateway sends its PUBREL to the broker, as if the client's PUBREL had come.
       settle(session, exchange);
       exchange.stage = "released";
       storeExchange(context, clientId, exchange);
@@ -166,7 +173,7 @@ export function acceptInFlight(
   }
 }
 
-/** At QoS 2 the broker has it, and the exchange continues to its end without the client's. */
+/** At QoS 2: whether the broker has the message. The exchange then continues to its end without the client. */
 function isReceived({ stage }: PublishExchange<Session>): boolean {
   return stage === "received" || stage === "released";
 }
@@ -184,7 +191,7 @@ function takeBack(
   origin: NonNullable<PublishExchange<Session>["origin"]>,
 ): void {
   if (broker.inFlight.get(exchange.packetId) !== exchange || session.publishesInFlight.has(origin.msgId)) return;
-  if (isReceived(exchange)) return; // the client's leg has ended all the same
+  if (isReceived(exchange)) return; // the exchange with the client has ended nevertheless
   broker.takeBack(exchange);
   bindUplink(exchange, origin);
 }

@@ -6,7 +6,7 @@ import type { PeerId } from "../types.ts";
 import type { Publish } from "../words.ts";
 import { onPublishWithoutAnswer } from "./publish-up.ts";
 
-/** At most one DISCONNECT a second is sent, so that the device connects. */
+/** Answers an unknown sender with DISCONNECT, so that the device connects: at most once a second. */
 export function answerStranger(context: Context, dialect: Speech, peer: PeerId, what: string): void {
   context.drop("unknown-sender", { peer, detail: what });
   if (context.unknownSenders.allows(peer, context.now) && context.mayAnswer(peer))
@@ -28,7 +28,7 @@ export function onPublishOfStranger(context: Context, peer: PeerId, message: Pub
   }
   const { qosMinusOnePerSecond: most } = context.access;
   if (most > 0 && !context.withoutConnection.allows(context.hostOf(peer), context.now, most)) {
-    context.counters.dropped["over-limit"]++; // a flood is not told one by one
+    context.counters.dropped["over-limit"]++; // a report of each message would let a flood fill the log
     return;
   }
   onPublishWithoutAnswer(context, peer, undefined, message);

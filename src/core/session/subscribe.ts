@@ -1,4 +1,7 @@
-/** SUBSCRIBE and UNSUBSCRIBE. They are answered when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation 11] */
+/**
+ * SUBSCRIBE and UNSUBSCRIBE. The client gets the answer when the broker has answered. [MQTT-SN 1.2 §6.9; interpretation
+ * 11]
+ */
 
 import { hasWildcard, isTopicFilter, shortNameFromId, utf8Length } from "../../wire/topic.ts";
 import { storeExperience } from "../broker/experience-record.ts";
@@ -78,7 +81,8 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     const isNewName = session.registry.byName(what.filter) === undefined;
     const topic = assignTopic(context, session, what.filter);
     if (!topic) return haveNoRoom();
-    // Also if the broker refuses: a REGISTER may tell the client this id, and a later run may not give it to another name.
+    // The id is kept even if the broker refuses: a REGISTER may tell the client this id, and a later run must not give
+    // it to another name.
     if (isNewName) markChanged(context, session);
     topicId = topic.id;
   }
@@ -104,7 +108,10 @@ function grantUnlessSoon(context: Context, session: Session): void {
   else awaitCustody(context, link);
 }
 
-/** Did the broker close for this filter, of late? Then it is not asked. Once in a while it is, by a suspect. */
+/**
+ * Whether the broker has recently closed a connection because of this filter. Then it is not asked, except from time to
+ * time by a suspect.
+ */
 function isRefusedFilter(context: Context, session: Session, filter: string): boolean {
   for (const { broker, key } of session.shared?.all() ?? [{ broker: session.broker, key: session.clientId }])
     if (isRefusedBy(context, broker, key, filter)) return true;
@@ -139,7 +146,7 @@ export function onSubscribeAck(
     return;
   }
   if (!mayHave(context, session, "subscribe", filter)) {
-    // The rules were changed while the broker was asked.
+    // The access rules were changed while the gateway waited for the broker.
     session.subscriptions.set(filter, { filter, qos, by, predefinedId });
     dropSubscription(context, session, filter);
     context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, reason: "notSupported" }));
@@ -171,12 +178,12 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
     context.counters.dropped.repeat++;
     return;
   }
-  if (!mayAsk(context, session, "UNSUBSCRIBE")) return; // UNSUBACK has no code: it asks again
+  if (!mayAsk(context, session, "UNSUBSCRIBE")) return; // UNSUBACK has no code: the client repeats
   const what = named(session, message, true);
   const { link } = broker;
   const packetId = session.shared ? 0 : broker.freePacketId();
-  if (typeof what === "string") return context.tell(session, { type: "UNSUBACK", msgId }); // it has no reason
-  // Without the broker nothing is promised; the client repeats itself. [§6.13]
+  if (typeof what === "string") return context.tell(session, { type: "UNSUBACK", msgId }); // without a code
+  // Without the broker, no UNSUBACK is sent; the client repeats the request. [§6.13]
   const goesOn = link?.up || isStoreAndForward(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
   const exchange = newUnsubscribe<Session>({ packetId, filter: what.filter, origin: { session, msgId } });
@@ -186,7 +193,7 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   }
   awaitBroker(session, msgId, exchange);
   if (session.shared) {
-    session.subscriptions.delete(what.filter); // from now on nothing of it is for this client
+    session.subscriptions.delete(what.filter); // from now on, messages of this filter are not for this client
     markChanged(context, session);
     unsubscribeOverShared(context, session.shared, session, exchange);
   }
@@ -195,18 +202,18 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
 }
 
 /**
- * A SUBSCRIBE that waits is taken out of everything, also where the broker closes for it. True: the broker never had the
- * filter, and is not asked to end it.
+ * Withdraws a SUBSCRIBE that waits, also one for which the broker closes the connection. True: the broker never had the
+ * filter, so no UNSUBSCRIBE is sent.
  */
 function takeBackSubscribe(context: Context, session: Session, filter: string): boolean {
   const { broker } = session;
   for (const [msgId, request] of [...session.subscribesInFlight]) {
     if (request.kind !== "subscribe" || request.filter !== filter) continue;
-    // Its client has given it up.
+    // The client has given up this request.
     if (session.shared || !request.isSent) session.subscribesInFlight.delete(msgId);
   }
   const isRefused = session.subscriptions.get(filter)?.isRefused === true;
-  if (session.shared) return isRefused; // leaving the filter does it
+  if (session.shared) return isRefused; // over a shared connection, leaving the filter withdraws the request
   let wasSuspect = isRefused;
   for (const exchange of [...broker.inFlight.values()]) {
     if (exchange.kind !== "subscribe" || exchange.filter !== filter || exchange.isSent) continue;
@@ -214,13 +221,14 @@ function takeBackSubscribe(context: Context, session: Session, filter: string): 
     withdraw(broker, exchange);
   }
   storeExperience(context, broker);
-  sendWaiting(context, broker); // what it held up
+  sendWaiting(context, broker); // packets that waited behind it
   return wasSuspect;
 }
 
 /**
- * An UNSUBSCRIBE of this filter that waits, because the broker closes for it, would hold up the SUBSCRIBE behind it. The broker keeps
- * what it was to end, and what is asked for now takes its place: so its answer is that it is done.
+ * An UNSUBSCRIBE of this filter that waits, because the broker closes for it, would delay the SUBSCRIBE behind it. The
+ * broker keeps the old subscription, and the new one replaces it. So the UNSUBSCRIBE is withdrawn, and its client gets
+ * UNSUBACK.
  */
 function takeBackUnsubscribe(context: Context, session: Session, filter: string): void {
   for (const { broker } of session.shared?.all() ?? [session]) {
@@ -228,14 +236,17 @@ function takeBackUnsubscribe(context: Context, session: Session, filter: string)
     for (const exchange of [...broker.inFlight.values()]) {
       if (exchange.kind !== "unsubscribe" || exchange.filter !== filter || exchange.isSent) continue;
       withdraw(broker, exchange);
-      if (!session.shared) broker.deafTo.set(filter, true); // until it is granted; over a shared one members are asked about
+      if (!session.shared) broker.deafTo.set(filter, true); // until it is granted; shared ones check members
       onUnsubscribeAck(context, exchange);
     }
     storeExperience(context, broker);
   }
 }
 
-/** The id meant another topic when the client subscribed to it before: that is over, as one id has one topic. */
+/**
+ * Ends the subscription that the client made with this id when it stood for another topic, because one id stands for
+ * one topic.
+ */
 function endEarlierMeaning(context: Context, session: Session, filter: string, predefinedId: number): void {
   const earlier = subscribedAs(session, predefinedId);
   if (earlier === undefined || earlier === filter) return;
@@ -249,7 +260,7 @@ function endEarlierMeaning(context: Context, session: Session, filter: string, p
   if (broker.link?.up) sendOrWait(context, broker, exchange);
 }
 
-/** A client unsubscribes; answered at once when others still want the filter. */
+/** A client unsubscribes. It is answered at once if other clients still need the filter. */
 export function unsubscribeOverShared(
   context: Context,
   shared: SharedConnection<Session>,
@@ -264,7 +275,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
-  if (session.subscribesInFlight.get(msgId)?.origin !== origin) return; // answered already, while the broker was away
+  if (session.subscribesInFlight.get(msgId)?.origin !== origin) return; // answered while the broker was away
   session.subscribesInFlight.delete(msgId);
   session.subscriptions.delete(filter);
   markChanged(context, session);
@@ -278,7 +289,7 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
 export function grantPendingRequests(context: Context, session: Session): void {
   for (const exchange of [...session.subscribesInFlight.values()]) {
     const { broker } = session;
-    if (isSuspected(session, exchange)) continue; // it is granted by the broker or not at all
+    if (isSuspected(session, exchange)) continue; // only the broker may grant a suspect
     if (session.shared) {
       // The requests to the broker are in the exchanges of the shared connection.
       if (exchange.kind === "subscribe") onSubscribeAck(context, session, exchange, exchange.qos);
@@ -288,7 +299,7 @@ export function grantPendingRequests(context: Context, session: Session): void {
     const packetId = broker.freePacketId();
     if (packetId === undefined) continue;
     const { filter } = exchange;
-    // Before the old one goes, so that what is held against it stays.
+    // The new exchange is added before the old one is removed, so that a suspicion against it stays.
     if (exchange.kind === "subscribe") {
       const { qos } = exchange;
       broker.add(newSubscribe({ packetId, filter, qos, origin: undefined }));
@@ -322,7 +333,7 @@ export function failPendingRequests(context: Context, session: Session): void {
   session.subscribesInFlight.clear();
 }
 
-/** The client waits for the broker's answer to this. Over a shared connection the shared connection asks, once for all who want it. */
+/** Records that the client waits for the broker's answer. A shared connection sends one request for all its clients. */
 function awaitBroker(
   session: Session,
   msgId: number,
@@ -332,7 +343,7 @@ function awaitBroker(
   if (!session.shared) session.broker.add(exchange);
 }
 
-/** Everything that a SUBSCRIBE to this predefined id began, for any meaning that the id has now. */
+/** The filter that the client subscribed to by this predefined id, whatever the id stands for now. */
 function subscribedAs({ subscriptions }: Session, predefinedId: number): string | undefined {
   for (const { filter, by, predefinedId: id } of subscriptions.values()) {
     if (by === "predefined" && id === predefinedId) return filter;
@@ -340,7 +351,7 @@ function subscribedAs({ subscriptions }: Session, predefinedId: number): string 
   return undefined;
 }
 
-/** What the message names: a filter and how it was named, or why not. */
+/** The filter of a message and how it was named, or the reason of a refusal. */
 type Named = { readonly filter: string; readonly by: SubscribedBy; readonly predefinedId: number } | Reason;
 
 function named(session: Session, message: Unsubscribe, isUnsubscribe: boolean): Named {

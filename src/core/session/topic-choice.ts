@@ -1,6 +1,6 @@
 /**
- * Under which topic id a message is sent to a client: the one that the client used in its SUBSCRIBE, or one that it
- * knows. [MQTT-SN 1.2 §6.10, §5.4.16]
+ * Chooses the topic id for a message to a client: the one that the client used in its SUBSCRIBE, or one that it knows.
+ * [MQTT-SN 1.2 §6.10, §5.4.16]
  */
 import { shortNameToId } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
@@ -11,7 +11,7 @@ import { assignTopic } from "./topic-octets.ts";
 export type TopicChoice = {
   readonly type: "normal" | "predefined" | "short" | "name";
   readonly id: number;
-  /** False: a REGISTER has to go first. */
+  /** False: a REGISTER has to be sent first. */
   readonly known: boolean;
 };
 
@@ -20,7 +20,8 @@ const byName: TopicChoice = { type: "name", id: 0, known: true };
 export function topicFor(context: Context, session: Session, topicName: string): TopicChoice | "refused" | "exhausted" {
   if (session.dialect.namesTopics) return byName;
   const subscription = session.subscriptions.get(topicName);
-  // After a CONNECT the id may mean another topic: then this one goes by its name.
+  // After a CONNECT the predefined id may stand for another topic. Then the message is sent with the id of its topic
+  // name.
   if (subscription?.by === "predefined" && nameBehind(session, subscription.predefinedId) === topicName)
     return { type: "predefined", id: subscription.predefinedId, known: true };
   const present = session.registry.byName(topicName);
@@ -37,7 +38,7 @@ function nameBehind({ predefined, clientId }: Session, id: number): string | und
   return predefinedName(predefined, clientId, id);
 }
 
-/** A SUBSCRIBE to this very name waits for the broker: its SUBACK will tell the client the id. */
+/** Whether a SUBSCRIBE to this topic name waits for the broker: its SUBACK will tell the client the id. */
 export function isBeingSubscribed(session: Session, topicName: string): boolean {
   for (const exchange of session.subscribesInFlight.values()) {
     if (exchange.kind === "subscribe" && exchange.filter === topicName) return true;

@@ -9,19 +9,21 @@ import type { Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import type { Will } from "../types.ts";
 
-/** The topic of this name, with a new id if it has none; undefined when the client has too many, or too long ones. */
+/**
+ * The topic with this name, with a new id if it has none; undefined: the client has too many names, or too long ones.
+ */
 export function assignTopic(context: Context, session: Session, topicName: string): Topic | undefined {
   const present = session.registry.byName(topicName);
   if (present) return present;
   return hasRoomFor(context, session, utf8Length(topicName)) ? session.registry.assign(topicName) : undefined;
 }
 
-/** May the client leave so many octets more with us? */
+/** Whether the gateway may keep so many more octets of names for the client. */
 export function hasRoomFor(context: Context, session: Session, octets: number): boolean {
   return octetsOf(session) + octets <= context.options.topics.bytesPerClientMax;
 }
 
-/** May this will take the place of the one it has? */
+/** Whether this will may replace the client's present will. */
 export function hasRoomForWill(context: Context, session: Session | undefined, will: Will): boolean {
   const others = session ? octetsOf(session) - willOctets(session.will) : 0;
   return others + willOctets(will) <= context.options.topics.bytesPerClientMax;

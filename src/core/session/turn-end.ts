@@ -9,9 +9,12 @@
 import type { Context } from "../context.ts";
 import { sendNext } from "./publish-down.ts";
 
-/** Moves on each session that was touched, in the order in which they were. One that is touched meanwhile comes last. */
+/**
+ * Continues each touched session, in the order in which they were touched. A session that is touched meanwhile comes
+ * last.
+ */
 export function moveOn(context: Context): void {
-  // The list may grow while it is walked: a session that stands in it does not enter it again before its turn is over.
+  // The list may grow during the loop. A session in the list is not added again before its turn is over.
   for (const session of context.touched) {
     sendNext(context, session);
     session.touched = false;

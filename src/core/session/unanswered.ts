@@ -32,10 +32,10 @@ import { queuedRecord } from "./queued-record.ts";
 const roundsMax = 3;
 const wakeUpsMax = 5;
 
-/** Pauses grow up to so many rounds. */
+/** Limit of a pause, in rounds. */
 const pauseRoundsMax = 64;
 
-/** How often what is in flight is repeated before the round is over. */
+/** How often the message in flight is repeated before the round is over. */
 export function repetitionsOf(context: Context, session: Session): number {
   const { limit } = context.retryOf(session);
   const history = historyInFlight(session);
@@ -44,7 +44,7 @@ export function repetitionsOf(context: Context, session: Session): number {
   return Math.max(0, Math.min(limit, enough - history.tries - 1));
 }
 
-/** It is the REGISTER of an id that the client has been told before. */
+/** Whether a REGISTER is in flight for an id that the client has been told before. */
 function isTold({ outbox, registry }: Session): boolean {
   const { inFlight } = outbox;
   return inFlight?.kind === "register" && registry.byName(inFlight.topicName)?.told === true;
@@ -60,7 +60,9 @@ function historyInFlight({ outbox }: Session): Unanswered | undefined {
   return inFlight.kind === "register" ? outbox.names.get(inFlight.topicName) : inFlight.entry.unanswered;
 }
 
-/** Not all repetitions were sent: a client that is silent for such a short time is not declared lost because of it. */
+/**
+ * Whether the round was shortened. A client that is silent for such a short time is not declared lost because of it.
+ */
 export function isShortened(context: Context, session: Session): boolean {
   return (session.outbox.inFlight?.tries ?? 0) < context.retryOf(session).limit;
 }
@@ -70,15 +72,19 @@ export function wasHeardSince({ outbox, heard }: Session): boolean {
   return outbox.inFlight !== undefined && heard > outbox.inFlight.heardThen;
 }
 
-/** It was silent to this before and answered others since: its silence to this one again says nothing about the client. */
+/**
+ * Whether the client did not answer this message before and has answered others since. Its silence now says nothing
+ * about the client.
+ */
 export function isExplained(session: Session): boolean {
   const history = historyInFlight(session);
   return history !== undefined && history.rounds > 0 && session.outbox.answers > history.answersThen;
 }
 
 /**
- * Nothing is heard, which may be the fault of the one message that was sent to the client. A client that has nothing to send for longer
- * than a round, or waits for PINGRESP, answers another message. So one more is tried, once in each silence.
+ * Whether one other message may be tried. The client is silent, which may be the fault of the one message that was sent
+ * to it. A client that has nothing to send for longer than a round, or waits for PINGRESP, answers another message. So
+ * one more is tried, once in each silence.
  */
 export function mayHaveAnother({ outbox, heard }: Session): boolean {
   const { inFlight } = outbox;
@@ -94,8 +100,9 @@ export function mayHaveAnother({ outbox, heard }: Session): boolean {
 }
 
 /**
- * The client is silent altogether. What it was sent in this silence keeps its place: it may be as good as any other. Not a
- * second time: or it would head each connection, or each wake-up, of a client that can never take it.
+ * The client is completely silent. A message that was sent during this silence for the first time keeps its place,
+ * because it may be as good as any other. After a second such round it stands aside; otherwise it would come first in
+ * each connection, or each wake-up, of a client that can never process it.
  */
 export function noteSilence(context: Context, session: Session): void {
   const { inFlight } = session.outbox;
@@ -117,13 +124,16 @@ function takeBack({ outbox, heard }: Session): void {
   for (const [, history] of outbox.names) back(history);
 }
 
-/** Ours from here on, as what waits for a sleeper is: or a few that stand aside would fill the broker's window. */
+/**
+ * Takes custody of a message that stands aside, as of one for a sleeping client. Otherwise a few such messages would
+ * fill the broker's window.
+ */
 function keep(context: Context, session: Session, entry: OutboxEntry): void {
   if (entry.received?.stage === "open") takeCustody(context, session, entry);
   else if (entry.seq > 0) context.journal.keep(session.clientId, entry.seq, queuedRecord(context, entry));
 }
 
-/** Other messages continue; the one in flight is put aside, or given up. */
+/** Puts the message in flight aside, or gives it up. Other messages continue. */
 export function stepAside(context: Context, session: Session): void {
   const { outbox } = session;
   const { inFlight } = outbox;
@@ -133,7 +143,7 @@ export function stepAside(context: Context, session: Session): void {
   if (inFlight.kind === "register") return onRegisterUnanswered(context, session, inFlight.topicName, history);
   const { entry } = inFlight;
   if (isProven(context, session, history)) {
-    // The client has it: only the end of the exchange is missing, and no client waits for it.
+    // The client has the message. Only the end of the exchange is missing, and no client waits for it.
     if (entry.released) finish(context, session, entry);
     else giveUpUnanswered(context, session, entry, history);
     return;
@@ -141,7 +151,7 @@ export function stepAside(context: Context, session: Session): void {
   keep(context, session, entry);
 }
 
-/** One more round has ended without an answer. */
+/** Records that one more round has ended without an answer. */
 function noteRound(context: Context, session: Session): Unanswered | undefined {
   const { outbox, heard } = session;
   const { inFlight } = outbox;
@@ -187,11 +197,11 @@ function onRegisterUnanswered(context: Context, session: Session, topicName: str
   const topic = registry.byName(topicName);
   if (topic?.told) {
     topic.known = true;
-    history.isAside = false; // it stays: with each further connection a single copy goes, until one is answered
+    history.isAside = false; // kept: each further connection sends a single REGISTER
     return;
   }
   const isProof = isProven(context, session, history);
-  // At QoS 0 nothing is promised, and a client that is sent nothing else proves nothing.
+  // At QoS 0 nothing is promised, and a client that gets no other messages can prove nothing.
   const isEnough = isProof || history.tries >= enoughCopies(context.retryOf(session).limit);
   for (const entry of [...outbox]) {
     const { topicName: name, qos } = entry.publication;
@@ -205,7 +215,7 @@ function onRegisterUnanswered(context: Context, session: Session, topicName: str
   history.until = context.now + pauseRoundsMax * context.roundMs(session);
 }
 
-/** The REGISTER of this name was given up not long ago: what comes under it is, too. */
+/** Whether a REGISTER of this name was given up recently. Then messages of this topic are given up too. */
 export function isGivenUp(context: Context, { outbox }: Session, topicName: string): boolean {
   const history = outbox.names.get(topicName);
   if (!history?.isGivenUp) return false;
@@ -214,9 +224,10 @@ export function isGivenUp(context: Context, { outbox }: Session, topicName: stri
   return false;
 }
 
-/** A CONNECT: everything that was put aside is tried again, after the messages that wait for the first time. */
+/** After a CONNECT, everything that stands aside is tried again, after the messages that wait for the first time. */
 export function tryAgainSoon(context: Context, session: Session): void {
-  // Not before now, or it would be overdue, and come first in each connection of a client that soon sleeps again.
+  // It is not tried before now. Otherwise it would be overdue, and would come first in each connection of a client that
+  // soon sleeps again.
   const soon = (until: Instant) => Math.max(context.now, Math.min(until, context.now + context.roundMs(session)));
   for (const [topicName, history] of [...session.outbox.names]) {
     if (history.isGivenUp) session.outbox.names.delete(topicName);

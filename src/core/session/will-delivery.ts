@@ -21,7 +21,7 @@ import { supervise } from "./client-life.ts";
 import { awaitForwarding, leave } from "./leave.ts";
 import { markChanged } from "./session-record.ts";
 
-/** The client is lost: see to its will and to its connection. */
+/** Handles the will and the connection of a lost client. */
 export function deliverWillOrClose(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(context, session);
@@ -38,7 +38,10 @@ export function deliverWillOrClose(context: Context, session: Session): void {
   if (link.up) publishWill(context, session);
 }
 
-/** What was accepted from the client comes first; its will follows, unless the broker has published it at a cut. */
+/**
+ * Publications that were accepted from the client are sent first. Its will follows, unless the broker has published it
+ * at a cut.
+ */
 function deliverWillAfterAll(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(context, session);
@@ -49,22 +52,22 @@ function deliverWillAfterAll(context: Context, session: Session): void {
   supervise(context, session);
 }
 
-/** Does closing the connection without DISCONNECT make the broker publish, and now? */
+/** Whether the broker publishes the will at once if the connection is closed without DISCONNECT. */
 function brokerPublishes(context: Context, session: Session): boolean {
   if (session.shared) return false;
   const { link } = session.broker;
   const { protocol, will } = session.upstream.options;
   if (protocol === "3.1.1") return true;
-  // MQTT 5: it has already done so if the connection was away for longer than the delay.
+  // MQTT 5: the broker has already published it if the connection was away for longer than the delay.
   return link?.downSince !== undefined && context.now - link.downSince >= will.delaySeconds * 1_000;
 }
 
-/** The broker is there: publish, then part when it has it. */
+/** Publishes the will, and closes the connection when the broker has it. */
 export function publishWill(context: Context, session: Session): void {
   const { link } = session.broker;
   const will = brokerWill(context, session);
   if (!link || !will) return closeAfterWill(context, session, "disconnect");
-  if (isUnderWay(session)) return; // from the connection before this one
+  if (isUnderWay(session)) return; // the publication has begun over an earlier connection
   const publication: Publication = {
     ...will,
     qos: Math.min(will.qos, link.limits.maximumQoS) as QoS,
@@ -76,7 +79,7 @@ export function publishWill(context: Context, session: Session): void {
   const packetId = publication.qos > 0 ? session.broker.freePacketId() : undefined;
   if (packetId === undefined) {
     const { shared, broker } = session;
-    // Over its own connection it is the last word.
+    // Over the client's own connection it is the last packet.
     if (shared) sendUnanswered(context, broker, session, { ...publication, qos: 0 });
     else sendLast(context, session, publication);
     return closeAfterWill(context, session, "disconnect");
@@ -86,7 +89,9 @@ export function publishWill(context: Context, session: Session): void {
   sendOrWait(context, session.broker, exchange);
 }
 
-/** The broker closed the connection for one like it, less than an hour ago or so: it would for this one. */
+/**
+ * Drops a will, because the broker closed the connection for a similar packet recently and would close it for this one.
+ */
 function refuseWill(context: Context, session: Session, publication: Publication): void {
   const { clientId } = session;
   const detail = `will, QoS ${publication.qos} ${publication.topicName}`;
@@ -106,7 +111,7 @@ export function onWillSettled(context: Context, { owner: session }: PublishExcha
   if (session?.willPending) closeAfterWill(context, session, "disconnect");
 }
 
-/** The client is back, or the time is over: what was written is written. */
+/** The client has come back, or the time is over. Gives up publishing the will; what was sent before stays sent. */
 export function giveUpWill(context: Context, session: Session): void {
   const goesOn = session.shared && isUnderWay(session);
   if (!session.broker.link?.up && !goesOn) {
@@ -121,7 +126,7 @@ export function giveUpWill(context: Context, session: Session): void {
 function closeAfterWill(context: Context, session: Session, how: "disconnect" | "abandon"): void {
   session.willPending = false;
   markChanged(context, session);
-  // Over a shared connection it continues by itself.
+  // Over a shared connection, the publication of the will continues.
   for (const exchange of session.shared ? [] : [...session.broker.inFlight.values()]) {
     if (exchange.kind !== "publish" || !exchange.isWill) continue;
     retire(context, session.broker, exchange);

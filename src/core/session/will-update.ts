@@ -1,6 +1,6 @@
 /**
- * WILLTOPICUPD and WILLMSGUPD. The stored will changes at once. The broker's copy cannot change; will-delivery.ts says
- * how the gateway prevents its publication. [MQTT-SN 1.2 §6.4]
+ * WILLTOPICUPD and WILLMSGUPD. The stored will changes at once. The will at the broker cannot change; will-delivery.ts
+ * describes how the gateway prevents its publication. [MQTT-SN 1.2 §6.4]
  */
 import { isTopicName } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
@@ -54,7 +54,7 @@ export function onWillMsgUpd(context: Context, session: Session, message: WillMs
     return;
   }
   if (session.will) session.will = { ...session.will, payload };
-  else session.willMessage = payload; // waits for its topic
+  else session.willMessage = payload; // waits for the topic of the will
   markChanged(context, session);
   context.tell(session, { type: "WILLMSGRESP", reason: "accepted" });
 }
