@@ -1,6 +1,6 @@
 /**
- * The publications of one client that were acknowledged while the broker was away. They are on disk, in the order of
- * their numbers. In memory there are only their number and size, and the next few, which were read ahead.
+ * The publications of one client that were acknowledged while the broker was away. They are on disk, ordered by number.
+ * Only their count and size are in memory, and the next few publications, which were read ahead.
  */
 import type { Tally } from "../counters.ts";
 import { backlogBytes, backlogShare } from "../record.ts";
@@ -9,37 +9,40 @@ import type { Publication } from "../types.ts";
 export interface BacklogEntry {
   readonly id: number;
   readonly publication: Publication;
-  /** Wall clock when it was accepted; 0 = unknown. */
+  /** Wall clock at which it was accepted; 0 = unknown. */
   readonly at: number;
 }
 
 export class Backlog {
   #count = 0;
   #bytes = 0;
-  /** Of all backlogs together. */
+  /** The sum of all backlogs. */
   readonly #total: Tally;
-  /** Number of the next one. */
+  /** The number of the next publication. */
   next = 1;
-  /** Read from disk, next to be sent. Taken off by `shift`. */
+  /** Publications that were read from disk and are sent next. `shift` removes them. */
   readonly head: BacklogEntry[] = [];
-  /** Not accepted after all, since their commit failed, and not read yet: the disk may still have them. */
+  /**
+   * Publications that were not accepted after all, because their commit failed, and that were not read yet. The disk
+   * may still have them.
+   */
   readonly withdrawn = new Set<number>();
-  /** All up to this number were read. */
+  /** All publications up to this number were read. */
   readUpTo = 0;
-  /** A read is in progress, of publications up to this number; undefined = none. */
+  /** A read of publications up to this number is in progress; undefined = none. */
   readingUpTo: number | undefined = undefined;
 
-  /** `total`: what waits in all backlogs together; each counts its own in there. */
+  /** `total`: the sum of all backlogs. Each backlog adds its own publications to it. */
   constructor(total: Tally) {
     this.#total = total;
   }
 
-  /** Messages, those in `head` included. */
+  /** The number of publications, including those in `head`. */
   get count(): number {
     return this.#count;
   }
 
-  /** Their size, see `backlogBytes`. */
+  /** The size of all publications, see `backlogBytes`. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -48,19 +51,19 @@ export class Backlog {
     return this.#count - this.head.length;
   }
 
-  /** One more goes behind the others, onto disk. Answers its number. */
+  /** Adds a publication at the end, on disk. Returns its number. */
   add(publication: Publication): number {
     this.#add(1, backlogBytes(publication));
     return this.next++;
   }
 
-  /** It was not accepted after all. On disk it may be yet, for a moment. */
+  /** Removes a publication that was not accepted after all. It may still be on disk for a moment. */
   withdraw(id: number, publication: Publication): void {
     this.withdrawn.add(id);
     this.#add(-1, -backlogBytes(publication));
   }
 
-  /** It is given up, wherever it is. False: it was sent meanwhile. */
+  /** Gives up a publication, on disk or in `head`. False: it was sent meanwhile. */
   giveUp(id: number, publication: Publication): boolean {
     const at = this.head.findIndex((entry) => entry.id === id);
     if (at >= 0) this.head.splice(at, 1);
@@ -70,20 +73,23 @@ export class Backlog {
     return true;
   }
 
-  /** Takes the first of `head` off: it is sent, or dropped. */
+  /** Removes the first publication of `head`, because it is sent or dropped. */
   shift(): BacklogEntry | undefined {
     const entry = this.head.shift();
     if (entry) this.#add(-1, -backlogBytes(entry.publication));
     return entry;
   }
 
-  /** All was read, and some of it was damaged: what is in `head` is all there is. */
+  /** Everything was read, and some records were damaged: only the publications in `head` are left. */
   recount(): void {
     const bytes = this.head.reduce((sum, { publication }) => sum + backlogBytes(publication), 0);
     this.#add(this.head.length - this.#count, bytes - this.#bytes);
   }
 
-  /** What an earlier run of the gateway left on disk: so many, with so many octets, under the numbers `first` to `last`. */
+  /**
+   * Restores what an earlier run of the gateway left on disk: so many publications, with so many octets, with the
+   * numbers `first` to `last`.
+   */
   restore(stored: {
     readonly count: number;
     readonly octets: number;

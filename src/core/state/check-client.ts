@@ -1,4 +1,4 @@
-/** The checks of one client: its outbox, what it waits for, its deadlines and limits. See check.ts. */
+/** The checks of one client: its outbox, what it waits for, its deadlines and its limits. See check.ts. */
 import type { Found } from "../assert.ts";
 import type { Checked } from "./checked.ts";
 import type { UnsubscribeExchange } from "./exchanges.ts";
@@ -6,22 +6,24 @@ import { isFree } from "./outbox-entry.ts";
 import { isReachable, type Session } from "./session.ts";
 import { isPossible } from "./standing.ts";
 
-/** How much of a backlog is read ahead before its oldest records can be dropped. See session/backlog.ts. */
+/**
+ * So many publications of a backlog are read ahead before its oldest records can be dropped. See session/backlog.ts.
+ */
 const beyondBacklogMax = 64;
 
-/** Between two looks at messages that expire. See session/expiry.ts. */
+/** Time between two checks of messages that expire. See session/expiry.ts. */
 const lookPauseMs = 1_000;
 
 interface Subject {
   readonly gateway: Checked;
   readonly session: Session;
-  /** Its accepted publications, counted again. */
+  /** The client's accepted publications, counted again. */
   readonly accepted: number;
   readonly found: Found;
   readonly procedures: { silenceAllowedMs(session: Session): number };
 }
 
-/** Answers how many messages hold a delivery of the broker's. */
+/** Returns how many messages hold a delivery of the broker. */
 export function checkClient(subject: Subject): number {
   const { session, found } = subject;
   const tell: Found = (finding) => found(`client ${session.clientId}${finding}`);
@@ -37,7 +39,7 @@ export function checkClient(subject: Subject): number {
   return held;
 }
 
-/** A message that is a delivery of the broker's, and that delivery, know of each other until it is acknowledged. */
+/** A message and the broker's delivery that it holds refer to each other until the delivery is acknowledged. */
 function checkOutbox({ gateway, session }: Subject, tell: Found): number {
   const { outbox, broker, expiry } = session;
   let first = Number.POSITIVE_INFINITY;
@@ -69,11 +71,11 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
     else if (retry.at === undefined) tell(`: something is in flight to it, and will not be sent again`);
     return;
   }
-  if (!isReachable(session) || retry.at !== undefined) return; // a pause ends with the deadline
+  if (!isReachable(session) || retry.at !== undefined) return; // the pause ends at the deadline
   if (session.pendingConnect || (peer !== undefined && gateway.pendingConnects.has(peer))) return; // it is connecting
   const { link } = session.broker;
   const isRestored = session.shared ? !link?.wasUp : link?.resumes && !link.wasUp;
-  if (isRestored) return; // after a restart it is moved on when its connection is up
+  if (isRestored) return; // after a restart, messages are sent when the connection is up
   const head = outbox.next(gateway.now, { isAwake: state === "awake", overdueMs: gateway.roundMs(session) });
   if (!head) {
     if (state === "awake") tell(` is awake, and nothing waits for it`);
@@ -81,13 +83,16 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
     return;
   }
   if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
-  if (session.unproven?.waits && state === "active") return; // it is moved on when it speaks
+  if (session.unproven?.waits && state === "active") return; // messages are sent when the client is heard
   for (const request of subscribesInFlight.values())
-    if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id
+    if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the topic id
   tell(` is ${state}, ${outbox.length} messages wait for it, none is in flight, and nobody moves them on`);
 }
 
-/** A publication that the client waits for is in flight at the broker under its name. (The way back: check-broker.ts.) */
+/**
+ * A publication that the client waits for is in flight at the broker with its packet id. (check-broker.ts checks the
+ * other direction.)
+ */
 function checkUplink({ session, accepted }: Subject, tell: Found): void {
   for (const [msgId, exchange] of session.publishesInFlight) {
     const { origin, packetId } = exchange;
@@ -127,7 +132,7 @@ function isUnsubscribing({ broker, shared }: Session, { origin }: UnsubscribeExc
   return false;
 }
 
-/** What waits on disk for a broker that is there is about to be sent, or an answer brings it back. */
+/** If the broker can be reached, the backlog is in the queue for sending, or an answer will put it there. */
 function checkBacklog({ gateway, session }: Subject, tell: Found): void {
   const { backlog, accepted } = session.account;
   const { link } = session.broker;
@@ -136,28 +141,28 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
     tell(`: its backlog is ${count} publications of ${bytes} octets, ${head.length} of them read`);
   if (count === 0 || link?.up !== true || link.congested) return;
   if (gateway.drain.waiting.has(session) || readingUpTo !== undefined || accepted > 0) return;
-  // Its own window is full of others: the next of those that is acknowledged brings it back.
+  // The client's own window is full of other packets. The next acknowledgement continues the backlog.
   if (!session.shared && session.broker.openPublications >= link.limits.receiveMaximum) return;
   tell(`: ${count} publications wait for the broker, which is there, and nobody sends them`);
 }
 
-/** The deadline that its state asks for is set, and not later than that. */
+/** The deadline of the present state is set, and is not later than the state allows. */
 function checkSilence({ gateway, session, procedures }: Subject, tell: Found): void {
   const { silence, state, pendingConnect, awaitsForwarding } = session;
-  // Made for a CONNECT, or for a letter sent again: what it was made for ends it.
+  // The session was made for a CONNECT, or for a letter that is sent again; the end of this ends the session.
   if (silence.at === undefined && !pendingConnect?.isNew && !awaitsForwarding)
     tell(` is ${state}, and no deadline ends that`);
-  // A CONNECT that came to nothing may have put it off, once, by the time that one may take.
+  // A CONNECT that was given up may have delayed the deadline once, by the time that a CONNECT may take.
   const latest = gateway.now + Math.max(procedures.silenceAllowedMs(session), gateway.repetitionMs);
   if (silence.at !== undefined && !pendingConnect && silence.at > Math.ceil(latest))
     tell(` is ${state}, and its deadline comes ${silence.at - latest} ms late`);
 }
 
-/** It has its own connection exactly as long as something needs it. */
+/** The client has its own connection exactly as long as it is needed. */
 function checkConnection({ session }: Subject, tell: Found): void {
   const { state, peer, broker, shared, pendingConnect, willPending, awaitsForwarding, clean, account } = session;
   const isGone = state === "disconnected" || state === "lost";
-  // Its old address may belong to another client while it connects from a new one.
+  // While the client connects from a new address, its old address may belong to another client.
   if (state === "active" && peer === undefined && !pendingConnect) tell(` is active, and has no address`);
   if (isGone && peer !== undefined) tell(` is ${state}, and has an address`);
   if (willPending && state !== "lost") tell(` is ${state}, and its will is on the way`);
@@ -198,13 +203,13 @@ function checkLimits({ gateway, session }: Subject, tell: Found): void {
     tell(`: ${account.backlog.count} publications wait for the broker`);
   for (const [policy, { messages }] of outbox.tallies()) {
     if (messages <= policy.messagesMax) continue;
-    // Unacknowledged ones wait beyond the limit, as many as the broker sends.
-    // A message that the client may have seen stays, also while it is put aside, and the newest one is added.
+    // Unacknowledged messages may wait beyond the limit, as many as the broker's window allows. A message that the
+    // client may have seen stays, even while it is put aside, and the newest one is added.
     let seen = 0;
     for (const entry of outbox) if (entry.policy === policy && !isFree(entry)) seen++;
     const most = {
       leave: policy.messagesMax + receiveMaximum,
-      // One more after a restart: for a message at QoS 1 it is not stored that it was sent.
+      // One more is possible after a restart, because it is not stored that a QoS 1 message was sent.
       oldest: Math.max(policy.messagesMax, seen) + 2,
       newest: policy.messagesMax,
     }[policy.atLimit];

@@ -10,16 +10,16 @@ import type { SessionRecord, TopicRecord } from "../record.ts";
 import type { Session } from "./session.ts";
 
 /**
- * What is not written at once: the will at the broker is asked for again, what a client was shown may be a little older,
- * and the next topic id is never below those that are there.
+ * Fields that are not written at once: the will at the broker is sent again, the messages that a client was shown may
+ * be a little older, and the next topic id is always above the existing ones.
  */
 const unread: ReadonlySet<string> = new Set(["brokerWill", "shown", "nextTopicId"]);
 
 export class WrittenRecords {
-  /** By client id, what was asked to be stored last. */
+  /** For each client id: the record that was to be stored last. */
   readonly #last = new Map<string, SessionRecord>();
 
-  /** What this turn read, or asked to be stored. */
+  /** Notes the records that this turn has read, or has asked to store. */
   note({ input, effects }: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
     const states = input?.kind === "restored" ? (input.states ?? []) : [];
     for (const { session, topics = [] } of states) {
@@ -31,7 +31,7 @@ export class WrittenRecords {
   }
 
   compare(session: Session, recordOf: (session: Session) => SessionRecord, found: Found): void {
-    if (session.pendingConnect) return; // its CONNECT is not answered: it may come to nothing
+    if (session.pendingConnect) return; // its CONNECT has no answer yet, and may fail
     const { clientId } = session;
     const last = this.#last.get(clientId);
     if (!last) return found(`client ${clientId}: its session is not stored`);

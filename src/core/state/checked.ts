@@ -1,4 +1,4 @@
-/** The parts of the gateway that check.ts and its parts read. `Context` has them. */
+/** The parts of the gateway that check.ts and the other check files read. `Context` has them. */
 import type { Found } from "../assert.ts";
 import type { Counters } from "../counters.ts";
 import type { CoreOptions } from "../options.ts";
@@ -26,7 +26,7 @@ export interface Checked {
     check(each: (deadline: { readonly owner: unknown; readonly name: string }) => void, found: Found): void;
   };
   readonly sessions: SessionTable;
-  /** Those whose outboxes the turn moved on. */
+  /** The sessions whose outboxes were checked at the end of the turn. */
   readonly touched: readonly Session[];
   readonly pendingConnects: ReadonlyMap<PeerId, PendingConnect<Session>>;
   readonly links: ReadonlyMap<LinkId, Link>;

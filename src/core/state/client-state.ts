@@ -25,7 +25,7 @@ export const transitions = {
   lost: { connect: "active" },
 } as const satisfies Record<ClientState, Partial<Record<ClientEvent, ClientState>>>;
 
-/** The state after `event`, or undefined where it has no place. */
+/** The state after `event`; undefined: the event is not possible in this state. */
 export function nextState(state: ClientState, event: ClientEvent): ClientState | undefined {
   const row: Partial<Record<ClientEvent, ClientState>> = transitions[state];
   return row[event];

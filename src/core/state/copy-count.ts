@@ -1,20 +1,23 @@
 /**
- * Tells copies from messages by counting, on a shared connection of a broker for which the gateway could not find out
- * how often it sends a message that several filters match (see broker/lanes.ts). As many messages in a row as there are
- * such filters, with the same topic and payload, count as one message. A broker that sends one copy is soon recognized:
- * several copies could have come and only one came, again and again.
+ * Distinguishes copies from new messages by counting. It is used on a shared connection if the gateway could not find
+ * out how often the broker sends a message that several filters match (see broker/lanes.ts). Messages in a row with the
+ * same topic and payload, up to the number of matching filters, count as one message. A broker that sends one copy is
+ * soon recognized, because several copies were possible, and again and again only one came.
  *
  * This is the second choice, because two equal messages within a second may be treated as one.
  */
 import type { Instant } from "../types.ts";
 
-/** Copies of one message come together. */
+/** The copies of one message come within this time. */
 const togetherMs = 1_000;
 
-/** So many messages without a second copy, and none with one: this broker sends one. */
+/** After so many messages without a second copy, and none with one, the broker is known to send one copy. */
 const singlesEnough = 3;
 
-/** Messages whose copies are waited for. Beyond, the oldest is forgotten: a copy of it would be taken for a message. */
+/**
+ * Limit of messages whose copies are expected. Beyond it the oldest is forgotten, and a copy of it would count as a new
+ * message.
+ */
 const waitingMax = 1_000;
 
 interface Waited {
@@ -24,12 +27,12 @@ interface Waited {
 }
 
 export class CopyCount {
-  /** By a hash of topic and payload, the oldest first. */
+  /** By the hash of topic and payload, the oldest first. */
   readonly #waited = new Map<number, Waited>();
   #singles = 0;
   #hasCopies = false;
 
-  /** Is this one more copy of what has come? `filters`: how many match it. */
+  /** Whether this is another copy of a message that has come already. `filters`: the number of matching filters. */
   isCopy(hash: number, filters: number, now: Instant): boolean {
     this.#forgetOld(now);
     const waited = this.#waited.get(hash);
@@ -44,7 +47,7 @@ export class CopyCount {
     return false;
   }
 
-  /** What has come shows that this broker sends one copy. */
+  /** Whether the messages so far show that this broker sends one copy. */
   get isOne(): boolean {
     return !this.#hasCopies && this.#singles >= singlesEnough;
   }

@@ -1,16 +1,16 @@
 /**
- * How often a connection ends by chance, and so how likely it is that the deaths of one packet were nothing else (suspects.ts).
- * Counted is while no suspect is tried: the time, what was sent, and the ends.
+ * Estimates how often a connection ends by chance, and thus how likely it is that all deaths of one packet were chance
+ * (suspects.ts). While no suspect is tried, it counts the time, the sent packets, and the ends.
  */
 import { searchFigures as figures } from "./search-figures.ts";
 
-/** What is held against one packet, as far as it matters here. */
+/** The part of a suspicion that is needed here. */
 interface Accused {
   readonly deaths: number;
-  /** Sum of the times from sending it to its deaths, in milliseconds, and of how many deaths. */
+  /** The sum of the times from sending to death, in milliseconds, and the number of these deaths. */
   readonly exposureMs: number;
   readonly timed: number;
-  /** The broker gave a reason: then no line was cut. */
+  /** The broker gave a reason, so the connection was not cut by the network. */
   readonly named: boolean;
 }
 
@@ -18,14 +18,14 @@ export class EndRate<Suspicion extends Accused> {
   #ms = 0;
   #sent = 0;
   #ends = 0;
-  /** Of the last ends, what was outside then. */
+  /** For each of the last ends: what was outside. */
   #last: readonly ReadonlySet<Suspicion>[] = [];
 
   noteSent(): void {
     this.#sent++;
   }
 
-  /** So long it stood. Only about the last hour counts. */
+  /** Counts time without a tried suspect. Only about the last hour counts. */
   noteTime(ms: number): void {
     this.#ms += ms;
     if (this.#ms <= figures.rateSpanMs) return;
@@ -39,7 +39,7 @@ export class EndRate<Suspicion extends Accused> {
     this.#last = [...this.#last, outside].slice(-figures.endsRemembered);
   }
 
-  /** It is found guilty: the ends at which it was outside were no chance. */
+  /** A packet was found guilty. The ends at which it was outside were not chance, and do not count any more. */
   explain(guilty: Suspicion): void {
     const others = this.#last.filter((outside) => !outside.has(guilty));
     this.#ends = Math.max(0, this.#ends - (this.#last.length - others.length));
@@ -47,8 +47,8 @@ export class EndRate<Suspicion extends Accused> {
   }
 
   /**
-   * That all deaths of this one were chance: 0 to 1. A line may be cut at any time, and by a router that has forgotten the connection
-   * at what is sent: the likelier of both.
+   * The probability that all deaths of this packet were chance, 0 to 1. A connection may be cut at any time; and a
+   * router that has forgotten the connection cuts it when something is sent. The more likely of the two counts.
    */
   chanceOf(accused: Suspicion): number {
     const { deaths, exposureMs, timed, named } = accused;
@@ -59,7 +59,10 @@ export class EndRate<Suspicion extends Accused> {
     return Math.max(byTime, byPacket) ** deaths;
   }
 
-  /** Ends at which it was outside, or another one that has died so often that it is most likely to blame for those. */
+  /**
+   * The number of ends at which this packet was outside, or another one that has died so often that it is most likely
+   * the cause.
+   */
   #explainedBy(accused: Suspicion): number {
     const isLikely = (other: Suspicion) => other === accused || other.deaths >= figures.deathsToExplain;
     return this.#last.filter((outside) => [...outside].some(isLikely)).length;

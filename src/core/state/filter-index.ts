@@ -2,14 +2,15 @@
  * The topic filters of one connection, found by a topic name. [MQTT-3.1.1 4.7]
  *
  * Most filters belong to one client, and there may be a million of them: `d/17/set`, `d/17/+`, `cmd/17/#`. A filter
- * without wildcards is found by the hash of the name. Filters with wildcards have few *shapes*, which say where the
- * wildcards are: `d/17/+` has three levels, and the last one is a wildcard. For each shape in use the name is looked up
- * once, with wildcards in the places of the shape. The hash of a filter is made of the hashes of its levels, so that no
- * text is made for that. What is found is compared as a whole.
+ * without wildcards is found by the hash of the name. Filters with wildcards have few *shapes*. A shape tells the
+ * positions of the wildcards: `d/17/+` has three levels, and the last one is a wildcard. The name is looked up once for
+ * each shape in use, with wildcards at the positions of the shape. The hash of a filter is made from the hashes of its
+ * levels, so no text is made for a look-up. A filter that is found is compared as a whole.
  *
- * A shape costs time with each message. Beyond `shapesMax`, and for shared subscriptions, filters are in a tree too
- * (filter-tree.ts). A filter takes a row of numbers, and an object of its own that others make. The tree of all filters that tells which
- * ones overlap is made when it is first asked about a filter with wildcards: most connections never are.
+ * Each shape costs time with each message. Filters beyond `shapesMax` shapes, and shared subscriptions, are in a tree
+ * too (filter-tree.ts). A filter takes a row of numbers, and the object that the caller made. A tree of all filters
+ * tells which ones overlap. It is made when this is first asked about a filter with wildcards, which never happens on
+ * most connections.
  */
 
 import type { Found } from "../assert.ts";
@@ -17,27 +18,27 @@ import { grown, HashRows, mixed, noRow } from "../hash-rows.ts";
 import { endOfLevel, FilterTree, fits, isShared } from "./filter-tree.ts";
 
 export interface Filtered {
-  /** As the client named it. */
+  /** The filter as the client named it. */
   readonly filter: string;
 }
 
-/** Shapes that are looked up one by one. */
+/** Limit of shapes that are looked up one by one. */
 const usualShapesMax = 64;
 
-/** Levels of a shape: each has a bit. */
+/** Limit of levels in a shape. Each level has a bit. */
 const shapeLevelsMax = 30;
 
 interface Shape {
-  /** Before `#`. */
+  /** The number of levels before `#`. */
   readonly levels: number;
-  /** A bit for each level that is `+`. */
+  /** One bit for each level that is `+`. */
   readonly pluses: number;
   readonly isOpen: boolean;
 }
 
-/** Filters of one kind, by their hashes. A kind with few filters has a small table, and costs little time. */
+/** Filters of one kind, found by their hashes. A group with few filters has a small table, and costs little time. */
 class Group<T extends Filtered> {
-  /** Undefined: they have no wildcards, or are in the tree. */
+  /** Undefined: the filters have no wildcards, or are in the tree. */
   readonly shape: Shape | undefined;
   readonly rows = new HashRows();
   readonly entries: (T | undefined)[] = [];
@@ -60,23 +61,23 @@ class Group<T extends Filtered> {
   }
 }
 
-/** Of the name or filter that is looked for: the hash of each level. Used by one look-up at a time. */
+/** The hash of each level of the name or filter that is looked up. One look-up at a time uses it. */
 let levelHashes = new Int32Array(128);
 
 export class FilterIndex<T extends Filtered> {
-  /** Without wildcards. */
+  /** Filters without wildcards. */
   readonly #exact = new Group<T>();
-  /** By shape. One that is empty is replaced by the next new one. */
+  /** Filters by shape. An empty group is replaced by the next new one. */
   readonly #shapes: Group<T>[] = [];
-  /** Those that are found by the tree. */
+  /** Filters that are found by the tree. */
   readonly #odd = new Group<T>();
   readonly #tree = new FilterTree();
-  /** All of them, while it is asked which overlap. */
+  /** A tree of all filters, kept while the caller asks which ones overlap. */
   #all: FilterTree | undefined = undefined;
   readonly #seed: number;
   readonly #shapesMax: number;
 
-  /** `seed`: any number, best one that nobody knows: filters with the same hash cannot be prepared then. */
+  /** `seed`: any number, if possible a secret one, so that no sender can prepare filters with the same hash. */
   constructor(seed: number, shapesMax = usualShapesMax) {
     this.#seed = seed;
     this.#shapesMax = shapesMax;
@@ -88,7 +89,7 @@ export class FilterIndex<T extends Filtered> {
     return size;
   }
 
-  /** In no particular order; to be looked at, not changed meanwhile. */
+  /** All entries, in no particular order. They must not be changed during the iteration. */
   *all(): IterableIterator<T> {
     for (const { rows, entries } of this.#groups()) {
       for (const row of rows.rows()) {
@@ -104,11 +105,11 @@ export class FilterIndex<T extends Filtered> {
     const group = this.#groupOf(filter, shape);
     const entry = group?.entries[group.rowOf(filter, hash)];
     if (entry || group === this.#odd) return entry;
-    // It came when there were too many shapes.
+    // The filter was added when there were too many shapes.
     return shape && this.#odd.entries[this.#odd.rowOf(filter, hash)];
   }
 
-  /** The filter must not be there yet. */
+  /** Adds a filter, which must not exist yet. */
   add(entry: T): void {
     const { filter } = entry;
     const shape = shapeOf(filter);
@@ -154,8 +155,9 @@ export class FilterIndex<T extends Filtered> {
   }
 
   /**
-   * Is there another filter that some name matches together with this one? Costs as a name does; with wildcards it costs by
-   * what is there, and a tree of all filters is kept from then on, until `forgetOverlaps`.
+   * Whether a name exists that matches both this filter and another one. Without wildcards this costs as much as a
+   * look-up of a name. With wildcards the cost depends on the filters, and a tree of all filters is kept from then on,
+   * until `forgetOverlaps`.
    */
   overlaps(filter: string): boolean {
     const plain = plainOf(filter);
@@ -173,12 +175,12 @@ export class FilterIndex<T extends Filtered> {
     return this.#all.overlaps(filter);
   }
 
-  /** It will not be asked which filters overlap. */
+  /** Tells that the caller will not ask any more which filters overlap. */
   forgetOverlaps(): void {
     this.#all = undefined;
   }
 
-  /** Do tables, shapes and trees agree? For tests. */
+  /** Checks that tables, shapes and trees agree. For tests. */
   check(found: Found): void {
     for (const group of this.#groups()) {
       const { rows, entries, shape } = group;
@@ -206,14 +208,14 @@ export class FilterIndex<T extends Filtered> {
     yield this.#odd;
   }
 
-  /** Where filters of this kind are; undefined: there are none of this shape. */
+  /** The group for filters of this kind; undefined: there is none for this shape. */
   #groupOf(filter: string, shape: Shape | undefined): Group<T> | undefined {
     if (!shape) return isShared(filter) || hasPlace(filter) ? this.#odd : this.#exact;
     for (const group of this.#shapes) if (isSameShape(group.shape, shape)) return group;
     return undefined;
   }
 
-  /** Undefined: there are too many shapes. */
+  /** Makes a group for a shape. Undefined: there are too many shapes. */
   #newGroup(shape: Shape): Group<T> | undefined {
     const free = this.#shapes.findIndex(({ rows }) => rows.size === 0);
     const place = free < 0 ? this.#shapes.length : free;
@@ -229,7 +231,7 @@ export class FilterIndex<T extends Filtered> {
   }
 }
 
-/** Where the wildcards are; undefined: there are none, it is a shared subscription, or it has too many levels. */
+/** The positions of the wildcards; undefined: the filter has none, is a shared subscription, or has too many levels. */
 function shapeOf(filter: string): Shape | undefined {
   if (isShared(filter) || !hasPlace(filter)) return undefined;
   let levels = 0;
@@ -252,17 +254,17 @@ const hashSign = "#".charCodeAt(0);
 const plusSign = "+".charCodeAt(0);
 const slashSign = "/".charCodeAt(0);
 
-/** Has it wildcards? */
+/** Whether the filter has wildcards. */
 function hasPlace(filter: string): boolean {
   return filter.includes("+") || filter.includes("#");
 }
 
-/** Without `$share/group/`. */
+/** The filter without `$share/group/`. */
 function plainOf(filter: string): string {
   return isShared(filter) ? filter.slice(filter.indexOf("/", "$share/".length) + 1) : filter;
 }
 
-/** Puts the hash of each level into `levelHashes`, and answers how many there are. FNV-1a, begun with the seed. */
+/** Writes the hash of each level into `levelHashes`, and returns their number. FNV-1a, starting with the seed. */
 function hashLevels(text: string, seed: number): number {
   let levels = 0;
   let hash = seed;
@@ -280,7 +282,7 @@ function hashLevels(text: string, seed: number): number {
   return levels;
 }
 
-/** The hash of the first `levels` levels, with wildcards in the places of `pluses`. */
+/** The hash of the first `levels` levels, with wildcards at the positions in `pluses`. */
 function folded(levels: number, pluses: number): number {
   let hash = levels;
   for (let level = 0; level < levels; level++) {
@@ -290,7 +292,7 @@ function folded(levels: number, pluses: number): number {
   return mixed(hash);
 }
 
-/** The hash that a filter of this shape has, if it matches the name in `levelHashes`. */
+/** The hash of a filter with this shape that matches the name in `levelHashes`. */
 function hashOfShape({ levels, pluses, isOpen }: Shape): number {
   const hash = folded(levels, pluses);
   return isOpen ? ~hash : hash;

@@ -1,23 +1,23 @@
 /**
- * Topic filters in a tree of levels. To find the filters that match a name costs a time that depends on the number of
- * levels, not on the number of filters. [MQTT-3.1.1 4.7] A shared subscription (`$share/group/filter`) is at the place
- * of its filter.
+ * Topic filters in a tree of levels. The time to find the filters that match a name depends on the number of levels,
+ * not on the number of filters. [MQTT-3.1.1 4.7] A shared subscription (`$share/group/filter`) has the place of its
+ * filter.
  *
- * Most filters belong to one client (`devices/17/commands`). Below a level that leads to one filter only, there are no
- * further levels but that filter itself (a leaf), which is compared as a whole.
+ * Most filters belong to one client (`devices/17/commands`). Below a level that leads to only one filter, there are no
+ * further levels: the filter itself is there as a leaf, which is compared as a whole.
  *
- * The tree holds the texts alone. filter-index.ts says what is known of each, and uses the tree where its own way does not
- * reach.
+ * The tree has only the texts. filter-index.ts has the data of each filter, and uses the tree for filters that it
+ * cannot find by a hash.
  */
 
 import type { Found } from "../assert.ts";
 
 class Node {
-  /** By level: the next level, or the only filter that continues there. */
+  /** For each level: the next node, or the only filter that continues there. */
   children: Map<string, Node | string> | undefined = undefined;
   /** Filters that end with this level. */
   here: string[] | undefined = undefined;
-  /** Filters that end with `#` behind this level: they match it and all below. */
+  /** Filters that end with `#` after this level: they match it and all levels below. */
   below: string[] | undefined = undefined;
 }
 
@@ -29,13 +29,13 @@ export class FilterTree {
     return this.#size;
   }
 
-  /** The filter must not be there yet. */
+  /** Adds a filter, which must not exist yet. */
   add(filter: string): void {
     insert(this.#root, filter, levelsOf(filter), 0);
     this.#size++;
   }
 
-  /** The filter must be there. */
+  /** Removes a filter, which must exist. */
   remove(filter: string): void {
     this.#size--;
     const levels = levelsOf(filter);
@@ -69,13 +69,16 @@ export class FilterTree {
     visit(root, topicName, 0, isInternal, found);
   }
 
-  /** Is there another filter that some name matches together with this one? Costs by the levels, unless it has wildcards. */
+  /**
+   * Whether a name exists that matches both this filter and another one. The cost depends on the number of levels,
+   * unless the filter has wildcards.
+   */
   overlaps(filter: string): boolean {
     const levels = levelsOf(filter);
     return meets(this.#root, levels, 0, (each) => each !== filter);
   }
 
-  /** Is each filter in its place, and no branch empty? For tests. */
+  /** Checks that each filter is in its place, and that no branch is empty. For tests. */
   check(each: (filter: string) => void, found: Found): void {
     let places = 0;
     const see = (filter: string): void => {
@@ -96,7 +99,7 @@ export class FilterTree {
   }
 }
 
-/** Below `node`, which stands for the levels before `depth`. A leaf at this place moves one level down. */
+/** Adds a filter below `node`, which stands for the levels before `depth`. A leaf in its place moves one level down. */
 function insert(node: Node, filter: string, levels: readonly string[], depth: number): void {
   const level = levels[depth];
   if (level === "#") {
@@ -141,7 +144,10 @@ function enter(child: Node | string, name: string, slash: number, found: (filter
   else if (child.here) child.here.forEach(found);
 }
 
-/** Whether the whole filter matches the name. For names that begin with `$` the caller knows that the first level is no wildcard. */
+/**
+ * Whether the whole filter matches the name. If the name begins with `$`, the caller knows that the first level is not
+ * a wildcard.
+ */
 export function fits(filter: string, name: string): boolean {
   let at = isShared(filter) ? filter.indexOf("/", "$share/".length) + 1 : 0;
   let from = 0;
@@ -168,7 +174,10 @@ export function endOfLevel(text: string, from: number): number {
 const hash = "#".charCodeAt(0);
 const plus = "+".charCodeAt(0);
 
-/** Wildcards at the first level and names that begin with `$` are not told apart: what only might overlap counts. */
+/**
+ * Whether another filter may overlap. Names that begin with `$` are not treated specially here, so the result may be
+ * true although no name matches both.
+ */
 function meets(node: Node, levels: readonly string[], depth: number, isOther: (filter: string) => boolean): boolean {
   if (node.below?.some(isOther)) return true;
   const level = levels[depth];
@@ -195,7 +204,7 @@ function meetsChild(
   return isOther(child) && goOnTogether(levels, levelsOf(child), depth);
 }
 
-/** Is there a name that both match, if they agree before `depth`? */
+/** Whether a name exists that matches both filters, if they agree before `depth`. */
 function goOnTogether(a: readonly string[], b: readonly string[], depth: number): boolean {
   for (let at = depth; ; at++) {
     const [one, other] = [a[at], b[at]];

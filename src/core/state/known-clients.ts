@@ -1,10 +1,10 @@
 /**
- * Clients that the broker has accepted, also in earlier runs, with the oldest first. They may connect while the broker
- * is away.
+ * Clients that the broker has accepted, in this run or an earlier one, the oldest first. They may connect while the
+ * broker is away.
  */
 import type { Journal } from "../journal.ts";
 
-/** Beyond, the first is forgotten. */
+/** Limit. Beyond it the oldest client is forgotten. */
 const knownMax = 100_000;
 
 export class KnownClients {
@@ -19,7 +19,7 @@ export class KnownClients {
     return this.#clientIds.has(clientId);
   }
 
-  /** The broker has accepted this client. Without a durable store nothing is noted. */
+  /** Notes that the broker has accepted this client. Without a durable store nothing is noted. */
   note(clientId: string): void {
     if (!this.#journal.enabled || this.#clientIds.has(clientId)) return;
     this.#clientIds.add(clientId);
@@ -28,12 +28,12 @@ export class KnownClients {
     if (oldest && !oldest.done) this.forget(oldest.value);
   }
 
-  /** The broker will not have this client. */
+  /** The broker does not accept this client any more. */
   forget(clientId: string): void {
     if (this.#clientIds.delete(clientId)) this.#journal.remove({ of: "known", clientId, id: 0, record: undefined });
   }
 
-  /** One of an earlier run. */
+  /** Restores a client of an earlier run. */
   restore(clientId: string): void {
     this.#clientIds.add(clientId);
   }

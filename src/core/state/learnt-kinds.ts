@@ -13,29 +13,35 @@ import { searchFigures as figures } from "./search-figures.ts";
 export interface LearntKind {
   readonly key: string;
   readonly client: string;
-  /** Taken out, with none of it (or of its length) answered between. */
+  /** How many were taken out since one of the kind (or of its length) was answered. */
   taken: number;
-  /** Refused until then; 0 = not learnt. */
+  /** The kind is refused until then; 0 = it is not learnt. */
   until: Instant;
   spanMs: number;
   lastTaken: Instant;
-  /** Octets of the shortest that was taken out. */
+  /** Octets of the shortest publication that was taken out. */
   shortest: number;
-  /** Octets of the longest that was answered since, of those shorter than that; -1 = none. */
+  /** Octets of the longest shorter publication that was answered since; -1 = none. */
   longestAnswered: number;
-  /** Contents of those that were taken out of late (`contentKey`): what is just the same is not asked again. */
+  /**
+   * Contents that were taken out recently (`contentKey`). A publication with the same content is refused without asking
+   * the broker.
+   */
   readonly contents: string[];
 }
 
-/** Contents remembered of a kind. */
+/** Limit of contents that are remembered for a kind. */
 const contentsMax = 20;
 
-/** Nothing is held against it: its record goes. */
+/** Whether nothing is held against the kind, so that its record can be removed. */
 export function isForgotten({ taken, contents }: LearntKind): boolean {
   return taken === 0 && contents.length === 0;
 }
 
-/** Its length is at fault: only those at least as long as the shortest that was taken out are meant. */
+/**
+ * Whether the length is the cause: then only publications at least as long as the shortest one that was taken out are
+ * refused.
+ */
 export function hasShorterAnswered({ longestAnswered }: LearntKind): boolean {
   return longestAnswered >= 0;
 }
@@ -64,7 +70,10 @@ export class LearntKinds {
     this.#kinds.set(kind.key, kind);
   }
 
-  /** One of the kind was taken out. `isSure`: the broker named a reason, or the proof was of the kind itself. */
+  /**
+   * A publication of the kind was taken out. `isSure`: the broker named a reason, or the proof concerned the kind
+   * itself.
+   */
   noteTakenOut(
     now: Instant,
     of: { key: string; client: string; content: string; octets: number; isSure: boolean },
@@ -72,7 +81,7 @@ export class LearntKinds {
     const { key, client, content, octets, isSure } = of;
     const kind = this.#kinds.get(key) ?? this.#add(key, client, octets);
     if (octets <= kind.longestAnswered) {
-      kind.taken = 0; // one as long was answered between: length is not at fault
+      kind.taken = 0; // one of this length was answered since, so the length is not the cause
       kind.spanMs = 0;
       kind.longestAnswered = -1;
     }
@@ -86,7 +95,7 @@ export class LearntKinds {
     this.#changed.push(kind);
   }
 
-  /** One of the kind was answered. */
+  /** A publication of the kind was answered. */
   noteAnswered(key: string, octets: number): void {
     const kind = this.#kinds.get(key);
     if (!kind) return;
@@ -95,26 +104,29 @@ export class LearntKinds {
       kind.longestAnswered = octets;
     } else {
       if (kind.taken === 0 && kind.until === 0) return;
-      kind.taken = 0; // only what is just the same as one of them is still refused
+      kind.taken = 0; // from now on only identical publications are refused
       kind.until = 0;
       kind.spanMs = 0;
     }
     this.#changed.push(kind);
   }
 
-  /** Whether it is refused now. For a will in CONNECT, which has no search of its own. */
+  /** Whether the kind is refused now. For a will in CONNECT, which the search for suspects does not see. */
   refuses(now: Instant, key: string): boolean {
     const kind = this.#kinds.get(key);
     return kind !== undefined && now < kind.until;
   }
 
-  /** It was taken after all: nothing is held against it. */
+  /** The broker has accepted it after all: nothing is held against the kind any more. */
   forgive(key: string): void {
     const kind = this.#kinds.get(key);
     if (kind) this.#forget(kind);
   }
 
-  /** May one of the kind come in? `suspect`: it may, and is tested alone before it meets others. */
+  /**
+   * Whether a publication of the kind may be accepted. `suspect`: it may, but is tested alone before it is sent
+   * together with others.
+   */
   verdict(now: Instant, of: { key: string; content: string; octets: number }): "refuse" | "suspect" | undefined {
     const kind = this.#kinds.get(of.key);
     if (!kind || (hasShorterAnswered(kind) && of.octets < kind.shortest)) return undefined;
@@ -126,7 +138,7 @@ export class LearntKinds {
       return undefined;
     }
     if (now < kind.until) return "refuse";
-    this.#learn(kind, now); // this one is admitted as a test; later ones wait for its result
+    this.#learn(kind, now); // this publication is a test; later ones wait for its result
     this.#changed.push(kind);
     return "suspect";
   }

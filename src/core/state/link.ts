@@ -1,4 +1,4 @@
-/** One MQTT connection with its reconnects, and for whom it is. */
+/** One MQTT connection with its reconnects, and the clients that use it. */
 import type { Deadline } from "../deadlines.ts";
 import { type LinkId, noLimits, type Will } from "../types.ts";
 import type { BrokerSession, Connection } from "./broker-session.ts";
@@ -7,18 +7,18 @@ import type { SharedConnection } from "./shared-connection.ts";
 import type { Upstream } from "./upstream.ts";
 
 export interface Link extends Connection {
-  /** Whose it is; undefined = the gateway's own, or shared. */
+  /** The client that has this connection; undefined = it is the gateway's own, or shared. */
   readonly session: Session | undefined;
-  /** Clients share it. */
+  /** Set if several clients share the connection. */
   readonly shared: SharedConnection<Session> | undefined;
   readonly upstream: Upstream<Session>;
   /** The MQTT session that it serves. */
   readonly broker: BrokerSession<Session>;
-  /** Without the will that it is for, to see whether the broker closes for that. */
+  /** The connection is made without its will, to find out whether the broker closes because of the will. */
   readonly isProbe: boolean;
-  /** When the search for a suspect continues. */
+  /** The time at which the search for a suspect continues. */
   retest: Deadline<Link, "retest"> | undefined;
-  /** When those who wait for the next connection are answered without it. */
+  /** The time at which requests that wait for the next connection are answered without it. */
   custody: Deadline<Link, "custody"> | undefined;
 }
 

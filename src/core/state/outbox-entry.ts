@@ -9,60 +9,74 @@ import type { Received } from "./exchanges.ts";
 export interface OutboxEntry {
   readonly publication: Publication;
   readonly policy: BufferPolicy;
-  /** When it came, as far as that is known after a restart; and by the wall clock, 0 = unknown. */
+  /** When the message came, as far as that is known after a restart; and by the wall clock, 0 = unknown. */
   readonly since: Instant;
   readonly sinceWall: number;
-  /** Dropped then, if it was never sent to the client. */
+  /** The message is dropped at this time if it was never sent to the client. */
   expiresAt: Instant | undefined;
-  /** The same by the wall clock, as it is stored; 0 = unknown. */
+  /** The same time by the wall clock, as it is stored; 0 = unknown. */
   due: number;
-  /** `due` is of an earlier run of the gateway, whose clock could be trusted. */
+  /** `due` comes from an earlier run of the gateway, whose wall clock could be trusted. */
   readonly dueStands: boolean;
-  /** The broker's side, until it is acknowledged there. */
+  /** The delivery of the broker, until it is acknowledged. */
   received: Received | undefined;
   /** MsgId towards the client; 0 = not sent yet, or QoS 0. */
   msgId: number;
-  /** It has its MsgId and was not sent yet: it goes without DUP. */
+  /** The message has a MsgId but was not sent yet, so it is sent without DUP. */
   fresh: boolean;
-  /** PUBREC came: only PUBREL and PUBCOMP are left. */
+  /** PUBREC came: only PUBREL and PUBCOMP are missing. */
   released: boolean;
-  /** The client said "invalid topic id". */
+  /** The client answered "invalid topic id". */
   topicIdRefused: boolean;
-  /** Its topic was registered once more after that; two more refusals end it. */
+  /** Its topic was registered again after that. After two more refusals the message is dropped. */
   registeredAgain: boolean;
-  /** The client refused a repetition; one more try goes without DUP (RIOT's emcute wants that). [interpretation 23] */
+  /**
+   * The client refused a repetition. The message is tried once more without DUP, because RIOT's emcute requires that.
+   * [interpretation 23]
+   */
   dupRefused: boolean;
-  /** Refused after one of these remedies, but that may have been a copy of the first refusal: the next one ends it. */
+  /**
+   * The message was refused after one of these remedies, but this may have been a copy of the first refusal. After the
+   * next refusal it is dropped.
+   */
   refusedAgain: boolean;
   /** Number in the store; 0 = not stored. */
   seq: number;
-  /** A SUBACK had told the id just before the client called it invalid: it has been waited for once. */
+  /**
+   * The client called the id invalid directly after a SUBACK had told it. The gateway has waited once for the client.
+   */
   waitedForId: boolean;
-  /** The client left copies of it unanswered; undefined = it has not, so far. */
+  /** Set if the client left copies of the message unanswered. */
   unanswered: Unanswered | undefined;
 }
 
-/** How often a message, or the REGISTER of a name, was sent without an answer. */
+/** How often a message, or the REGISTER of a topic name, was sent without an answer. */
 export interface Unanswered {
-  /** Copies, in all. */
+  /** The number of copies that were sent. */
   tries: number;
   /** Rounds that ended without an answer. */
   rounds: number;
-  /** Of those, the ones since whose predecessor the client answered something else: it was there, and could be reached. */
+  /**
+   * Of these rounds, the ones before which the client had answered something else since the round before. So it could
+   * be reached.
+   */
   proofs: number;
-  /** Of the proofs, those with all repetitions; a wake-up may end a round early. */
+  /** Of the proofs, the ones with all repetitions; a wake-up may end a round early. */
   fullProofs: number;
-  /** `Outbox.answers` at the last of them. */
+  /** `Outbox.answers` at the last proof. */
   answersThen: number;
   /** `Session.heard` at the end of the last round. */
   heardThen: number;
-  /** Others go first. */
+  /** The message stands aside: others are sent first. */
   isAside: boolean;
-  /** An active client is not sent it before. */
+  /** An active client does not get the message before this time. */
   until: Instant;
-  /** Number of the wake-up that it was last tried in: not again in the same one. */
+  /** The number of the wake-up in which it was tried last. It is not tried again in the same one. */
   wakeUp: number;
-  /** Of a name: given up, with what waited under it. What comes before `until` is not tried. */
+  /**
+   * Only for a topic name: it was given up, with the messages that waited under it. Messages that come before `until`
+   * are not tried.
+   */
   isGivenUp: boolean;
 }
 
@@ -81,18 +95,21 @@ export function newUnanswered(): Unanswered {
   };
 }
 
-/** May it be dropped? Not when the client may hold it, or its MsgId. */
+/** Whether the entry may be dropped. It may not if the client may have the message, or its MsgId. */
 export function isFree(entry: OutboxEntry): boolean {
   return entry.msgId === 0;
 }
 
-/** The entry is this delivery of the broker's: while that is not acknowledged, both know of each other. */
+/**
+ * Connects an entry with the broker's delivery that it holds. Both refer to each other until the delivery is
+ * acknowledged.
+ */
 export function bindDelivery(entry: OutboxEntry, received: Received): void {
   entry.received = received;
   received.held = true;
 }
 
-/** The entry is ours alone from now on. Answers the delivery that it was. */
+/** From now on the gateway alone has the message. Returns the delivery that the entry held. */
 export function unbindDelivery(entry: OutboxEntry): Received | undefined {
   const { received } = entry;
   if (!received) return undefined;
@@ -101,7 +118,7 @@ export function unbindDelivery(entry: OutboxEntry): Received | undefined {
   return received;
 }
 
-/** What a waiting message is taken to cost: its octets and a flat share for the bookkeeping. */
+/** The memory that a waiting message is assumed to take: its octets and a fixed share for the bookkeeping. */
 export function entryBytes(entry: OutboxEntry): number {
   return backlogBytes(entry.publication);
 }

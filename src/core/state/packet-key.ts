@@ -6,11 +6,14 @@
 import type { Publication } from "../types.ts";
 import type { Exchange, ExchangeClient } from "./exchanges.ts";
 
-/** `whose`: the client, or the connection's own key for what is the gateway's. */
+/**
+ * The identity of a packet to the broker. `identityOf` makes it; `whose` is the client, or the connection's own key for
+ * the gateway's own packets.
+ */
 export interface PacketIdentity {
   readonly key: string;
   readonly client: string;
-  /** At QoS 0 the content is not sent again: what is meant is all of its kind. */
+  /** At QoS 0 the content is not sent again, so the identity stands for all publications of its kind. */
   readonly isKind: boolean;
 }
 
@@ -30,13 +33,13 @@ export function publicationKey(client: string, publication: Publication): string
   return JSON.stringify([client, "publish", topicName, qos, retain, ...contentOf(publication)]);
 }
 
-/** A will, as part of CONNECT. */
+/** The key of a will in CONNECT. */
 export function willKey(client: string, will: Publication): string {
   const { topicName, qos, retain } = will;
   return JSON.stringify([client, "connect", topicName, qos, retain, ...contentOf(will)]);
 }
 
-/** What tells it from others of its kind: octets and hash of its payload. */
+/** Distinguishes a publication from others of its kind: octets and hash of its payload. */
 export function contentKey(publication: Publication): string {
   return contentOf(publication).join("/");
 }
@@ -45,7 +48,7 @@ function contentOf({ payload }: Publication): [bytes: number, hash: number] {
   return [payload.byteLength, hashOfAll(payload)];
 }
 
-/** Client, topic, QoS and retain. */
+/** The key of a kind: client, topic, QoS and retain. */
 export function kindKey(client: string, { topicName, qos, retain }: Publication): string {
   return JSON.stringify([client, "kind", topicName, qos, retain]);
 }

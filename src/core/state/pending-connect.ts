@@ -1,6 +1,6 @@
 /**
- * A CONNECT that is not answered yet: during the will dialogue, and while waiting for the broker. It is given up when
- * it takes too long.
+ * A CONNECT that is not answered yet: during the will dialogue, and while waiting for the broker. It is given up if it
+ * takes too long.
  */
 import { Deadline } from "../deadlines.ts";
 import type { Speech } from "../speech.ts";
@@ -8,11 +8,11 @@ import type { Instant, PeerId, QoS, Will } from "../types.ts";
 import type { Connect } from "../words.ts";
 
 export type PendingConnectStage =
-  /** WILLTOPICREQ is out. */
+  /** WILLTOPICREQ was sent. */
   | "willTopic"
-  /** WILLMSGREQ is out. */
+  /** WILLMSGREQ was sent. */
   | "willMsg"
-  /** Everything is known; CONNACK waits for the broker. */
+  /** The dialogue is complete; CONNACK waits for the broker. */
   | "broker";
 
 /** A client that is connecting. */
@@ -22,7 +22,7 @@ export interface Caller {
   readonly message: Connect;
 }
 
-/** `Client`: a session, which stands on this (session.ts). */
+/** `Client` is a session. It is a type parameter because session.ts uses this file. */
 export class PendingConnect<Client> implements Caller {
   readonly peer: PeerId;
   readonly clientId: string;
@@ -30,21 +30,21 @@ export class PendingConnect<Client> implements Caller {
   readonly dialect: Speech;
   stage: PendingConnectStage;
   willTopic: { readonly topicName: string; readonly qos: QoS; readonly retain: boolean } | undefined = undefined;
-  /** What the dialogue brought; undefined = no will. Only read if CONNECT had the flag. */
+  /** The will from the dialogue; undefined = no will. It is used only if CONNECT had the flag. */
   will: Will | undefined = undefined;
   /** Set in stage "broker". */
   session: Client | undefined = undefined;
-  /** A repetition of a CONNECT that was accepted: if the will comes out the same, nothing changes. */
+  /** This repeats a CONNECT that was accepted. If the will is the same, nothing changes. */
   repeats = false;
-  /** The operator knows this client. */
+  /** The operator has named this client. */
   vouched = false;
-  /** The session was made for this CONNECT and goes with it. */
+  /** The session was made for this CONNECT, and is removed if it fails. */
   isNew = false;
-  /** The client wakes with a session that continues: its topic ids stay valid. */
+  /** The client continues a session after sleep, so its topic ids stay valid. */
   wakes = false;
   /** When the last message of the dialogue was received. */
   heardAt: Instant = 0;
-  /** MsgIds under which the client at this address has asked for something since: see `noteTalksOn`. */
+  /** MsgIds of requests that the client at this address has sent since, see `noteTalksOn`. */
   readonly asked = new Set<number>();
   readonly expiry: Deadline<PendingConnect<Client>, "pendingConnect"> = new Deadline<
     PendingConnect<Client>,

@@ -1,4 +1,4 @@
-/** Predefined topic ids: those of a client are used before those for all clients. [MQTT-SN 1.2 §6.7] */
+/** Predefined topic ids. The ids of a client precede those for all clients. [MQTT-SN 1.2 §6.7] */
 import type { PredefinedTopics } from "../input.ts";
 import type { SubscribedBy } from "../types.ts";
 
@@ -22,7 +22,10 @@ export function keepingMeanings(
   return own ? { forAll: topics.forAll, byClientId: new Map([[clientId, own]]) } : topics;
 }
 
-/** The name of a predefined id for this client; for an unknown sender (`undefined`) only the ids for all clients count. */
+/**
+ * The topic name of a predefined id for this client. For an unknown sender (`undefined`), only the ids for all clients
+ * count.
+ */
 export function predefinedName(topics: PredefinedTopics, clientId: string | undefined, id: number): string | undefined {
   const own = clientId === undefined ? undefined : topics.byClientId.get(clientId)?.get(id);
   return own ?? topics.forAll.get(id);

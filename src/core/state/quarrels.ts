@@ -14,7 +14,7 @@ const takeoversMax = 3;
 const windowMs = 60_000;
 const firstPauseMs = 2_000;
 const pauseMaxMs = 300_000;
-/** Client ids remembered at a time; beyond, the oldest is forgotten. */
+/** Limit of client ids that are remembered. Beyond it the oldest is forgotten. */
 const rememberedMax = 1_000;
 
 interface Quarrel {
@@ -31,13 +31,13 @@ export type Verdict = "let in" | "put off" | "put off, and that is news";
 export class Quarrels {
   readonly #byClientId = new Map<string, Quarrel>();
 
-  /** A device connects from elsewhere as this client, which is active and was last heard at `lastHeard`. */
+  /** Decides about a CONNECT from another address as this client, which is active and was last heard at `lastHeard`. */
   judge(clientId: string, { lastHeard, now }: { lastHeard: Instant; now: Instant }): Verdict {
     const quarrel = this.#of(clientId, now);
     if (quarrel.pauseMs > 0) {
       if (now < quarrel.until) return "put off";
       if (lastHeard >= quarrel.until - quarrel.pauseMs) return this.#putOff(quarrel, now, 2 * quarrel.pauseMs);
-      this.#byClientId.delete(clientId); // the device that had the session is not there any more
+      this.#byClientId.delete(clientId); // the device that had the session has gone
       return "let in";
     }
     if (quarrel.takeovers >= takeoversMax) return this.#putOff(quarrel, now, firstPauseMs);

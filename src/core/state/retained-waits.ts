@@ -5,7 +5,7 @@ import type { RetainedWait } from "./exchanges.ts";
 import type { Session } from "./session.ts";
 
 export class RetainedWaits {
-  /** Whose SUBSCRIBE the broker has answered, longest ago first: all wait equally long. */
+  /** Clients whose SUBSCRIBE the broker has answered, the oldest answer first. All wait for the same time. */
   readonly #list: RetainedWait<Session>[] = [];
   readonly deadline: Deadline<"gateway", "retained"> = new Deadline("gateway", "retained");
 
@@ -14,22 +14,22 @@ export class RetainedWaits {
     this.#list.push(wait);
   }
 
-  /** Who waits, in the order in which they have waited enough. */
+  /** All waits, in the order in which they end. */
   all(): readonly RetainedWait<Session>[] {
     return this.#list;
   }
 
-  /** All wait longer by this time, because no retained messages could be delivered meanwhile. */
+  /** Makes all waits longer by this time, because no retained messages could be delivered meanwhile. */
   prolong(ms: number): void {
     for (const wait of this.#list) if (wait.until !== undefined) wait.until += ms;
   }
 
-  /** When the first one ends; undefined = none waits. */
+  /** When the first wait ends; undefined = there is none. */
   get next(): Instant | undefined {
     return this.#list[0]?.until;
   }
 
-  /** Those who have waited long enough; they are not in here any more. */
+  /** Removes and returns the waits that have ended. */
   takeDue(now: Instant): readonly RetainedWait<Session>[] {
     let over = 0;
     for (const { until = 0 } of this.#list) {

@@ -1,6 +1,6 @@
 /**
- * Which packet is tried next in the search of suspects.ts: choices among those that wait. Each function has the state of the search as
- * parameters. `died`: packets that have died alone and were not answered since.
+ * The order of the search in suspects.ts: functions that choose the next packet among those that wait. Each function
+ * gets the state of the search as parameters. `died`: packets that have died alone and were not answered since.
  */
 import { searchFigures as figures } from "./search-figures.ts";
 import type { Searched, Suspicion } from "./suspicion.ts";
@@ -9,8 +9,9 @@ import { fits, type Waiting } from "./waiting.ts";
 const nobody: readonly never[] = [];
 
 /**
- * Of those whose turn comes soon, the one that was outside at the fewest ends: a good one that died by chance among forbidden
- * ones is not to wait for a whole round of them. What waits for its client is passed by.
+ * Of the packets whose turn comes soon, the one that was outside at the fewest ends. A good packet that died by chance
+ * among forbidden ones should not wait for a whole round of them. Packets that the broker's window does not take are
+ * skipped.
  */
 export function leastStruck<Packet extends Searched<Packet>>(
   waiting: Waiting<Packet>,
@@ -53,9 +54,10 @@ export function untried<Packet extends Searched<Packet>>(
 }
 
 /**
- * It died without a witness, behind others that are answered on each connection: requests that a client repeats at the beginning of each
- * connection, while it sends nothing else. So it is sent first once. A broker that closes after every n packets answers it then. If the
- * broker closes because of it, the others are witnesses from then on.
+ * A packet that died without a witness, behind others that are answered on each connection: for example requests that a
+ * client repeats at the beginning of each connection, while it sends nothing else. It is sent first once. A broker that
+ * closes after every n packets then answers it. If the broker closes because of this packet, the others are its
+ * witnesses from then on.
  */
 export function behindOthers<Packet extends Searched<Packet>>(waiting: Waiting<Packet>): Packet | undefined {
   for (const packet of waiting.heads()) {
@@ -95,7 +97,7 @@ export function walk<Packet extends Searched<Packet>>(
   return second ?? third;
 }
 
-/** The suspects of which no packet has died, before the others. */
+/** All suspects; those of which no packet has died come first. */
 export function untriedFirst<Packet extends Searched<Packet>>(
   suspicions: readonly Suspicion<Packet>[],
   died: WeakSet<Packet>,
@@ -112,8 +114,9 @@ export function hasDied<Packet extends Searched<Packet>>(
 }
 
 /**
- * Each client that has something to send may have a refused packet in front. A packet that is no suspect, of another client each time and
- * further back each time, shows whether the broker answers anything, and is the witness for those that died.
+ * Each client that has something to send may have a refused packet at its head. This function chooses a packet that is
+ * no suspect: of another client each time, and further back each time. It shows whether the broker answers anything,
+ * and is the witness for the packets that died.
  */
 export function nextScout<Packet extends Searched<Packet>>(
   waiting: Waiting<Packet>,

@@ -3,7 +3,7 @@ import type { Instant } from "../types.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 import type { Suspicion } from "./suspicion.ts";
 
-/** The time until it is tried again without a witness. */
+/** The time until a suspect is tried again without a witness. */
 export function blindWait<Packet>({ deaths, ofKnownKind }: Suspicion<Packet>): number {
   const waits = figures.waitsUnwitnessedMs;
   const isLast = deaths >= waits.length;

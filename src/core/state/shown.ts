@@ -1,24 +1,30 @@
 /**
- * A hash of the last message of each topic name that a client was sent. With it, a retained message that the broker
- * sends because the gateway subscribed again is told from a new one. MQTT 3.1.1 has no SUBSCRIBE without retained
- * messages. [MQTT 3.1.1 §3.8.4]
+ * A hash of the last message of each topic name that was sent to a client. With it, the gateway distinguishes a new
+ * retained message from one that the broker sends only because the gateway subscribed again. MQTT 3.1.1 has no
+ * SUBSCRIBE without retained messages. [MQTT 3.1.1 §3.8.4]
  */
 
 import type { ShownRecord } from "../record.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Publication } from "../types.ts";
 
-/** Names remembered for each client, the oldest is forgotten; and what is not worth it. */
+/**
+ * Limit of names for each client; beyond it the oldest is forgotten. Longer names and larger payloads are not
+ * remembered.
+ */
 const namesMax = 32;
 const nameLengthMax = 128;
 const payloadBytesMax = 1_024;
 
 export class Shown {
   readonly #byName = new SmallMap<string, ShownRecord>();
-  /** It changed in this run of the gateway. */
+  /** There is a change that is not written yet. */
   isNew = false;
 
-  /** The client has this now. Answers whether it should be written soon: the broker is known to keep it. */
+  /**
+   * Notes that the client has this message. Returns whether this should be written soon, because the message is known
+   * to be retained.
+   */
   note({ topicName: name, payload, retain }: Publication): boolean {
     if (payload.byteLength > payloadBytesMax || name.length > nameLengthMax) {
       this.#byName.delete(name);
@@ -33,7 +39,7 @@ export class Shown {
     return isRetained;
   }
 
-  /** Was this the last that the client got of this name? */
+  /** Whether this was the last message with this name that the client got. */
   has({ topicName, payload }: Publication): boolean {
     return this.#byName.get(topicName)?.hash === hashOf(payload);
   }

@@ -30,15 +30,17 @@
 import type { ClientState } from "../types.ts";
 import type { Session } from "./session.ts";
 
-/** One way in which a session can stand. */
+/** One possible combination of state and flags. */
 export interface Standing {
   readonly states: readonly ClientState[];
   readonly pendingConnect: boolean;
   readonly willPending: boolean;
   readonly awaitsForwarding: boolean;
-  /** `either`: this is a matter of the client's. */
+  /** `either`: the client decides. */
   readonly clean: boolean | "either";
-  /** May the broker have refused it? While a CONNECT waits, the refusal is the answer to that. */
+  /**
+   * Whether the broker may have refused the client. While a CONNECT waits, the refusal is the answer to that CONNECT.
+   */
   readonly mayBeRefused: boolean;
 }
 
@@ -54,39 +56,47 @@ const plain = {
 } as const;
 const connecting = { ...plain, pendingConnect: true, mayBeRefused: false } as const;
 
-/** All ways in which a session can stand. One that fits none of them should not exist. */
+/** All possible combinations. A session with any other combination must not exist. */
 export const standings = {
-  /** The client is there, or sleeps. */
+  /** The client is active, asleep or awake. */
   served: { ...plain, states: withClient },
-  /** The same, and it connects once more: from elsewhere, with another will, or because it has noticed a cut. */
+  /**
+   * As `served`, and the client connects again: from another address, with another will, or because it has noticed a
+   * cut.
+   */
   servedAndConnecting: { ...connecting, states: withClient },
-  /** Kept for a client that may come back. */
+  /** The session is kept for a client that may come back. */
   kept: { ...plain, states: withoutClient, clean: false },
-  /** The client comes back to what was kept; or it is new, and its session goes again if the CONNECT fails. */
+  /**
+   * The client comes back to a session that was kept; or it is new, and its session is removed if the CONNECT fails.
+   */
   keptAndConnecting: { ...connecting, states: withoutClient, clean: false },
-  /** A clean session without a client, with all publications at the broker: it was made for this CONNECT, and is removed if that fails. */
+  /**
+   * A clean session without a client, with all publications at the broker. It was made for this CONNECT, and is removed
+   * if the CONNECT fails.
+   */
   cleanAndConnecting: { ...connecting, states: ["disconnected"], clean: true },
   /** The client has left; its accepted publications are being sent to the broker. Then a clean session ends. */
   awaitingForwarding: { ...plain, states: withoutClient, awaitsForwarding: true },
   /** The client comes back while this continues. */
   awaitingForwardingAndConnecting: { ...connecting, states: withoutClient, awaitsForwarding: true },
-  /** The will goes to the broker. Then a clean one ends. */
+  /** The will is being sent to the broker. Then a clean session ends. */
   publishingWill: { ...plain, states: ["lost"], willPending: true },
-  /** What was accepted goes to the broker, and then the will. */
+  /** Accepted publications are being sent to the broker, and then the will. */
   awaitingForwardingThenWill: { ...plain, states: ["lost"], willPending: true, awaitsForwarding: true },
 } as const satisfies Record<string, Standing>;
 
-/** What `isPossible` looks at. */
+/** The fields that `isPossible` reads. */
 export type Flags = Pick<Session, "state" | "willPending" | "awaitsForwarding" | "brokerRefused" | "clean"> & {
   readonly pendingConnect: unknown;
 };
 
-/** Does the session stand in one of these ways? */
+/** Whether the session has one of these combinations. */
 export function isPossible(session: Flags): boolean {
   return standingOf(session) !== undefined;
 }
 
-/** The way in which it stands: no two of them fit the same session. */
+/** The name of the session's combination. At most one fits. */
 export function standingOf(session: Flags): keyof typeof standings | undefined {
   for (const [name, standing] of all) if (fits(standing, session)) return name;
   return undefined;

@@ -3,7 +3,7 @@ import { Deadline } from "../deadlines.ts";
 import type { CommitToken, Instant } from "../types.ts";
 
 export class StoreWatch {
-  /** The store did not take the last commit, or has not answered one for too long. */
+  /** The store did not accept the last commit, or has not answered one for too long. */
   fails = false;
   /** All commits up to this one are answered. */
   answered: CommitToken = 0;
@@ -11,7 +11,7 @@ export class StoreWatch {
   busySince: Instant | undefined;
   readonly probe: Deadline<"gateway", "probe"> = new Deadline("gateway", "probe");
 
-  /** `last`: the last commit that was asked for. */
+  /** `last`: the last commit that was requested. */
   noteAnswer(token: CommitToken, last: CommitToken, now: Instant): void {
     this.answered = Math.max(this.answered, token);
     this.busySince = last > this.answered ? now : undefined;

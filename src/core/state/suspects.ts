@@ -32,24 +32,27 @@ import { blindWait, earliest, grown } from "./search-times.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
 import { candidates, type Waiting } from "./waiting.ts";
 
-/** What may be sent now; it is to be asked again at `until`, if nothing happens before. */
+/** What may be sent now. The caller asks again at `until`, if nothing happens before. */
 export type Choice<Packet> =
   | { readonly kind: "ping" }
   | { readonly kind: "hold"; readonly until: Instant | undefined }
   | { readonly kind: "flow"; readonly until: Instant | undefined }
   | { readonly kind: "test"; readonly packets: readonly Packet[] };
 
-/** Until the next attempt: twice the last one, as after any that came to nothing, or what is known better here. */
+/**
+ * The pause before the next attempt. `next`: twice the last one, as after any attempt without success. The others are
+ * set by the search.
+ */
 export type Pause = "next" | KnownPause;
 
 export interface EndOfConnection {
-  /** The broker ended it. */
+  /** The broker ended the connection. */
   readonly blames: boolean;
-  /** It gave a reason that speaks of a packet. */
+  /** The broker gave a reason that concerns a packet. */
   readonly named: boolean;
-  /** Something came after CONNACK. */
+  /** Something came from the broker after CONNACK. */
   readonly showedLife: boolean;
-  /** The broker ends other connections as well, and answers nobody. */
+  /** The broker ends other connections too, and answers no packets. */
   readonly isDoubtful?: boolean;
 }
 
@@ -58,46 +61,49 @@ const nobody: readonly never[] = [];
 
 export class Suspects<Packet extends Searched<Packet>> {
   readonly #suspicions = new Suspicions<Packet>();
-  /** All packets are tried one by one: the broker is sick. */
+  /** The broker counts as faulty (sick), and all packets are tried one by one. */
   #isSick = false;
   /** Different packets that died since the last answer. */
   #dying: readonly Suspicion<Packet>[] = [];
-  /** Whose turn it is, with a sick broker, and to be a scout. */
+  /** The turn of the clients: with a sick broker, and to send a scout. */
   #sickTurn = 0;
   #scoutTurn = 0;
   /**
-   * The packets that have died alone and were not answered since, also while the broker counted as faulty. This is no evidence: the next
-   * packet to be tried is another one, if there is one.
+   * The packets that have died alone and were not answered since, also while the broker counted as sick. This is no
+   * evidence. If possible, the next packet to be tried is another one.
    */
   readonly #died = new WeakSet<Packet>();
-  /** At how many ends it was outside: a few of those before the broker counted as sick, and all since. */
+  /**
+   * For each packet: the number of ends at which it was outside. A few ends before the broker counted as sick are
+   * included, and all since.
+   */
   readonly #endsOf = new WeakMap<Packet, number>();
-  /** How often one was tried that had died before, since the broker counts as sick. */
+  /** How often a packet that had died before was tried, since the broker counts as sick. */
   #sickTries = 0;
-  /** While the broker counts as sick: how long earlier connections stood since the last packet was tried. */
+  /** While the broker counts as sick: how long earlier connections lasted since the last packet was tried. */
   #leftAloneMs = 0;
-  /** When one more different packet died. */
+  /** When another different packet died last. */
   #dyingSince: Instant = 0;
-  /** Ends since the last answer. */
+  /** The number of ends since the last answer. */
   #quick = 0;
-  /** Tests that died since a packet was taken out. */
+  /** The number of tests that died since a packet was taken out. */
   #rounds = 0;
   #testing: Packet[] | undefined;
   readonly #groups = new DeadGroups<Suspicion<Packet>>();
   #testSince: Instant = 0;
   #testAt: Instant = 0;
   #isUp = false;
-  /** Of the present connection, or the last one. */
+  /** The start of the present connection, or of the last one. */
   #upSince: Instant = 0;
   #isAlive = false;
   #isPinged = false;
-  /** On this connection: packets sent, and answered. */
+  /** Packets that were sent and answered on this connection. */
   #sent = 0;
   #answered = 0;
-  /** Of ends while no suspect is tried. */
+  /** The rate of ends while no suspect is tried. */
   readonly #rate = new EndRate<Suspicion<Packet>>();
   #mark: Instant = 0;
-  /** Clients of which one packet was taken out without a witness, and nothing was answered since. */
+  /** Clients that had a packet taken out without a witness, and no packet answered since. */
   readonly #spent = new SmallMap<string, true>();
 
   /** Whether there is a search. Then only packets that `choose` returns are sent. */
@@ -105,12 +111,12 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#suspicions.active > 0 || this.#isSick;
   }
 
-  /** Is anything remembered that a new packet could be? */
+  /** Whether anything is remembered that may apply to a new packet. */
   get remembers(): boolean {
     return this.#suspicions.size > 0;
   }
 
-  /** Nothing is remembered, and nothing is to be stored or forgotten. */
+  /** Whether nothing is remembered, and nothing has to be stored or removed. */
   get isForgetful(): boolean {
     return this.#suspicions.size === 0 && !this.#suspicions.hasChanged && !this.#isSick;
   }
@@ -133,13 +139,13 @@ export class Suspects<Packet extends Searched<Packet>> {
     return this.#suspicions.takeChanged();
   }
 
-  /** A packet like a remembered one is in flight. */
+  /** A packet with remembered content is in flight. */
   attach(packet: Packet, key: string): void {
     const suspicion = this.#suspicions.find(key);
     if (suspicion) this.#suspicions.bind(packet, suspicion);
   }
 
-  /** A suspect of an earlier run, or one of a kind that was taken out before. */
+  /** Adds a suspect of an earlier run, or one of a kind that was taken out before. */
   suspect(init: {
     key: string;
     client: string;
@@ -164,7 +170,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     const suspicion = known ?? this.#suspicions.remember({ key, client, isKind });
     if (!suspicion) return;
     suspicion.ofKnownKind ||= ofKnownKind;
-    // What is held against it stays, if nothing else is known of it here.
+    // A suspicion that exists here already is kept, unless the new one has deaths.
     if (!known || deaths > 0) {
       Object.assign(suspicion, { deaths, epochs, ordinal, firstDeath, undoubted: deaths, undoubtedSince: firstDeath });
       suspicion.witnessed = deaths === 0;
@@ -172,7 +178,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#suspicions.setSuspect(suspicion, true);
   }
 
-  /** The packet is over, without an answer. */
+  /** The packet has ended without an answer. */
   detach(packet: Packet): void {
     const { suspicion } = packet;
     if (suspicion) this.#suspicions.unbind(packet, suspicion);
@@ -181,13 +187,13 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (this.#testing.length === 0) this.#testing = undefined;
   }
 
-  /** Nothing is in flight any more. The suspicions stay. */
+  /** No packet is in flight any more. The suspicions stay. */
   detachAll(): void {
     for (const suspicion of [...this.#suspicions.all()])
       for (const packet of [...suspicion.packets]) this.detach(packet);
   }
 
-  /** What is asked of the broker in this content's name is not asked any more. */
+  /** The content of this key will not be sent to the broker any more. */
   forget(key: string): void {
     const suspicion = this.#suspicions.find(key);
     if (suspicion) this.#suspicions.clear(suspicion);
@@ -206,7 +212,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#testAt = this.#rounds === 0 ? now : now + grown(figures.testFirstMs, this.#rounds - 1, figures.testMaxMs);
   }
 
-  /** The broker is alive: it answered PINGREQ. */
+  /** The broker answered PINGREQ, so it is alive. */
   showsLife(): void {
     this.#isAlive = true;
   }
@@ -244,14 +250,14 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#testAt = now + figures.afterPassMs;
   }
 
-  /** Something of this client was answered. */
+  /** A packet of this client was answered. */
   noteAnsweredOf(client: string): void {
     if (this.#spent.size > 0) this.#spent.delete(client);
   }
 
   /**
-   * The connection is over. `outside`: what was, in the order in which it was sent; `identify` names one that is not known
-   * yet. Answers what is to be taken out, and the pause.
+   * The connection has ended. `outside`: the packets outside, in the order in which they were sent. `identify` gives
+   * the identity of a packet that is not known yet. Returns what is to be taken out, and the pause.
    */
   ended(
     now: Instant,
@@ -283,7 +289,10 @@ export class Suspects<Packet extends Searched<Packet>> {
     return { takenOut, pause: isSearch ? "bounded" : "next" };
   }
 
-  /** Ends with others outside say little of each: so that none waits for hours before it is tried, no more than a few of them count. */
+  /**
+   * Counts an end at which a packet was outside. If others were outside too, an end tells little about each of them. So
+   * only a few such ends count, and no packet waits for hours before it is tried.
+   */
   #noteEnd(packet: Packet): void {
     const ends = (this.#endsOf.get(packet) ?? 0) + 1;
     this.#endsOf.set(packet, this.#isSick ? ends : Math.min(ends, figures.endsCounted));
@@ -320,7 +329,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     const [only] = group;
     if (only && group.length === 1) this.#died.add(only);
     if (this.#isSick) {
-      this.#sickTurn++; // no packet is at fault while no packet is answered
+      this.#sickTurn++; // no packet is the cause while no packet is answered
       return undefined;
     }
     if (only && group.length === 1 && outside.length === 1) {
@@ -335,7 +344,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return undefined;
   }
 
-  /** It was alone outside, and the broker ended the connection. Answers it, if that is proof enough. */
+  /** The packet was alone outside, and the broker ended the connection. Returns the suspicion if it is proved now. */
   #strike(now: Instant, suspicion: Suspicion<Packet>, end: EndOfConnection): Suspicion<Packet> | undefined {
     this.#groups.explained(suspicion);
     suspicion.exposureMs += now - this.#testSince;
@@ -370,7 +379,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     const { deaths, epochs, named, firstDeath, undoubted, undoubtedSince, client } = suspicion;
     if (epochs >= (named ? figures.epochsWhereNamed : figures.epochsToTakeOut)) return true;
     if (this.#dying.length >= figures.differentDeaths) return false;
-    // As the first on its connection: of a broker that closes after every n packets nothing else is known.
+    // The packet must have been the first one on its connection, because a broker that closes after every n packets
+    // cannot be excluded otherwise.
     const isUndoubted = undoubted >= figures.unwitnessedDeaths && now - undoubtedSince >= figures.unwitnessedSpanMs;
     const isLong = deaths >= figures.unwitnessedDeaths && now - firstDeath >= figures.unwitnessedInDoubtSpanMs;
     if (suspicion.ordinal !== 1 || !(isUndoubted || isLong) || this.#spent.has(client)) return false;
@@ -378,7 +388,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return true;
   }
 
-  /** So many different ones died, and nothing was answered, that it is not they. */
+  /** Whether so many different packets died, without any answer, that the broker is the cause. */
   #isBroker(): boolean {
     const dying = this.#dying.length;
     if (dying < figures.differentDeaths) return false;
@@ -386,7 +396,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return dying >= figures.differentDeathsOfOne || this.#dying.some(({ client }) => client !== first?.client);
   }
 
-  /** Every packet that is sent dies: all counts are reset, and there are no suspects. */
+  /** Each packet that is sent dies. All counts are reset, and there are no suspects any more. */
   #becomeSick(): void {
     for (const suspicion of [...this.#suspicions.all()]) this.#suspicions.clear(suspicion);
     this.#groups.clear();
@@ -395,7 +405,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#isSick = true;
   }
 
-  /** What may be sent now. To be asked while the connection is up and `isOn`. */
+  /** What may be sent now. Called while the connection is up and `isOn`. */
   choose(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     if (!this.#isUp) return { kind: "hold", until: undefined };
     if (!this.#isAlive) {
@@ -433,7 +443,8 @@ export class Suspects<Packet extends Searched<Packet>> {
     const hasOthers = waiting.hasOthers || waiting.outside > 0;
     const { fresh, struck } = candidates(waiting);
     const isAlone = !hasOthers && fresh.length === 0;
-    // A suspect is first in each line: before a third one dies and the broker counts as faulty, a packet further behind is tried.
+    // Each line begins with a suspect. Before a third one dies and the broker counts as sick, a packet further behind
+    // is tried.
     const isAllHeld = !hasOthers && this.#dying.length === figures.differentDeaths - 1;
     const dueStruck = struck.filter(({ witnessed, nextTry, nextBlindTry }) =>
       witnessed ? nextTry <= now : isAlone && nextBlindTry <= now,
@@ -449,11 +460,12 @@ export class Suspects<Packet extends Searched<Packet>> {
       return { kind: "flow", until: earliest([...times, ...fresh.map(({ nextTry }) => nextTry)], now) };
     }
     if (dueStruck[0] && !dueStruck[0].witnessed && !walker && this.#dying.length >= figures.differentDeaths) {
-      this.#becomeSick(); // all that its client has was tried, and died
+      this.#becomeSick(); // all packets of the client were tried, and died
       return { kind: "hold", until: now };
     }
     if (now < this.#testAt && hasOthers) return { kind: "flow", until: this.#testAt };
-    // One more death would make the broker count as faulty, and delete what was learnt. Another client may connect and send the witness.
+    // One more death would make the broker count as sick, and delete what was learnt. Another client may connect and
+    // send the witness.
     const waitsUntil = this.#dyingSince + figures.witnessAwaitedMs;
     const next = dueStruck[0] ?? dueFresh[0];
     const isThird = next !== undefined && !this.#dying.includes(next) && hasDied(next, this.#died);

@@ -1,45 +1,48 @@
 /**
  * What is held against the content of a packet, while the gateway searches for the packet for which the broker closes
- * the connection. suspects.ts explains the words and decides.
+ * the connection. suspects.ts explains the terms and decides.
  */
 import { SmallMap } from "../small-map.ts";
 import type { Instant } from "../types.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 
-/** What is suspected: not one packet but its content, which the device may send again under another number. */
+/** A suspicion concerns not one packet but its content, which the device may send again under another number. */
 export interface Suspicion<Packet> {
   readonly key: string;
   readonly client: string;
-  /** Order in which they were sent first. */
+  /** The order in which the contents were sent first. */
   readonly order: number;
-  /** Packets with this content that are in flight, in their order. */
+  /** Packets with this content that are in flight, in order. */
   readonly packets: Packet[];
-  /** Ends at which it was outside, not alone. */
+  /** The number of ends at which it was outside together with others. */
   ends: number;
   isSuspect: boolean;
   deaths: number;
-  /** Deaths with a witness since the one before; the first one counts. */
+  /** The number of deaths with a witness since the death before. The first death counts. */
   epochs: number;
   firstDeath: Instant;
-  /** From sending to death, all together, and of how many deaths that is (not of those of an earlier run). */
+  /**
+   * The sum of the times from sending to death, and the number of these deaths. Deaths in an earlier run are not
+   * included.
+   */
   exposureMs: number;
   timed: number;
   /** How many packets were sent on the connection of its last death, including it. */
   ordinal: number;
   witnessed: boolean;
-  /** Its last deaths in a row without a witness before them. */
+  /** The number of its last deaths in a row without a witness before them. */
   unwitnessed: number;
-  /** Deaths while nothing spoke against the broker, and when the first of them was. */
+  /** Deaths while there was no sign that the broker itself was faulty, and the time of the first of them. */
   undoubted: number;
   undoubtedSince: Instant;
-  /** The broker said that a packet was at fault. */
+  /** The broker said that a packet was the cause. */
   named: boolean;
-  /** When it is tried again: with a witness, and without one. */
+  /** The time of the next try: with a witness, and without one. */
   nextTry: Instant;
   nextBlindTry: Instant;
-  /** One of its kind was taken out before. */
+  /** A packet of its kind was taken out before. */
   ofKnownKind: boolean;
-  /** It stands for all of its kind (QoS 0): what was outside is not sent again. */
+  /** The suspicion stands for all publications of its kind (QoS 0), because a QoS 0 publication is not sent again. */
   readonly isKind: boolean;
 }
 
@@ -47,16 +50,16 @@ export interface Searched<Packet> {
   suspicion: Suspicion<Packet> | undefined;
 }
 
-/** Of what a packet is one: see packet-key.ts. */
+/** The identity of a packet's content: see packet-key.ts. */
 export interface Identity {
   readonly key: string;
   readonly client: string;
   readonly isKind?: boolean;
 }
 
-/** What is held against contents, by their key, and which packets are of each. It counts, and judges nothing: see suspects.ts. */
+/** The suspicions by key, and the packets of each. This class counts and decides nothing: see suspects.ts. */
 export class Suspicions<Packet extends Searched<Packet>> {
-  /** By key, in the order in which they were sent first. */
+  /** By key, in the order in which the contents were sent first. */
   readonly #known = new SmallMap<string, Suspicion<Packet>>();
   /** Suspects with a packet in flight. */
   #active = 0;
@@ -97,7 +100,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     return changed;
   }
 
-  /** It must be stored. */
+  /** Tells that the suspicion must be stored. */
   noteChanged(suspicion: Suspicion<Packet>): void {
     this.#changed.set(suspicion, true);
   }
@@ -131,7 +134,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     return suspicion;
   }
 
-  /** Drops a suspect without a packet in flight. */
+  /** Removes a suspicion without a packet in flight. False: there is none. */
   #makeRoom(): boolean {
     for (const suspicion of this.#known.values()) {
       if (suspicion.packets.length > 0) continue;
@@ -163,7 +166,7 @@ export class Suspicions<Packet extends Searched<Packet>> {
     if (suspicion.packets.length > 0) this.#active += isSuspect ? 1 : -1;
   }
 
-  /** Nothing is held against it any more. */
+  /** Removes a suspicion. */
   clear(suspicion: Suspicion<Packet>): void {
     this.setSuspect(suspicion, false);
     for (const packet of suspicion.packets) packet.suspicion = undefined;

@@ -1,7 +1,7 @@
 /**
  * The upstreams of the gateway, and which client uses which. A session keeps its upstream as long as it exists. After a
- * restart the rules decide again, and what the gateway has accepted for the client goes to the upstream that they
- * choose.
+ * restart the rules decide again, and publications that the gateway has accepted for the client go to the upstream that
+ * the rules choose.
  */
 import type { UpstreamPolicy, UpstreamsPolicy } from "../options.ts";
 import { ownIdsOf } from "../own-ids.ts";
@@ -13,26 +13,29 @@ import { hashOfText, SharedConnection } from "./shared-connection.ts";
 
 /** One broker, with one set of credentials and rules. */
 export class Upstream<Client extends ExchangeClient> {
-  /** "" for the one that serves whom no rule names. */
+  /** "" for the upstream of all clients that no rule names. */
   readonly name: string;
   readonly options: UpstreamPolicy;
-  /** The gateway's own MQTT session there: QoS -1, status, and the answer to "is the broker there?". */
+  /**
+   * The gateway's own MQTT session at the broker: for QoS -1, for the status, and to know whether the broker can be
+   * reached.
+   */
   readonly service: BrokerSession<Client>;
-  /** Connections that clients share; none where each has its own. The first is also the service's. */
+  /** Connections that clients share; none if each client has its own. The first one is also the gateway's own. */
   readonly sharedConnections: readonly SharedConnection<Client>[];
   /** MQTT sessions of an earlier run that are left in order. */
   readonly leaving = new Set<SharedConnection<Client>>();
   readonly evidence = new BrokerEvidence();
-  /** Something waits until their subscriptions are ended. */
+  /** Clients wait until the subscriptions of the sessions in `leaving` are ended. */
   isHolding = false;
   /** While sessions are restored: clients that used a shared connection, by its key. */
   readonly movers: [home: string, client: Client][] = [];
   /**
-   * How this broker sends copies to a connection several of whose filters match; see `UpstreamPolicy.copies`. `counted`: it
-   * could not be found out, and copies are counted.
+   * How the broker sends a message to a connection with several matching filters; see `UpstreamPolicy.copies`.
+   * `counted`: this could not be found out, and copies are counted.
    */
   copies: Copies | "unknown" | "asked" | "counted";
-  /** All sessions of an earlier run are back, and each filter stands where it belongs. */
+  /** All sessions of an earlier run are restored, and each filter is assigned to its connection. */
   isSettled = false;
 
   constructor(name: string, options: UpstreamPolicy, random: () => number) {
@@ -53,13 +56,13 @@ export class Upstream<Client extends ExchangeClient> {
     return sessions.every(({ link }) => link?.up === true);
   }
 
-  /** Those that clients share, their lanes, and those that are left. */
+  /** The connections that clients share, their lanes, and the sessions that are left. */
   *allShared(): IterableIterator<SharedConnection<Client>> {
     for (const shared of this.sharedConnections) yield* shared.all();
     yield* this.leaving;
   }
 
-  /** The connection that this client shares; undefined when it has its own. */
+  /** The connection that this client shares; undefined: it has its own. */
   sharedOf(clientId: string): SharedConnection<Client> | undefined {
     return this.sharedConnections.length > 1
       ? this.sharedConnections[hashOfText(clientId) % this.sharedConnections.length]
@@ -71,8 +74,8 @@ export class Upstreams<Client extends ExchangeClient> {
   readonly default: Upstream<Client>;
   readonly all: readonly Upstream<Client>[];
   /**
-   * The MQTT client ids of the gateway's own connections. No client may have one of them, at whichever broker: two names
-   * may stand for the same machine, and a broker gives everything to who comes last with an id. [MQTT-3.1.4-2]
+   * The MQTT client ids of the gateway's own connections. No client may have one of them, at any upstream: two names
+   * may stand for the same broker, and a broker gives a session to the last client with its id. [MQTT-3.1.4-2]
    */
   readonly ownIds: ReadonlySet<string>;
   readonly #rules: UpstreamsPolicy | undefined;
@@ -85,7 +88,7 @@ export class Upstreams<Client extends ExchangeClient> {
     this.ownIds = new Set(this.all.flatMap(({ options }) => ownIdsOf(options)));
   }
 
-  /** Clients that would have the same id at the same broker as this one, were they there. */
+  /** Client ids of other upstreams that would have the same MQTT client id at the same broker as this client. */
   *rivalsOf(clientId: string, upstream: Upstream<Client>): IterableIterator<[clientId: string, of: Upstream<Client>]> {
     const mqttClientId = upstream.options.clientIdPrefix + clientId;
     for (const other of this.all) {
@@ -96,14 +99,14 @@ export class Upstreams<Client extends ExchangeClient> {
     }
   }
 
-  /** Whose broker this client uses; `clientId` is undefined for who publishes without a session. */
+  /** The upstream of this client. `clientId` is undefined for a sender without a session. */
   of(clientId: string | undefined, peer: PeerId | undefined): Upstream<Client> {
     const name = this.#rules?.nameOf(clientId, peer);
     return (name !== undefined && this.all.find((upstream) => upstream.name === name)) || this.default;
   }
 }
 
-/** May these be the same broker? */
+/** Whether these may be the same broker. */
 export function mayMeet(a: UpstreamPolicy, b: UpstreamPolicy): boolean {
   if (a.places === undefined || b.places === undefined) return true;
   const places = new Set(a.places);

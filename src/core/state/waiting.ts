@@ -1,32 +1,32 @@
-/** The packets that wait to be sent, as far as the search for suspects sees them: see suspects.ts. */
+/** The packets that wait to be sent, in the form that the search for suspects needs: see suspects.ts. */
 import type { Searched, Suspicion } from "./suspicion.ts";
 
-/** What waits to be sent, as far as the search has to see it. */
+/** Packets that wait to be sent, for the search. */
 export interface Waiting<Packet> {
-  /** Packets outside. */
+  /** The number of packets outside. */
   readonly outside: number;
-  /** The first of these that the broker's window takes now, together. */
+  /** The first of these packets that fit together into the broker's window now. */
   fit(packets: readonly Packet[]): readonly Packet[];
-  /** A client waits whose next packet is no suspect. */
+  /** Whether a client waits whose next packet is no suspect. */
   readonly hasOthers: boolean;
-  /** The lines whose next packet is a suspect, each from its first on. */
+  /** The lines whose next packet is a suspect, each with all its packets in order. */
   held(): Iterable<readonly Packet[]>;
-  /** All lines, each from its first on. */
+  /** All lines, each with all its packets in order. */
   lines(): Iterable<readonly Packet[]>;
-  /** Of each line, those that no publication waits before. */
+  /** For each line, the packets that no publication waits before. */
   heads(): Iterable<Packet>;
-  /** The n-th when clients take turns, each with its first few. */
+  /** The packet of the n-th turn, if clients take turns, each with its first few packets. */
   inTurn(turn: number, each: number): Packet | undefined;
 }
 
-/** The broker's window has a place for it now. */
+/** Whether the packet fits into the broker's window now. */
 export function fits<Packet extends Searched<Packet>>(waiting: Waiting<Packet>, packet: Packet): boolean {
   return waiting.fit([packet]).length > 0;
 }
 
 /**
- * Suspects that may be tested without overtaking packets of their own line: never tried ones, and tried ones. Without those for which the
- * broker's window has no place.
+ * Suspects that may be tested without overtaking packets of their own line: never tried ones (`fresh`), and tried ones
+ * (`struck`). Packets that do not fit into the broker's window are left out.
  */
 export function candidates<Packet extends Searched<Packet>>(waiting: Waiting<Packet>) {
   const fresh: Suspicion<Packet>[] = [];
