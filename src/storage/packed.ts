@@ -2,11 +2,10 @@
  * Records in few octets, for a disk. What JSON repeats in each record (names of fields, quotation marks, usual values)
  * is not written.
  *
- * An octet for the form is followed by the number of fields, and for each field its number in `fields` and its value. A
- * value begins with an octet that tells its type, so a reader can skip fields that it does not know; what a later
- * version adds is optional. A field with its usual value is left out, and so is what the key tells. The lists below are
- * part of what is stored, so they only grow at their ends. A new word must be written as text while versions that do
- * not know it have to read the record.
+ * An octet for the form is followed by the number of fields, and for each its number in `fields` and its value. A value
+ * begins with an octet for its type, so a reader can skip unknown fields; what a later version adds is optional. A field
+ * with its usual value is left out, and so is what the key tells. The lists below are part of what is stored: they only
+ * grow at their ends. A new word is written as text while versions that do not know it must read it.
  */
 import type { Kind } from "./keys.ts";
 import { version } from "./records.ts";
@@ -203,10 +202,7 @@ class Writer {
     return this.fields(value, () => false);
   }
 
-  /**
-   * Writes a publication: QoS and flags, topic name, payload, and further fields; undefined: the value is not a
-   * publication.
-   */
+  /** Writes QoS and flags, topic name, payload, and further fields; undefined: the value is not a publication. */
   #publication(value: object): boolean | undefined {
     if (!("topicName" in value && "payload" in value && "qos" in value && "retain" in value)) return undefined;
     const { topicName, payload, qos, retain, ...more } = value;
@@ -220,10 +216,7 @@ class Writer {
     return !has || this.fields(more, () => false);
   }
 
-  /**
-   * Writes a subscription: QoS, way and flags, filter, and the id of a predefined topic; undefined: the value is not a
-   * subscription.
-   */
+  /** Writes QoS, way and flags, filter, and the predefined id; undefined: the value is not a subscription. */
   #subscription(value: object): boolean | undefined {
     if (!("filter" in value && "qos" in value && "by" in value && "predefinedId" in value)) return undefined;
     const { filter, qos, by, predefinedId, ...more } = value;
@@ -293,9 +286,7 @@ class Writer {
   }
 }
 
-/**
- * Reads packed fields. Returns undefined at the first invalid octet, because any process may have written the octets.
- */
+/** Reads packed fields. Returns undefined at the first invalid octet: any process may have written the octets. */
 class Reader {
   readonly #bytes: Buffer;
   #at: number;
