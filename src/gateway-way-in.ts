@@ -23,7 +23,7 @@ export interface RestoredFleet extends WayIn {
 
 /**
  * @param progress how many records of how many; first they are all looked at, then written
- * @throws {GatewayError} ERR_BACKUP when the file is not a whole backup, a gateway of the fleet runs, its stores are not empty, or it has
+ * @throws {GatewayError} ERR_BACKUP when the file is not a complete backup, a gateway of the fleet runs, its stores are not empty, or it has
  * another number of shards; ERR_STORE_OPEN, ERR_STORE_WRITE when Redis fails. Nothing of the backup is there then; where that cannot be
  * made sure either, no gateway of the fleet claims a shard before a restore has succeeded.
  */

@@ -58,7 +58,7 @@ export class RedisAddressBook implements AddressBook {
   }
 
   async find(peer: string): Promise<AddressFacts | undefined> {
-    if (this.#questions.length >= questionsMax) throw new Error("too much is asked at once");
+    if (this.#questions.length >= questionsMax) throw new Error("too many look-ups at once");
     const value = await new Promise<string | null>((answered, failed) => {
       this.#questions.push({ key: this.#start + peer, answered, failed });
       this.#soon();

@@ -102,11 +102,11 @@ export class Between {
       notice: told,
     });
     for (const warning of carrier.warnings) told("warn", warning);
-    told("info", `datagrams of other gateways are taken at ${carrier.place}`);
+    told("info", `datagrams of other gateways are received at ${carrier.place}`);
     if (key() === undefined)
       told(
         "warn",
-        "there is no fleet.key: whoever can send from the address of a gateway is believed, so the network between the gateways must be private",
+        "there is no fleet.key: a datagram from the address of a gateway is accepted without proof, so the network between the gateways must be private",
       );
   }
 
@@ -225,7 +225,7 @@ export class Between {
     this.#parts.counters.drop("bad-code");
     if (said.has("bad-code")) return;
     said.add("bad-code");
-    this.#parts.told("warn", `datagrams of ${member.name} are not taken: fleet.key is not the same there and here`);
+    this.#parts.told("warn", `datagrams of ${member.name} are dropped: fleet.key is not the same there and here`);
   }
 
   #handOver(events: BetweenEvents, { member }: Gateway, frame: Uint8Array): void {

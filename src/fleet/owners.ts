@@ -174,9 +174,9 @@ export class Owners implements Ownership {
     await this.#beat();
     const { timers } = this.#parts;
     const unheard = this.#troubles.of("beat");
-    if (unheard !== "") return `who else is there is not known (${unheard}), so this gateway goes on`;
+    if (unheard !== "") return `the other gateways are not known (${unheard}), so this gateway continues`;
     if (this.#members.others(timers.now()).every(({ isDraining }) => isDraining))
-      return "there is no other gateway that takes the shards, so this one goes on. Start another one: mqtt-sn-gateway fleet status";
+      return "there is no other gateway that takes the shards, so this gateway continues. Start another one: mqtt-sn-gateway fleet status";
     this.#members.drain();
     await this.#beat();
     let shards = 0;
@@ -442,7 +442,7 @@ export class Owners implements Ownership {
     try {
       await server.release({ shard, epoch }, cause);
     } catch (error) {
-      told("warn", `the lease of shard ${shard} could not be given back, and ends by itself: ${messageOf(error)}`);
+      told("warn", `the lease of shard ${shard} could not be given back; it expires by itself: ${messageOf(error)}`);
     }
   }
 
@@ -463,7 +463,7 @@ function deadlineOf(asked: number, leaseMs: number): number {
 
 function sayOlder(shard: number, epoch: number, highest: number): string {
   return (
-    `the server came back with older data (shard ${shard}: epoch ${epoch}, and ${highest} was there before), and this gateway does not claim on them. ` +
-    "Put the newer data back; or, to go on with what is there, stop all gateways, delete fleet-epochs in store.folder of each, and start them"
+    `the server came back with older data (shard ${shard}: epoch ${epoch}, and ${highest} was there before). This gateway claims no shard with these data. ` +
+    "Restore the newer data. Or, to continue with the older data, stop all gateways, delete fleet-epochs in store.folder of each, and start them"
   );
 }

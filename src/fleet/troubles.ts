@@ -4,9 +4,9 @@
 export type Asked = "beat" | "renewal" | "look" | "claim" | "older";
 
 const sayOf: Readonly<Record<Asked, string>> = {
-  beat: "who else is there cannot be asked for",
+  beat: "the beats of the other gateways cannot be read",
   renewal: "the leases cannot be renewed",
-  look: "the leases cannot be asked for",
+  look: "the leases cannot be read",
   claim: "a shard cannot be claimed",
   older: "a shard is not claimed",
 };
@@ -40,7 +40,8 @@ export class Troubles {
   /** A request succeeded, or there is nothing more to ask for. */
   well(...all: readonly Asked[]): void {
     for (const what of all)
-      if (this.#present.delete(what) && this.#present.size === 0) this.#told("info", "all is well again");
+      if (this.#present.delete(what) && this.#present.size === 0)
+        this.#told("info", "the server of the leases answers again");
   }
 }
 

@@ -59,7 +59,7 @@ export function addFleetMetrics(registry: Registry, { facts, front }: FleetMetri
   gauge("shards_unowned", "Shards that nobody owns, as far as this gateway knows", () => {
     return facts().owners.filter(({ owner }) => owner === "").length;
   });
-  gauge("trouble", "1 while the leases of the fleet cannot be asked for", () => (facts().trouble === "" ? 0 : 1));
+  gauge("trouble", "1 while the leases of the fleet cannot be read", () => (facts().trouble === "" ? 0 : 1));
   counter("moves", "Shards that came here, by how (first, drained, ended, silent), and that left", "how", () => {
     const { claimed, handedOver, lost, failed } = facts().counters;
     return { ...claimed, handed_over: handedOver, lost, failed };

@@ -199,7 +199,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
   );
   gauge(
     "pair_trouble",
-    "1 while the lease of the pair cannot be asked for or claimed",
+    "1 while the lease of the pair cannot be read or claimed",
     names,
     ofPair(({ trouble }) => (trouble === "" ? 0 : 1)),
   );

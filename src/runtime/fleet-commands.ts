@@ -45,7 +45,7 @@ export const fleetShape = z.object({
   name: z.string().describe("The gateway that was asked."),
   leaseSeconds: z.number(),
   shards: count.describe("How many there are."),
-  trouble: z.string().describe('Why the leases cannot be asked for just now; "" = they can.'),
+  trouble: z.string().describe('Why the leases cannot be read at present; "" = they can.'),
   members: z
     .array(
       z.object({

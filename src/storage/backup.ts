@@ -153,7 +153,7 @@ export async function checkBackup(file: string, progress: (done: number) => void
   for await (const [key, value] of backupRecords(file)) {
     const found = decodedFor(key, value);
     if (found?.is === "wrong")
-      throw new GatewayError("ERR_BACKUP", { file }, { say: `${file}: the record ${key} is none: ${found.why}` });
+      throw new GatewayError("ERR_BACKUP", { file }, { say: `${file}: the record ${key} is invalid: ${found.why}` });
     progress(++total);
   }
   return total;
@@ -244,7 +244,7 @@ async function closeToOthers(place: string): Promise<void> {
   } catch (cause) {
     const inner = cause instanceof Error && cause.cause instanceof Error ? cause.cause : cause;
     if (!(inner instanceof Error && "code" in inner && inner.code === "LEVEL_LOCKED")) return; // damaged: moved aside
-    const say = `a gateway uses ${place}: stop it before you restore`;
+    const say = `a gateway uses ${place}: stop this gateway before you restore`;
     throw new GatewayError("ERR_STORE_OPEN", { folder: place }, { cause, say });
   }
 }
@@ -252,7 +252,7 @@ async function closeToOthers(place: string): Promise<void> {
 /** The records of a backup file. The digest is checked at the end. */
 async function* backupRecords(file: string): AsyncGenerator<readonly [key: string, value: Uint8Array]> {
   const wrong = (why: string) =>
-    new GatewayError("ERR_BACKUP", { file }, { say: `${file} is not a whole backup: ${why}` });
+    new GatewayError("ERR_BACKUP", { file }, { say: `${file} is not a complete backup: ${why}` });
   const hash = createHash("sha256");
   const source: AsyncIterator<Buffer> = createReadStream(file)[Symbol.asyncIterator]() as AsyncIterator<Buffer>;
   let buffered: Buffer = Buffer.alloc(0);

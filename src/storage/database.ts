@@ -64,7 +64,7 @@ export async function openOrRepair<T>(
   notices.push(copyAside(folder, aside));
   const second = await tryUse(folder, use, () => ClassicLevel.repair(folder));
   if ("result" in second) {
-    notices.push("it was repaired; messages that were done with may come once more");
+    notices.push("it was repaired; messages that were finished may be delivered once more");
     return second.result;
   }
   if (ailmentOf(second.error) !== "damaged") throw second.error;
@@ -110,7 +110,7 @@ export async function closeQuietly(database: Database | undefined): Promise<void
 function copyAside(folder: string, aside: string): string {
   try {
     cpSync(folder, aside, { recursive: true });
-    return `as it was found, it is at ${aside}`;
+    return `a copy of it as it was found is at ${aside}`;
   } catch (error) {
     rmSync(aside, { recursive: true, force: true });
     return `it could not be copied aside: ${messageOf(error)}`;

@@ -140,8 +140,8 @@ export class DiskStore implements Store {
     // Devices may have used sequence numbers that are not stored, so they have to make a new handshake.
     await database.clear({ ...rangeOf("secure") });
     return [
-      "the system went down while the store was open with durability none: " +
-        "what was acknowledged in its last half minute may be lost",
+      "the system stopped while the store was open with durability none: " +
+        "messages that were acknowledged in the last half minute before may be lost",
     ];
   }
 
@@ -331,7 +331,8 @@ export class DiskStore implements Store {
       this.#toldOfPlace = found;
       return;
     }
-    if (found !== "gone") throw new Error(`${sayPlace[found]}: end the gateway, see to the folder, and start it again`);
+    if (found !== "gone")
+      throw new Error(`${sayPlace[found]}: stop the gateway, correct the folder, and start the gateway again`);
     if (!this.#database) {
       if (!(await putInPlace(this.#folder))) throw new Error(sayPlace.gone);
       this.#place.note();
@@ -349,7 +350,7 @@ export class DiskStore implements Store {
   async #writable(): Promise<Database> {
     if (this.#database) return this.#database;
     if (Date.now() < this.#reopenAt)
-      throw new Error("the store is closed after a failed write; it is tried again soon");
+      throw new Error("the store is closed after a failed write; the gateway opens it again soon");
     this.#reopenAt = Date.now() + reopenPauseMs;
     const notices: string[] = [];
     this.#database = await openOrRepair(this.#folder, notices, async (database) => database);
@@ -380,11 +381,11 @@ export class DiskStore implements Store {
 }
 
 const sayPlace = {
-  gone: "its folder was removed, and nothing is left to write it again from",
-  replaced: "another store lies in the place of the one that is in use",
+  gone: "its folder was removed, and there is no copy from which to write it again",
+  replaced: "another store is in the place of the one that is in use",
   elsewhere: "its folder is on another file system than when it was opened",
 } as const;
 
 function sayWrite(error: unknown): string {
-  return `the store could not be written: ${messageOf(error)}; what it promised is not promised`;
+  return `the store could not be written: ${messageOf(error)}; nothing of this commit is acknowledged`;
 }

@@ -64,7 +64,7 @@ export function decodeRecord(key: string, stored: Uint8Array): Decoded {
   const name = nameOf(key);
   if (name === "unknown") return { is: "later", what: `kind ${key.charAt(0)}`, commit: opened?.commit ?? 0 };
   if (!opened) return { is: "wrong", why: "damaged" };
-  if (name === "wrong") return { is: "wrong", why: "its key makes no sense" };
+  if (name === "wrong") return { is: "wrong", why: "its key is invalid" };
   const { body, commit } = opened;
   const { of, clientId, id } = name;
   const mark = body[0] ?? 0xff;

@@ -211,7 +211,7 @@ export class Lease {
    */
   async whoStandsBy(): Promise<OtherOne | undefined> {
     if (this.owns()) await this.#renew();
-    if (!this.owns()) throw new Error("the lease is not ours any more");
+    if (!this.owns()) throw new Error("this gateway does not hold the lease any more");
     if (this.#trouble !== "") throw new Error(this.#trouble);
     return this.#standby?.is;
   }
@@ -251,7 +251,7 @@ export class Lease {
     try {
       await this.#parts.server.release(this.#epoch, cause);
     } catch (error) {
-      this.#parts.told("warn", `the lease could not be given back, and ends by itself: ${messageOf(error)}`);
+      this.#parts.told("warn", `the lease could not be given back; it expires by itself: ${messageOf(error)}`);
     }
   }
 
@@ -280,7 +280,7 @@ export class Lease {
       this.#beat();
       return this.owns() ? epoch : undefined;
     } catch (error) {
-      this.#ails(`the lease cannot be asked for: ${messageOf(error)}`);
+      this.#ails(`the lease cannot be read: ${messageOf(error)}`);
       return undefined;
     }
   }
@@ -300,8 +300,8 @@ export class Lease {
     if (epoch > highest) memory.keep(epoch);
     if (epoch >= highest) return false;
     this.#ails(
-      `the server came back with older data (epoch ${epoch}, and ${highest} was there before), and this gateway does not become active on them. ` +
-        "Put the newer data back; or, to go on with what is there, stop both gateways, delete pair-epoch in store.folder of both, and start them",
+      `the server came back with older data (epoch ${epoch}, and ${highest} was there before). This gateway does not become active with these data. ` +
+        "Restore the newer data. Or, to continue with the older data, stop both gateways, delete pair-epoch in store.folder of both, and start them",
     );
     return true;
   }
@@ -362,7 +362,7 @@ export class Lease {
   }
 
   #well(): void {
-    if (this.#trouble !== "") this.#parts.told("info", "the lease can be asked for again");
+    if (this.#trouble !== "") this.#parts.told("info", "the lease can be read again");
     this.#trouble = "";
   }
 }

@@ -159,14 +159,16 @@ export function noticesOf({ wrong, later, withoutSession }: Findings, missing: n
     const named = wrong.slice(0, namedMax).map(({ key, why }) => `${describe(key)} (${plain(why)})`);
     const more = wrong.length > namedMax ? `, and ${wrong.length - namedMax} more` : "";
     const what =
-      wrong.length === 1 ? "1 record was damaged and is gone" : `${wrong.length} records were damaged and are gone`;
+      wrong.length === 1
+        ? "1 record was damaged and was removed"
+        : `${wrong.length} records were damaged and were removed`;
     notices.push(`${what}: ${named.join(", ")}${more}`);
   }
   if (missing > 0) notices.push(`${missing} commits are missing: messages or sessions of that time may be lost`);
   if (later.size > 0) {
     const all = [...later.values()].reduce((sum, count) => sum + count, 0);
     const what = [...later].slice(0, namedMax).map(([each, count]) => `${count} of ${plain(each)}`);
-    notices.push(`${all} records are of a later version, and left as they are: ${what.join(", ")}`);
+    notices.push(`${all} records are of a later version, and are kept unchanged: ${what.join(", ")}`);
   }
   let named = 0;
   for (const [clientId, { belonging }] of withoutSession) {

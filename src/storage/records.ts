@@ -49,14 +49,14 @@ export type Parsed<Of extends Kind> =
   | { readonly wrong: string };
 
 export function parseRecord<Of extends Kind>(of: Of, clientId: string, found: unknown): Parsed<Of> {
-  if (typeof found !== "object" || found === null || !("v" in found)) return { wrong: "it is no record" };
+  if (typeof found !== "object" || found === null || !("v" in found)) return { wrong: "it is not a record" };
   const { v } = found;
   if (typeof v !== "number" || !Number.isSafeInteger(v) || v < 1) return { wrong: "it has no version" };
   if (v > version) return { later: v };
   const parsed = schemas[of].safeParse(found);
   if (!parsed.success) return { wrong: whyOf(parsed.error) };
   if (of === "session" && "clientId" in parsed.data && parsed.data.clientId !== clientId)
-    return { wrong: "it lies under another client's name" };
+    return { wrong: "it has the key of another client" };
   return { record: parsed.data };
 }
 

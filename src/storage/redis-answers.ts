@@ -31,7 +31,7 @@ export function behindName(after: string | undefined): string {
 export function sayOlder(acknowledged: number, stored: string): string {
   const what = stored === "0" ? "came back empty" : `came back with older data (commit ${stored})`;
   return (
-    `the server ${what}: commit ${acknowledged} was acknowledged, and it is not there. Nothing is written over it. ` +
-    "Put the newer data back, or start the gateway again to go on with what is there"
+    `the server ${what}: commit ${acknowledged} was acknowledged and is missing. The gateway overwrites nothing. ` +
+    "Restore the newer data, or start the gateway again to continue with the older data"
   );
 }

@@ -240,7 +240,7 @@ function inWords(said: string, { url, tls }: RedisOptions): string {
 }
 
 function wantsOurs(why: string): string {
-  return `the server closed the connection (${why}): if it wants to see who connects, see store.redis.tls.cert and store.redis.tls.key`;
+  return `the server closed the connection (${why}): if it requires a client certificate, see store.redis.tls.cert and store.redis.tls.key`;
 }
 
 function asBuffer(octets: Uint8Array): Buffer {

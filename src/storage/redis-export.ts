@@ -35,7 +35,7 @@ export class Meanwhile {
   /** @throws {GatewayError} ERR_BACKUP if there were too many changes to keep. */
   *entries(): Generator<Entry> {
     if (this.#isTooMuch) {
-      const say = `more than ${changedMax} records changed while the store was read: take the backup in a quieter hour`;
+      const say = `more than ${changedMax} records changed while the store was read: take the backup when there is less traffic`;
       throw new GatewayError("ERR_BACKUP", {}, { say });
     }
     for (const [key, change] of this.#changed)

@@ -97,7 +97,7 @@ export class RedisFill {
       return `the gateway ${what} of the fleet runs: stop all gateways of the fleet before you restore`;
     if (is === "held") return `${who} owns shard ${what} of the fleet: stop it, or wait until its lease is over`;
     if (is === "filling")
-      return `another restore into this fleet was heard of ${Math.round(Number(what) / 1_000)} s ago: wait for it, or half a minute after it has ended`;
+      return `another restore into this fleet was active ${Math.round(Number(what) / 1_000)} s ago: wait for it, or half a minute after it has ended`;
     return `there are sessions in the store of shard ${what}; give store.redis.prefix another name, or delete what is there`;
   }
 
@@ -107,7 +107,7 @@ export class RedisFill {
     } catch (cause) {
       if (cause instanceof GatewayError) throw cause;
       const why = cause instanceof Error ? cause.message : String(cause);
-      throw new GatewayError("ERR_STORE_OPEN", {}, { cause, say: `the stores of the fleet cannot be asked: ${why}` });
+      throw new GatewayError("ERR_STORE_OPEN", {}, { cause, say: `the stores of the fleet cannot be reached: ${why}` });
     }
   }
 }

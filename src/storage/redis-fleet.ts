@@ -67,7 +67,7 @@ export class RedisFleet {
     const { waitReplicas: replicas, waitMilliseconds: milliseconds } = this.#options;
     // Another server that replaces this one must know which gateway took over.
     const made = await connection.runAndWait(claimScript, this.#metaOf(shard), words, { replicas, milliseconds });
-    if (made.replicas < replicas) throw new Error(`${made.replicas} of ${replicas} replicas had it in time`);
+    if (made.replicas < replicas) throw new Error(`${made.replicas} of ${replicas} replicas had the change in time`);
     const [is, epoch, last] = made.answer;
     if (textOf(is) === "later")
       throw new Error(`the store of a shard was written by a later version (format ${textOf(epoch)})`);
@@ -99,7 +99,7 @@ export class RedisFleet {
   #refusal(is: string, shards: string): string {
     if (is !== "filling")
       return `the fleet has ${shards} shards, and this gateway is configured for ${this.#shards}: set fleet.shards to ${shards}`;
-    return "a backup is being restored into the fleet, or that was never finished: wait, or run `mqtt-sn-gateway restore` again";
+    return "a backup is being restored into the fleet, or a restore was not finished: wait, or run `mqtt-sn-gateway restore` again";
   }
 
   async leave(): Promise<void> {

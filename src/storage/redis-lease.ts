@@ -76,7 +76,7 @@ export class RedisLease implements LeaseServer {
     if (script !== claimScript) return this.#connection.run(script, this.#meta, words);
     // Another server that replaces this one must know which gateway took over.
     const made = await this.#connection.runAndWait(script, this.#meta, words, { replicas, milliseconds });
-    if (made.replicas < replicas) throw new Error(`${made.replicas} of ${replicas} replicas had it in time`);
+    if (made.replicas < replicas) throw new Error(`${made.replicas} of ${replicas} replicas had the change in time`);
     return made.answer;
   }
 

@@ -122,15 +122,17 @@ export class RedisStore implements Store {
     const notices: string[] = [];
     const facts = await connection.facts();
     if (!facts)
-      notices.push(`${this.#place}: this user may not ask for INFO, so nobody knows how safe the server keeps things`);
-    if (facts?.isReplica) throw new Error("it is a replica, and takes no writes");
+      notices.push(
+        `${this.#place}: this user has no right to INFO, so the gateway cannot check how durably the server stores data`,
+      );
+    if (facts?.isReplica) throw new Error("it is a replica, and accepts no writes");
     if (facts?.whenFull.startsWith("allkeys-")) {
-      const say = `the store at ${this.#place} cannot be used: the server throws keys away when its memory is full (maxmemory-policy ${facts.whenFull}); set it to noeviction`;
+      const say = `the store at ${this.#place} cannot be used: the server removes keys when its memory is full (maxmemory-policy ${facts.whenFull}); set it to noeviction`;
       throw new GatewayError("ERR_STORE_OPEN", { place: this.#place }, { say });
     }
     if (facts && !facts.hasLog)
       notices.push(
-        `${this.#place}: the server writes no append-only file (appendonly), so its end loses what was acknowledged`,
+        `${this.#place}: the server writes no append-only file (appendonly), so acknowledged messages are lost when it ends`,
       );
     const [is, commit, ...numbers] = await connection.run(openScript, this.#meta, [
       this.#run,
@@ -372,7 +374,7 @@ export class RedisStore implements Store {
       this.#acknowledged = number;
       return undefined;
     } catch (cause) {
-      const say = `the store at ${this.#place} could not be written: ${messageOf(cause)}; what it promised is not promised`;
+      const say = `the store at ${this.#place} could not be written: ${messageOf(cause)}; nothing of this commit is acknowledged`;
       return new GatewayError("ERR_STORE_WRITE", { place: this.#place }, { cause, say });
     }
   }
@@ -380,8 +382,8 @@ export class RedisStore implements Store {
   #taken(): GatewayError {
     this.#member?.fenced();
     const say =
-      `another gateway has opened the store at ${this.#place} since: this one writes nothing there any more; ` +
-      "stop the one that is not to serve, or give each a store.redis.prefix of its own";
+      `another gateway has opened the store at ${this.#place} since: this gateway writes nothing there any more; ` +
+      "stop the gateway that should not run, or give each gateway its own store.redis.prefix";
     return new GatewayError("ERR_STORE_EPOCH", { place: this.#place }, { say });
   }
 
@@ -426,7 +428,7 @@ export class RedisStore implements Store {
     if (decoded.is === "record") return decoded.change;
     if (decoded.is === "wrong" && !this.#damaged.has(key) && this.#damaged.size < toldMax) {
       this.#damaged.add(key);
-      this.#told(`the record ${key} is damaged, and passed over: ${decoded.why}`);
+      this.#told(`the record ${key} is damaged and is ignored: ${decoded.why}`);
     }
     return undefined;
   }

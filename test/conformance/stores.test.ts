@@ -22,7 +22,7 @@ for (const durability of ["group", "each", "none"]) {
   });
 }
 
-test("a record that was changed by one bit is no record", () => {
+test("a record that was changed by one bit is not a record", () => {
   const change = queued("ä", 7);
   const key = keyOf(change);
   for (const form of ["plain", "packed"] as const) {
@@ -126,7 +126,7 @@ describe("a disk store in trouble", () => {
     const store = disk(at);
     const { notices } = await store.open();
     expect(notices).toHaveLength(1);
-    expect(notices[0]).toMatch(/^17 records were damaged and are gone: /);
+    expect(notices[0]).toMatch(/^17 records were damaged and were removed: /);
     for (const name of ["the record s%zz (its key", "session of b (it lies under another", "session of c (topics: "])
       expect(notices[0]).toContain(name);
     expect((await stored(store)).map(({ session: { clientId }, queued: q }) => [clientId, q.length])).toEqual([
@@ -145,7 +145,7 @@ describe("a disk store in trouble", () => {
     await putRaw(at, [["sa", encodeValue({ v: 1 }, 1)]]);
     for (const notices of [
       [
-        expect.stringMatching(/^1 record was damaged and is gone: session of a \(/),
+        expect.stringMatching(/^1 record was damaged and was removed: session of a \(/),
         "the session of a is gone; 2 records that belong to it are kept for it",
       ],
       [],
@@ -182,7 +182,7 @@ describe("a disk store in trouble", () => {
       const store = disk(at);
       const { notices, highest } = await store.open();
       expect(notices).toHaveLength(1);
-      expect(notices[0]).toMatch(/^6 records are of a later version, and left as they are: .*1 of kind p/);
+      expect(notices[0]).toMatch(/^6 records are of a later version, and are kept unchanged: .*1 of kind p/);
       expect(notices[0]).toContain("1 of session record of version 3");
       expect(highest).toEqual({ queued: 0x200, letter: 7 });
       const states = await stored(store);
@@ -228,7 +228,7 @@ describe("a disk store in trouble", () => {
     damage(at);
     const store = disk(at);
     const { notices } = await store.open();
-    expect(notices.join("\n")).toMatch(/did not open.*\nas it was found.*damaged-.*\nit was repaired/);
+    expect(notices.join("\n")).toMatch(/did not open.*\na copy of it as it was found.*damaged-.*\nit was repaired/);
     expect((await stored(store))[0]?.queued).toHaveLength(199);
     expect(readdirSync(at).some((name) => name.startsWith("sessions.damaged-"))).toBe(true);
     await store.close();
@@ -247,7 +247,7 @@ describe("a disk store in trouble", () => {
     const store = disk(at);
     const { notices } = await store.open();
     expect(notices.join("\n")).toMatch(
-      /did not open.*\nas it was found.*damaged-.*\n(it was repaired|.*a new, empty one)/,
+      /did not open.*\na copy of it as it was found.*damaged-.*\n(it was repaired|.*a new, empty one)/,
     );
     await commit(store, session("new"));
     await store.close();

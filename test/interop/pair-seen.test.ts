@@ -326,9 +326,7 @@ describe.skipIf(missing !== undefined)(
       await until("one serves", () => a.isServing || b.isServing);
       await redis.end("SIGKILL");
       await until("nobody is active", () => !a.isServing && !b.isServing);
-      await until("both wait", () =>
-        [a, b].every((each) => each.isStandby && each.has("the lease cannot be asked for")),
-      );
+      await until("both wait", () => [a, b].every((each) => each.isStandby && each.has("the lease cannot be read")));
       await redis.start();
       await until("one serves again", () => a.isServing !== b.isServing);
       const [active, other] = a.isServing ? [a, b] : [b, a];

@@ -58,7 +58,7 @@ describe.skipIf(missing !== undefined)(
         await expect(restoreInto(file, store(shared, { prefix }))).rejects.toThrow(/there are sessions in the store/);
         truncateSync(file, 2_000);
         const other = randomUUID();
-        await expect(restoreInto(file, store(shared, { prefix: other }))).rejects.toThrow(/not a whole backup/);
+        await expect(restoreInto(file, store(shared, { prefix: other }))).rejects.toThrow(/not a complete backup/);
         expect(await names(await opened(shared, { prefix: other }))).toEqual([]);
       } finally {
         rmSync(folder, { recursive: true, force: true });

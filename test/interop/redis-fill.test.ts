@@ -158,7 +158,7 @@ describe.skipIf(missing !== undefined)(
       await writeBackup(cut, backupOctets(disk.snapshot() ?? []));
       await disk.close();
       truncateSync(cut, 2_000);
-      await expect(restoreFleet(config, cut)).rejects.toThrow("not a whole backup");
+      await expect(restoreFleet(config, cut)).rejects.toThrow("not a complete backup");
       expect(await restoreFleet(config, file)).toMatchObject({ sessions: 40 });
     });
 
@@ -172,9 +172,7 @@ describe.skipIf(missing !== undefined)(
       await commit(one, session("rest"), queued("rest", 3), letter("rest", 4), rest);
       const { fleet, self } = member(config);
       await expect(fleet.beat(self)).rejects.toThrow("a backup is being restored into the fleet");
-      await expect(restoreFleet(config, file)).rejects.toThrow(
-        /another restore into this fleet was heard of \d+ s ago/,
-      );
+      await expect(restoreFleet(config, file)).rejects.toThrow(/another restore into this fleet was active \d+ s ago/);
       const client = shared.client();
       await client.hset(`{${fleetPrefix(config)}}:meta`, "fillingAt", "1");
       expect(await restoreFleet(config, file)).toMatchObject({ sessions: 40 });

@@ -113,7 +113,7 @@ describe.skipIf(missing !== undefined)(
       await store(strict.url, { tls: { ca, ...own } }).open();
       const without = await errorOf(store(strict.url, { tls: { ca } }).open());
       expect(String(without)).toMatch(
-        /the server closed the connection \(.*\): if it wants to see who connects, see store\.redis\.tls\.cert and/,
+        /the server closed the connection \(.*\): if it requires a client certificate, see store\.redis\.tls\.cert and/,
       );
     });
 

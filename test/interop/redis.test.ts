@@ -273,7 +273,7 @@ describe.skipIf(missing !== undefined)(
       const wait = { waitReplicas: 1, waitMilliseconds: 300 };
       const there = await opened(primary, wait);
       await commit(there, session("a"));
-      expect(String(await errorOf(store(replica).open()))).toMatch(/it is a replica, and takes no writes/);
+      expect(String(await errorOf(store(replica).open()))).toMatch(/it is a replica, and accepts no writes/);
       replica.signal("SIGSTOP");
       const error = await errorOf(commit(there, session("b")));
       expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
@@ -312,7 +312,7 @@ describe.skipIf(missing !== undefined)(
       const forgetful = await server({ maxmemory: "50mb", "maxmemory-policy": "allkeys-lru" });
       const error = await errorOf(store(forgetful).open());
       expect(error).toBeInstanceOf(GatewayError);
-      expect(String(error)).toMatch(/throws keys away when its memory is full \(maxmemory-policy allkeys-lru\)/);
+      expect(String(error)).toMatch(/removes keys when its memory is full \(maxmemory-policy allkeys-lru\)/);
       const client = forgetful.client();
       await client.config("SET", "maxmemory-policy", "noeviction");
       await client.config("SET", "appendonly", "no");
@@ -337,7 +337,7 @@ describe.skipIf(missing !== undefined)(
       expect(await looked(careless.url)).toEqual([
         `ok: ${careless.url} answers`,
         expect.stringMatching(/^doubtful: .*no append-only file/),
-        expect.stringMatching(/^wrong: .*throws keys away/),
+        expect.stringMatching(/^wrong: .*removes keys/),
       ]);
       const closed = await server({ requirepass: "correct" });
       expect((await looked(closed.url)).join()).toMatch(/^wrong: .*NOAUTH/);

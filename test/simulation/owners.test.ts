@@ -174,7 +174,7 @@ describe("owners of shards", () => {
     first.way.cut = false;
     await world.until("no trouble", () => first.owners.trouble === "", leaseMs);
     expect(first.owners.serving).toBe(0);
-    expect(first.said.at(-1)).toBe("all is well again");
+    expect(first.said.at(-1)).toBe("the server of the leases answers again");
   });
 
   test("a gateway that serves again after a cut may be drained at once", async () => {

@@ -27,19 +27,19 @@ export function factsInWords(facts: ServerFacts | undefined, url: string): Findi
     return [
       doubtful(
         about,
-        "this user may not ask for INFO: nobody knows how safe the server keeps things",
+        "this user has no right to INFO: it cannot be checked how durably the server stores data",
         "ACL SETUSER ... +info",
       ),
     ];
   const set = (name: string, value: string) => `redis-cli -u ${url} config set ${name} ${value}; and in redis.conf`;
   const found: Finding[] = [];
   if (facts.isReplica)
-    found.push(wrong(about, "the server is a replica, and takes no writes", "name its primary in store.redis.url"));
+    found.push(wrong(about, "the server is a replica, and accepts no writes", "name its primary in store.redis.url"));
   if (!facts.hasLog)
     found.push(
       doubtful(
         about,
-        "the server writes no append-only file: its end loses what was acknowledged",
+        "the server writes no append-only file: when it ends, acknowledged messages are lost",
         set("appendonly", "yes"),
       ),
     );
@@ -47,7 +47,7 @@ export function factsInWords(facts: ServerFacts | undefined, url: string): Findi
     found.push(
       wrong(
         about,
-        `the server throws keys away when its memory is full (${facts.whenFull})`,
+        `the server removes keys when its memory is full (${facts.whenFull})`,
         set("maxmemory-policy", "noeviction"),
       ),
     );

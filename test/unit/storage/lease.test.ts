@@ -154,8 +154,8 @@ describe("the lease of a pair", () => {
     a.way.cut = b.way.cut = true;
     void a.lease.acquire();
     await time.pass(60_000);
-    expect(a.said).toEqual(["the lease cannot be asked for: no answer"]);
-    expect(a.lease.facts()).toMatchObject({ role: "standby", trouble: "the lease cannot be asked for: no answer" });
+    expect(a.said).toEqual(["the lease cannot be read: no answer"]);
+    expect(a.lease.facts()).toMatchObject({ role: "standby", trouble: "the lease cannot be read: no answer" });
     a.way.cut = false;
     await time.pass(2_000);
     expect(a.lease.owns()).toBe(true);
