@@ -95,7 +95,8 @@ export class FleetDesk {
   #notHere(what: string, shard: number): Answer {
     const { owners } = this.#parts;
     const owner = owners.ownerOf(shard);
-    const whose = typeof owner === "object" ? `${owner.name} owns: ask there` : "nobody owns at this moment: ask again";
+    const whose =
+      typeof owner === "object" ? `${owner.name} owns: ask there` : "no gateway owns at this moment: ask again";
     return { kind: "not-possible", say: `${what} shard ${shardName(shard, owners.shards)}, which ${whose}` };
   }
 

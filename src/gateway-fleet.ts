@@ -210,7 +210,7 @@ export class FleetGateway {
     const drained = await this.#owners.drain();
     if (typeof drained === "string") return drained;
     const milliseconds = Math.round(performance.now() - began);
-    const say = `drained: ${drained.shards} shards are handed over, within ${milliseconds} ms`;
+    const say = `drained: ${drained.shards} shards were handed over within ${milliseconds} ms`;
     setTimeout(() => this.#drained(say), answerMs); // the client of the command reads the answer first
     return drained;
   }

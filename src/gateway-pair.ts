@@ -72,7 +72,9 @@ export class Pair {
   /** Why a command about sessions cannot be executed here; undefined: it can. */
   saysWhyNot(): string | undefined {
     const facts = this.facts();
-    return this.#isDraining ? `this gateway (${facts.name}) hands over; ask the other one` : saysStandby(facts);
+    return this.#isDraining
+      ? `this gateway (${facts.name}) is handing over; ask the other gateway`
+      : saysStandby(facts);
   }
 
   /**
@@ -99,7 +101,7 @@ export class Pair {
       const milliseconds = Math.round(performance.now() - began);
       if (next) {
         ended(
-          `drained: ${next.to} has the lease, epoch ${next.epoch}, ${milliseconds} ms after this gateway fell silent`,
+          `drained: ${next.to} has the lease, epoch ${next.epoch}, ${milliseconds} ms after this gateway sent its last message`,
         );
         return { from: name, ...next, milliseconds };
       }
@@ -107,18 +109,18 @@ export class Pair {
       ended(`handing over failed: ${error instanceof Error ? error.message : String(error)}`);
       throw error;
     }
-    const say = `${name} has given the lease back, and nobody has taken it since: it ends now, and whoever is started next takes it`;
+    const say = `${name} has given the lease back, and no gateway has taken it since. It ends now; the next gateway that starts takes the lease`;
     ended(say);
     return say;
   }
 
   async #nobody(): Promise<string | undefined> {
     const { name } = this.facts();
-    const start = "Start the other gateway, and see that it reaches Redis: mqtt-sn-gateway fleet status";
+    const start = "Start the other gateway, and check that it reaches Redis: mqtt-sn-gateway fleet status";
     try {
-      return (await this.#lease.whoStandsBy()) ? undefined : `nobody stands by, so ${name} goes on. ${start}`;
+      return (await this.#lease.whoStandsBy()) ? undefined : `no gateway stands by, so ${name} continues. ${start}`;
     } catch (error) {
-      return `whether somebody stands by is not known (${error instanceof Error ? error.message : String(error)}), so ${name} goes on`;
+      return `it is not known whether a gateway stands by (${error instanceof Error ? error.message : String(error)}), so ${name} continues`;
     }
   }
 
@@ -132,7 +134,8 @@ export class Pair {
 /** Why a command cannot be executed here; undefined: it can. */
 export function saysStandby(facts: PairFacts | undefined): string | undefined {
   if (!facts || facts.role === "active") return undefined;
-  if (facts.role === "ended") return `this gateway (${facts.name}) is not active any more, and ends; ask the other one`;
-  const who = facts.owner === "" ? "nobody is active" : `${facts.owner} is active`;
-  return `this gateway (${facts.name}) stands by: ${who}, and has the sessions; ask there`;
+  if (facts.role === "ended")
+    return `this gateway (${facts.name}) is not active any more, and ends; ask the other gateway`;
+  const who = facts.owner === "" ? "no gateway is active" : `${facts.owner} is active and has the sessions; ask it`;
+  return `this gateway (${facts.name}) stands by: ${who}`;
 }

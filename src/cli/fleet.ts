@@ -18,7 +18,7 @@ export function addFleetCommands(
 ): void {
   const fleet = program.command("fleet").description("the gateways of a pair or a fleet");
   withPlace(fleet.command("status", { isDefault: true }), configFile)
-    .description("the gateways that share one store: who is there, who is active or owns how many shards")
+    .description("the gateways that share one store, and which of them is active, or how many shards each owns")
     .option("--json", "as JSON")
     .option("--shards", "of a fleet: each shard with its owner")
     .action(async (options: PlaceOptions & { json?: boolean; shards?: boolean }) => {
@@ -44,10 +44,12 @@ export function addFleetCommands(
         if (members) {
           const { shards } = await ask(place, "fleet.leave", {});
           say(`${shards} shards of ${members.name} are handed over`);
-          return say(`${members.name} ends (exit status 75); when it is started again, it takes its part`);
+          return say(`${members.name} ends (exit status 75); when it is started again, it joins the fleet again`);
         }
         const { from, to, epoch, milliseconds } = await ask(place, "fleet.drain", {});
-        say(`${to} is active now, epoch ${epoch}: it had the lease ${milliseconds} ms after ${from} fell silent`);
+        say(
+          `${to} is active now, epoch ${epoch}: it had the lease ${milliseconds} ms after ${from} sent its last message`,
+        );
         say(`${from} ends (exit status 75); when it is started again, it stands by`);
       } catch (error) {
         sayProblems(error);
@@ -80,7 +82,7 @@ export function membersLines(fleet: Members, withShards: boolean): string[] {
   }));
   return [
     table(rows, ""),
-    `${shards} shards, ${unowned === 0 ? "all of them owned" : `${unowned} of them owned by nobody`}; lease: ${leaseSeconds} s`,
+    `${shards} shards, ${unowned === 0 ? "all of them owned" : `${unowned} of them without an owner`}; lease: ${leaseSeconds} s`,
     `${name} since its start: ${claimed.first} claimed first, ${claimed.drained} handed over to it, ${claimed.ended} of gateways that ended, ` +
       `${claimed.silent} of silent ones; ${handedOver} handed over by it, ${lost} lost, ${failed} could not be served`,
     ...(trouble === "" ? [] : [`trouble: ${trouble}`]),
@@ -89,7 +91,7 @@ export function membersLines(fleet: Members, withShards: boolean): string[] {
           table(
             owners.map(({ shard, owner, epoch, here }) => ({
               shard: String(shard),
-              owner: owner === "" ? "nobody" : owner,
+              owner: owner === "" ? "none" : owner,
               epoch: String(epoch),
               here: here ?? "",
             })),
@@ -121,8 +123,8 @@ export function fleetLines({ version, ...pair }: Fleet): string[] {
     });
   return [
     table(rows, ""),
-    ...(role === "active" && !other ? ["nobody stands by: when this gateway ends, nobody takes over"] : []),
-    ...(role === "standby" && owner === "" ? ["nobody is active"] : []),
+    ...(role === "active" && !other ? ["no gateway stands by: when this one ends, no gateway takes over"] : []),
+    ...(role === "standby" && owner === "" ? ["no gateway is active"] : []),
     leaseWords(pair),
     ...(epoch > 0 ? [handoverWords(pair)] : []),
     ...(trouble === "" ? [] : [`trouble: ${trouble}`]),
@@ -133,7 +135,7 @@ const roleWords = { active: "active", standby: "stands by", ended: "ends" } as c
 
 function leaseWords({ role, leaseSeconds, leaseLeftSeconds }: Omit<Fleet, "version">): string {
   const lease = `lease: ${leaseSeconds} s`;
-  if (leaseLeftSeconds === 0) return `${lease}, nobody has it`;
+  if (leaseLeftSeconds === 0) return `${lease}, no gateway has it`;
   return role === "active"
     ? `${lease}; if it is not renewed, this gateway gives up in ${leaseLeftSeconds} s`
     : `${lease}; if it is not renewed, this gateway takes over in ${leaseLeftSeconds} s`;

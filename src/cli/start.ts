@@ -58,7 +58,7 @@ export async function start(configFile: string): Promise<void> {
 async function standBy(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log): Promise<boolean> {
   const pair = gateway.pair();
   manager.ready("stands by");
-  log.info(`standby: ${pair?.name} answers nobody, and takes over when the active one ends or is silent`);
+  log.info(`standby: ${pair?.name} answers no device. It takes over when the active gateway ends or becomes silent`);
   try {
     await gateway.takenOver();
     return gateway.serves;
@@ -76,7 +76,7 @@ async function standBy(gateway: Gateway | FleetGateway, manager: ServiceManager,
  */
 function endAtOnce(log: Log, why: string): never {
   log.error(
-    `pair: this gateway is not the active one any more: ${why}. It ends without a word to anybody (exit status ${notActive}), and stands by when it is started again`,
+    `pair: this gateway is not active any more: ${why}. It ends without sending anything (exit status ${notActive}), and stands by when it is started again`,
   );
   process.exit(notActive);
 }
@@ -86,7 +86,7 @@ function endAtOnce(log: Log, why: string): never {
  * the next version.
  */
 function endLeft(gateway: Gateway | FleetGateway, manager: ServiceManager, log: Log, say: string): void {
-  log.info(`fleet: ${say}. It ends (exit status ${notActive}), and takes its part again when it is started again`);
+  log.info(`fleet: ${say}. It ends (exit status ${notActive}), and joins the fleet again when it is started again`);
   endInOrder(gateway, manager, log);
 }
 
@@ -164,10 +164,13 @@ function reload(gateway: Gateway | FleetGateway, log: Log, configFile: string): 
     log.info(
       "SIGHUP: predefined topics, access rules, payloads, credentials, certificates and log level are read again",
     );
-    if (restart.length > 0) log.warn(`these changes count after a restart: ${restart.join(", ")}`);
+    if (restart.length > 0) log.warn(`these changes take effect after a restart: ${restart.join(", ")}`);
   } catch (error) {
     const { problems } = error instanceof GatewayError ? error.details : {};
-    log.error({ problems }, `SIGHUP: ${error instanceof Error ? error.message : String(error)}; going on as before`);
+    log.error(
+      { problems },
+      `SIGHUP: ${error instanceof Error ? error.message : String(error)}; the settings stay as they were`,
+    );
   }
 }
 

@@ -29,8 +29,8 @@ export function statusLines(overview: Overview): string[] {
 }
 
 function pairLines({ role, name, owner, epoch, sinceSeconds, other }: NonNullable<Overview["pair"]>): string[] {
-  const active = `${name} is active, ${other ? `${other.name} stands by` : "nobody stands by"}`;
-  const who = role === "active" ? active : `${name} stands by, ${owner === "" ? "nobody" : owner} is active`;
+  const active = `${name} is active, ${other ? `${other.name} stands by` : "no gateway stands by"}`;
+  const who = role === "active" ? active : `${name} stands by, ${owner === "" ? "no gateway" : owner} is active`;
   return [`pair: ${who}, epoch ${epoch}, since ${duration(sinceSeconds)}`];
 }
 

@@ -56,7 +56,7 @@ export function addFleetMetrics(registry: Registry, { facts, front }: FleetMetri
   gauge("shards_served", "Shards that this gateway serves", () => {
     return facts().owners.filter(({ here }) => here === "serving").length;
   });
-  gauge("shards_unowned", "Shards that nobody owns, as far as this gateway knows", () => {
+  gauge("shards_unowned", "Shards without an owner, as far as this gateway knows", () => {
     return facts().owners.filter(({ owner }) => owner === "").length;
   });
   gauge("trouble", "1 while the leases of the fleet cannot be read", () => (facts().trouble === "" ? 0 : 1));

@@ -211,13 +211,13 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
   );
   gauge(
     "pair_lease_left_seconds",
-    "Until the active one of the pair gives up, or the one that stands by takes over, if the lease is not renewed; 0: nobody has it",
+    "Until the active one of the pair gives up, or the one that stands by takes over, if the lease is not renewed; 0: no gateway has it",
     names,
     ofPair(({ leaseLeftSeconds }) => leaseLeftSeconds),
   );
   gauge(
     "pair_handover_seconds",
-    "Since the lease of the pair came to whoever has it, by cause: first, drained, ended, silent",
+    "Seconds since the lease of the pair came to its holder, by cause: first, drained, ended, silent",
     ["name", "owner", "cause"],
     () => {
       const facts = sources.pair?.();

@@ -11,25 +11,25 @@ const seconds = z.number().describe("To a tenth.");
 export const pairShape = z.object({
   role: z.enum(["active", "standby", "ended"]).describe("ended: it is not active any more, and its process ends."),
   name: z.string(),
-  owner: z.string().describe('Who is active, as far as this one knows; "" = nobody.'),
+  owner: z.string().describe('The active gateway, as far as this one knows; "" = none.'),
   epoch: count.describe("How often one of the pair has become the active one."),
   leaseSeconds: z.number(),
   leaseLeftSeconds: seconds.describe(
-    "Seconds until the lease ends if it is not renewed: then the active gateway gives up, or the standby claims it. 0: nobody has the lease.",
+    "Seconds until the lease ends if it is not renewed: then the active gateway gives up, or the standby claims it. 0: no gateway has the lease.",
   ),
   sinceSeconds: count.describe("How long this gateway has had its role."),
   trouble: z.string().describe('Why the lease cannot be had just now; "" = it can.'),
   other: z
     .object({ name: z.string(), version: z.string(), secondsAgo: seconds.describe("Since the last sign of life.") })
     .optional()
-    .describe("The other one; absent: nobody stands by, or nobody is active."),
+    .describe("The other gateway; absent: none stands by, or none is active."),
   handover: z
     .object({
-      from: z.string().describe('Who was active before; "" = nobody.'),
+      from: z.string().describe('The gateway that was active before; "" = none.'),
       cause: z
         .enum(["first", "drained", "ended", "silent"])
         .describe(
-          "first: nobody was active before; drained, ended: it gave the lease back; silent: it did not renew it.",
+          "first: no gateway was active before; drained, ended: it gave the lease back; silent: it did not renew it.",
         ),
       secondsAgo: seconds,
     })
@@ -63,7 +63,7 @@ export const fleetShape = z.object({
     .array(
       z.object({
         shard: count,
-        owner: z.string().describe('"" = nobody, as far as is known here.'),
+        owner: z.string().describe('"" = none, as far as is known here.'),
         epoch: count.describe("How often it was claimed."),
         here: z
           .enum(["opening", "serving", "leaving"])
@@ -134,7 +134,7 @@ export const fleetCommands = {
       from: z.string(),
       to: z.string().describe("Who has the lease now."),
       epoch: count,
-      milliseconds: count.describe("From when this gateway fell silent until the other one had the lease."),
+      milliseconds: count.describe("From the last message of this gateway until the other one had the lease."),
     }),
     role: "operator",
     audited: true,

@@ -83,7 +83,11 @@ function ofFleet({ trouble, owners, members, name, leaseSeconds }: FleetFacts): 
     if (member.name !== name && member.secondsAgo > leaseSeconds)
       add("warn", `The gateway ${member.name} is silent.`, "Check whether it runs and reaches the Redis server.");
   if (members.length === 1)
-    add("warn", "No other gateway of the fleet is there: when this one ends, nobody takes over.", "Start another one.");
+    add(
+      "warn",
+      "No other gateway of the fleet is there: when this gateway ends, no other one takes over.",
+      "Start another one.",
+    );
   return needs;
 }
 

@@ -103,7 +103,7 @@ export function handoverWords({ owner, epoch, handover }: HandoverFacts): string
 }
 
 const causeWords = {
-  first: "nobody was active before",
+  first: "no gateway was active before",
   drained: "it was drained",
   ended: "it ended in order",
   silent: "it did not renew the lease",

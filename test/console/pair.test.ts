@@ -32,7 +32,7 @@ describe.skipIf(without !== undefined)(`a pair in Chromium${without ? `, skipped
     const [pairOfA, signs] = [first.page.getByRole("region", { name: "Pair" }), first.page.locator(".signs")];
     await pairOfA.getByText(/^barn-a is active, epoch 1, for \d+ s$/).waitFor();
     await pairOfA.getByText("Nobody stands by").waitFor();
-    await pairOfA.getByText(/^Last hand-over: epoch 1, \d+ s ago to barn-a: nobody was active before$/).waitFor();
+    await pairOfA.getByText(/^Last hand-over: epoch 1, \d+ s ago to barn-a: no gateway was active before$/).waitFor();
     await signs.getByText("broker there").waitFor();
 
     const b = await one("barn-b");

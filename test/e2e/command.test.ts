@@ -157,10 +157,10 @@ describe("start", () => {
     expect((await publish()).text).toMatch(/invalid topic id/);
     writeFileSync(file, "{ broken");
     gateway.child.kill("SIGHUP");
-    await gateway.says("going on as before");
+    await gateway.says("the settings stay as they were");
     write({ topics: { predefined: { "5": "five" } }, gateway: { id: 9 } });
     gateway.child.kill("SIGHUP");
-    await gateway.says("these changes count after a restart: gateway");
+    await gateway.says("these changes take effect after a restart: gateway");
     expect(await publish()).toEqual({ text: "", code: 0 });
   });
 

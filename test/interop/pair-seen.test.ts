@@ -169,7 +169,7 @@ describe.skipIf(missing !== undefined)(
         /ok +pair: barn-b stands by; barn-a is active, epoch 1/,
       );
       expect((await cli(b, "sessions")).stderr).toMatch(
-        /barn-b\) stands by: barn-a is active, and has the sessions; ask there/,
+        /barn-b\) stands by: barn-a is active and has the sessions; ask it/,
       );
 
       const address = new OneAddress(
@@ -200,7 +200,7 @@ describe.skipIf(missing !== undefined)(
       };
       await goesOn();
       expect((await cli(a, "fleet", "status")).stdout).toMatch(
-        /barn-a \(asked\) +active .*\nbarn-b +stands by .*\nlease: 2 s; if it is not renewed, this gateway gives up in [\d.]+ s\nepoch 1, .* ago to barn-a: nobody was active before\n/,
+        /barn-a \(asked\) +active .*\nbarn-b +stands by .*\nlease: 2 s; if it is not renewed, this gateway gives up in [\d.]+ s\nepoch 1, .* ago to barn-a: no gateway was active before\n/,
       );
       expect(await b.ask("/fleet/drain", "POST")).toEqual({
         status: 409,
@@ -210,7 +210,7 @@ describe.skipIf(missing !== undefined)(
       const drained = await cli(a, "fleet", "drain");
       expect(drained.stderr).toBe("");
       expect(drained.stdout).toMatch(
-        /^barn-b is active now, epoch 2: it had the lease \d+ ms after barn-a fell silent\n/,
+        /^barn-b is active now, epoch 2: it had the lease \d+ ms after barn-a sent its last message\n/,
       );
       await b.serves();
       await until("it has ended, and is started again", () => a.ends.length > 0);
@@ -227,7 +227,7 @@ describe.skipIf(missing !== undefined)(
       await a.end("SIGTERM");
       await until("nobody is seen", async () => !(await fleet(b)).includes('"other"'));
       const refused = await cli(b, "fleet", "drain");
-      expect(refused.stderr).toMatch(/nobody stands by, so barn-b goes on\. Start the other gateway/);
+      expect(refused.stderr).toMatch(/no gateway stands by, so barn-b continues\. Start the other gateway/);
       expect(b.isServing).toBe(true);
       expect(b.ends).toEqual([]);
       await goesOn();
@@ -241,7 +241,7 @@ describe.skipIf(missing !== undefined)(
       expect(b.has("operator_command")).toBe(true);
       // What is asked of one that is alone.
       expect((await cli(b, "doctor", "--no-try")).stdout).toMatch(
-        /DOUBTFUL +pair: barn-b is active, epoch 2, and nobody/,
+        /DOUBTFUL +pair: barn-b is active, epoch 2, and no gateway/,
       );
     });
 

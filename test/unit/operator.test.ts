@@ -279,11 +279,11 @@ test("one of a pair that stands by answers for itself, and sends to the other on
 });
 
 test("why a gateway does not hand over is an answer, and noted with who asked", async () => {
-  const { operator } = threeForTwo({ ...fullHouse(), drain: async () => "nobody stands by" });
+  const { operator } = threeForTwo({ ...fullHouse(), drain: async () => "no gateway stands by" });
   const audited: unknown[] = [];
   const desk = new OperatorDesk(operator, (entry) => audited.push(entry));
   const asked = await desk.ask({ name: "console", role: "operator" }, "fleet.drain", new URLSearchParams());
-  expect(asked).toEqual({ kind: "not-possible", say: "nobody stands by" });
+  expect(asked).toEqual({ kind: "not-possible", say: "no gateway stands by" });
   expect(audited).toEqual([
     { who: "console", command: "fleet.drain", input: "{}", outcome: "refused: nobody stands by" },
   ]);

@@ -67,10 +67,8 @@ test("what the other one cannot take over is warned of", () => {
 test("whoever stands by says who is active", () => {
   expect(saysStandby(undefined)).toBeUndefined();
   expect(saysStandby(facts({ role: "active" }))).toBeUndefined();
-  expect(saysStandby(facts())).toBe(
-    "this gateway (barn-b) stands by: barn-a is active, and has the sessions; ask there",
-  );
-  expect(saysStandby(facts({ owner: "" }))).toMatch(/nobody is active/);
+  expect(saysStandby(facts())).toBe("this gateway (barn-b) stands by: barn-a is active and has the sessions; ask it");
+  expect(saysStandby(facts({ owner: "" }))).toMatch(/no gateway is active/);
   expect(saysStandby(facts({ role: "ended" }))).toMatch(/is not active any more, and ends/);
 });
 
@@ -80,7 +78,7 @@ test("doctor: who is active, and what is wrong with the lease", () => {
   expect(lookAtPair(active())).toMatchObject({ is: "ok", what: "barn-a is active, epoch 4; barn-b stands by" });
   expect(lookAtPair(alone(active()))).toMatchObject({
     is: "doubtful",
-    what: "barn-a is active, epoch 4, and nobody stands by: when it ends, nobody takes over",
+    what: "barn-a is active, epoch 4, and no gateway stands by: when it ends, no gateway takes over",
   });
   expect(lookAtPair(facts({ name: "barn-a" }))).toMatchObject({
     is: "doubtful",
@@ -144,7 +142,7 @@ test("needs and status: of one that stands by nothing is said of brokers, only w
     "pair: barn-a is active, barn-b stands by, epoch 4, since 60 s",
     expect.stringMatching(/^sessions: /),
   ]);
-  expect(lines(alone(active()))[1]).toBe("pair: barn-a is active, nobody stands by, epoch 4, since 60 s");
+  expect(lines(alone(active()))[1]).toBe("pair: barn-a is active, no gateway stands by, epoch 4, since 60 s");
 });
 
 test("fleet status: a line for each of the two, the lease, and the last hand-over", () => {
@@ -166,9 +164,11 @@ test("fleet status: a line for each of the two, the lease, and the last hand-ove
     "epoch 4, 62 s ago from barn-b to barn-a: it was drained",
     "trouble: no answer",
   ]);
-  expect(lines(alone(active())).slice(2, 3)).toEqual(["nobody stands by: when this gateway ends, nobody takes over"]);
+  expect(lines(alone(active())).slice(2, 3)).toEqual([
+    "no gateway stands by: when this one ends, no gateway takes over",
+  ]);
   const nobody = alone(facts({ owner: "", epoch: 0, leaseLeftSeconds: 0 }));
-  expect(lines(nobody).slice(2)).toEqual(["nobody is active", "lease: 3 s, nobody has it"]);
+  expect(lines(nobody).slice(2)).toEqual(["no gateway is active", "lease: 3 s, no gateway has it"]);
 });
 
 test("the highest epoch outlives the process; a file that says nothing counts as none, and one that cannot be written is spoken of", () => {

@@ -97,7 +97,7 @@ async function answerOf({ store }: GatewayConfig): Promise<OutputOf<"overview.sh
 /** Tells which gateway of the pair is active, as the running one reports it. */
 export function lookAtPair(pair: OutputOf<"overview.show">["pair"]): Finding {
   const about = "pair";
-  if (!pair) return skipped(about, "who is active is known while a gateway runs here");
+  if (!pair) return skipped(about, "which gateway is active is known only while a gateway runs here");
   const { role, name, owner, epoch, trouble, other } = pair;
   if (trouble !== "") return wrong(about, `${name} (${role}): ${trouble}`, "look at the server of store.redis");
   if (other?.name === name)
@@ -105,18 +105,18 @@ export function lookAtPair(pair: OutputOf<"overview.show">["pair"]): Finding {
   if (role === "active" && !other)
     return doubtful(
       about,
-      `${name} is active, epoch ${epoch}, and nobody stands by: when it ends, nobody takes over`,
+      `${name} is active, epoch ${epoch}, and no gateway stands by: when it ends, no gateway takes over`,
       "start the other gateway; there: mqtt-sn-gateway doctor",
     );
   if (role === "active") return ok(about, `${name} is active, epoch ${epoch}; ${other?.name} stands by`);
-  if (owner === "") return doubtful(about, `${name} stands by, and nobody is active`, "mqtt-sn-gateway status");
+  if (owner === "") return doubtful(about, `${name} stands by, and no gateway is active`, "mqtt-sn-gateway status");
   return ok(about, `${name} stands by; ${owner} is active, epoch ${epoch}`);
 }
 
 /** Checks if the gateways of the fleet are there, and if each shard has an owner, as the running gateway reports it. */
 export function lookAtFleet(fleet: OutputOf<"overview.show">["fleet"]): Finding[] {
   const about = "fleet";
-  if (!fleet) return [skipped(about, "which gateways are there is known while a gateway runs here")];
+  if (!fleet) return [skipped(about, "the gateways of the fleet are known only while a gateway runs here")];
   const { name, trouble, members, owners, shards, leaseSeconds } = fleet;
   if (trouble !== "") return [wrong(about, `${name}: ${trouble}`, "look at the server of store.redis")];
   const findings: Finding[] = [];
@@ -127,12 +127,12 @@ export function lookAtFleet(fleet: OutputOf<"overview.show">["fleet"]): Finding[
     findings.push(
       doubtful(
         about,
-        `${name} is the only gateway: when it ends, nobody takes over`,
+        `${name} is the only gateway: when it ends, no gateway takes over`,
         "start another gateway with the same store and fleet, and another fleet.name; there: mqtt-sn-gateway doctor",
       ),
     );
   for (const { name: other, secondsAgo } of others.filter((member) => member.secondsAgo > leaseSeconds))
-    findings.push(doubtful(about, `${other} is silent for ${secondsAgo} s`, "see whether it runs and reaches Redis"));
+    findings.push(doubtful(about, `${other} is silent for ${secondsAgo} s`, "check whether it runs and reaches Redis"));
   if (unowned > 0)
     findings.push(
       doubtful(

@@ -132,14 +132,16 @@ describe("doctor", () => {
 
   test("says who owns what, or that no gateway runs here", () => {
     expect(first(fleet)).toEqual([["ok", "barn owns 2 of 3 shards; the other gateways: silo"]]);
-    expect(first(undefined)).toEqual([["skipped", "which gateways are there is known while a gateway runs here"]]);
+    expect(first(undefined)).toEqual([
+      ["skipped", "the gateways of the fleet are known only while a gateway runs here"],
+    ]);
   });
 
   test("finds a gateway that is alone or silent, shards without an owner, and a Redis that does not answer", () => {
     expect(first({ ...fleet, trouble: "no answer" })).toEqual([["wrong", "barn: no answer"]]);
     const alone = { ...fleet, members: members.slice(0, 1), owners: [{ shard: 0, owner: "", epoch: 0 }] };
     expect(first(alone)).toEqual([
-      ["doubtful", "barn is the only gateway: when it ends, nobody takes over"],
+      ["doubtful", "barn is the only gateway: when it ends, no gateway takes over"],
       ["doubtful", "1 of 3 shards have no owner"],
     ]);
     const silent = { ...fleet, members: members.map((member) => ({ ...member, secondsAgo: 9 })) };

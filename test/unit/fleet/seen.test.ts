@@ -37,7 +37,7 @@ test("fleet status: a line for each gateway, and what nobody owns", () => {
   expect(text).toMatch(/^gw-a \(asked\) +1 +0\.1\.0 +now +2 min/m);
   expect(text).toMatch(/^gw-b .*hands over$/m);
   expect(text).toMatch(/^gw-c .*is silent$/m);
-  expect(text).toContain("3 shards, 1 of them owned by nobody; lease: 3 s");
+  expect(text).toContain("3 shards, 1 of them without an owner; lease: 3 s");
   expect(text).toContain("6 lost, 7 could not be served");
   expect(text).not.toContain("epoch");
 });
@@ -45,7 +45,7 @@ test("fleet status: a line for each gateway, and what nobody owns", () => {
 test("fleet status --shards: each with its owner and epoch; and what is in the way", () => {
   const text = membersLines({ ...fleet, trouble: "no answer" }, true).join("\n");
   expect(text).toMatch(/^1 +gw-b +7/m);
-  expect(text).toMatch(/^2 +nobody +1/m);
+  expect(text).toMatch(/^2 +none +1/m);
   expect(text).toContain("trouble: no answer");
 });
 
