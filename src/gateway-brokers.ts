@@ -15,7 +15,7 @@ import type { TurnEnd } from "./upstream/turn-end.ts";
 export function openRing(upstreams: readonly UpstreamOptions[], turnEnd: TurnEnd, log: Log): TcpRing | undefined {
   const isWanted = upstreams.some((each) => each.ioUring && urlsOf(each).some((url) => url.startsWith("mqtt:")));
   if (!isWanted) return undefined;
-  const instead = "each connection to the broker is written to by itself";
+  const instead = "each connection to the broker is written separately";
   const ring = TcpRing.open(turnEnd, (why) => log.warn(`${why}: ${instead}`));
   if (ring instanceof TcpRing) return ring;
   log.debug(`${ring.missing}: ${instead}`);
@@ -52,10 +52,10 @@ export async function openTryOutBroker(config: GatewayConfig, log: Log): Promise
   const host = hostname === "localhost" ? "127.0.0.1" : hostname.replace(/^\[|\]$/g, "");
   const broker = await startTryOutBroker({ host, port: Number(port) || 1_883 });
   const url = shownBrokers(config.upstream);
-  if (broker.kind === "found") log.info(`a broker answers at ${url}: using that one`);
+  if (broker.kind === "found") log.info(`a broker answers at ${url} already: the gateway uses it`);
   else {
     log.warn(
-      `the built-in broker serves ${url}: for trying out only, it stores and protects nothing. ` +
+      `the built-in broker serves ${url}. It is only for trying out: it stores and protects nothing. ` +
         'For a real broker set "tryOutBroker": false and "upstream": { "url": "mqtts://your-broker:8883" }',
     );
   }

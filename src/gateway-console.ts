@@ -209,7 +209,7 @@ export class Lookout {
       pair: () => this.#parts.pair(),
       drain: () => this.#parts.drain(),
       fleet: () => undefined,
-      leave: async () => "this gateway is none of a fleet (fleet)",
+      leave: async () => "this gateway does not belong to a fleet (fleet)",
       keepsWhenAway: config().store.kind !== "memory" && config().uplink.whenAway === "store",
       predefined: () => {
         const topics = withManagedTopics(config().topics, managed.state);
@@ -303,7 +303,7 @@ export class Lookout {
 
   async #predefine(id: number, name: string, client: string | undefined): Promise<string | undefined> {
     const { managed, wallClock, config } = this.#parts;
-    if (id === config().topics.timeId) return `topic id ${id} is topics.timeId, by which the time is asked for`;
+    if (id === config().topics.timeId) return `topic id ${id} is topics.timeId, with which devices ask for the time`;
     const at = new Date(wallClock.now()).toISOString();
     const problem = await sentenceOf(managed.predefine({ id, name, ...(client !== undefined && { client }), at }));
     if (problem === undefined) this.#parts.predefinedChanged();
@@ -314,8 +314,8 @@ export class Lookout {
     const { managed, wallClock } = this.#parts;
     if (managed.state.devices.some((each) => each.name === name) !== isKnown)
       return isKnown
-        ? `"${name}" has no key here: device add gives it one`
-        : `"${name}" has a key: device rotate gives it another`;
+        ? `"${name}" has no key here: the command device add makes one`
+        : `"${name}" has a key already: the command device rotate makes another one`;
     const key = randomBytes(16).toString("hex");
     const problem = await sentenceOf(managed.keepDevice({ name, key, added: new Date(wallClock.now()).toISOString() }));
     if (problem !== undefined) return problem;

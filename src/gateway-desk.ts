@@ -92,7 +92,7 @@ export class Desk {
 
   #runsWithout(error: unknown): void {
     if (!(error instanceof GatewayError)) throw error;
-    this.#parts.log.warn(`${error.message}. The gateway runs without`);
+    this.#parts.log.warn(`${error.message}. The gateway runs without it`);
   }
 
   /** The same desk is used for all ways to send commands. */

@@ -122,14 +122,14 @@ export class FleetService {
       return true;
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
-      this.#parts.log.warn(`${error.message}. The gateway runs without`);
+      this.#parts.log.warn(`${error.message}. The gateway runs without it`);
       return false;
     }
   }
 
   /** A fleet has no console page yet. */
   consoleLink(): string {
-    return "there is no console in a fleet: see mqtt-sn-gateway fleet status, and /metrics";
+    return "a fleet has no console: see mqtt-sn-gateway fleet status, and /metrics";
   }
 
   async close(): Promise<void> {

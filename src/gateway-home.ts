@@ -111,7 +111,7 @@ function speakerFor(home: Home): Speaker {
   return {
     filters: home.filters,
     qos: 1,
-    words: { works: "Home Assistant is told of devices", fails: "Home Assistant cannot be told of devices" },
+    words: { works: "devices are announced to Home Assistant", fails: "devices cannot be announced to Home Assistant" },
     connected: (outlet) =>
       home.connected({ publish: (topicName, text) => outlet.publish(topicName, text, { qos: 1, retain: true }) }),
     disconnected: () => home.disconnected(),

@@ -48,7 +48,7 @@ export async function openStore(
       return highest;
     } catch (error) {
       if (!(error instanceof GatewayError) || error.details["ailment"] !== "disk" || isGivenUp()) throw error;
-      log.error(`${error.message}; tried again in ${pauseMs / 1_000} s, no device is answered until then`);
+      log.error(`${error.message}; next attempt in ${pauseMs / 1_000} s. Until then no device gets an answer`);
     }
     await sleep(pauseMs);
     if (isGivenUp()) throw new GatewayError("ERR_STORE_OPEN", {}, { say: "the store is not needed any more" });

@@ -87,7 +87,7 @@ export async function restoreFleet(
 /** The next restore takes it away; until then no gateway claims a shard. */
 function notUndone(cause: unknown, left: unknown): GatewayError {
   const [why, whyLeft] = [cause, left].map((each) => (each instanceof Error ? each.message : String(each)));
-  const say = `${why}; and what was restored before that is still there (${whyLeft}): run \`mqtt-sn-gateway restore\` again, before a gateway of the fleet can serve`;
+  const say = `${why}. The records that were restored before that could not be removed (${whyLeft}): run \`mqtt-sn-gateway restore\` again, before a gateway of the fleet can serve`;
   return new GatewayError(cause instanceof GatewayError ? cause.code : "ERR_BACKUP", {}, { cause, say });
 }
 

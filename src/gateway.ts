@@ -145,7 +145,7 @@ export class Gateway {
     const options = { ...this.#settings.coreOptions(), ...(shard && { reservedIds: shard.reservedIds }) };
     this.#core = this.#newCore(options);
     this.#reports = new ReportLog(log);
-    const looked = (records: number) => this.#progress("looking through the store", records);
+    const looked = (records: number) => this.#progress("checking the store", records);
     this.#store = createStore(config.store, log, shard?.member ?? this.#pair?.member, looked, shard?.redis);
     const watched = this.#commits.watched(this.#store);
     for (const each of this.#transports.values()) {
@@ -208,7 +208,7 @@ export class Gateway {
 
   /** Hands over to the other gateway of the pair, or returns the reason why not. */
   async #drain(): Promise<Drained | string> {
-    if (!this.#pair) return "this gateway is none of a pair (store.pair)";
+    if (!this.#pair) return "this gateway does not belong to a pair (store.pair)";
     if (this.#pair.owns() && !this.#serves)
       return "this gateway has just taken over, and reads the sessions; try again";
     const silence = async () => {
@@ -227,9 +227,9 @@ export class Gateway {
     const epoch = await pair.acquire();
     if (epoch === undefined) return;
     const began = this.#clock.now();
-    this.#log.info(`pair: ${pair.facts().name} is active now, epoch ${epoch}: it reads all sessions, then it serves`);
+    this.#log.info(`pair: ${pair.facts().name} is active now, epoch ${epoch}. It reads all sessions, then it serves`);
     await this.#serve();
-    this.#log.info(`pair: it serves ${Math.round(this.#clock.now() - began)} ms after it became the active one`);
+    this.#log.info(`pair: it serves, ${Math.round(this.#clock.now() - began)} ms after it became active`);
   }
 
   async #serve(): Promise<void> {
@@ -344,10 +344,10 @@ export class Gateway {
       handle: (input) => this.#handle(input),
       hasTransport: (name) => this.#transports.has(name),
       pause: () => nextTurn(),
-      progress: (sessions) => this.#progress("taking up sessions", sessions),
+      progress: (sessions) => this.#progress("restoring sessions", sessions),
     });
     if (sessions > 0)
-      this.#log.info(`${sessions} sessions are back, ${down} messages for them and ${up} for the broker`);
+      this.#log.info(`${sessions} sessions were restored, with ${down} messages for devices and ${up} for the broker`);
   }
 
   async #startTransport(transport: Transport): Promise<void> {

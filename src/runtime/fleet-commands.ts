@@ -37,9 +37,9 @@ export const pairShape = z.object({
     .describe("How the present owner got the lease. Absent: not known."),
 });
 
-const alone: Refusal = { kind: "not-there", say: "this gateway is none of a pair (store.pair)" };
+const alone: Refusal = { kind: "not-there", say: "this gateway does not belong to a pair (store.pair)" };
 
-const noFleet: Refusal = { kind: "not-there", say: "this gateway is none of a fleet (fleet)" };
+const noFleet: Refusal = { kind: "not-there", say: "this gateway does not belong to a fleet (fleet)" };
 
 export const fleetShape = z.object({
   name: z.string().describe("The gateway that was asked."),

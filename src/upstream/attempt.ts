@@ -358,8 +358,8 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
   #refuseTooMany(): void {
     const { receiveMaximum, request, events } = this.#owner;
     this.#owner.counters.receiveMaximumExceeded++;
-    const say = `the broker has more than ${receiveMaximum} publications under way that are not acknowledged (receiveMaximum)`;
-    events.notice?.("warn", `${say}: its connection for "${request.mqttClientId}" is ended`, "receiveMaximum");
+    const say = `the broker has sent more than ${receiveMaximum} publications that are not acknowledged yet (receiveMaximum)`;
+    events.notice?.("warn", `${say}; the gateway ends its connection for "${request.mqttClientId}"`, "receiveMaximum");
     this.#refuse(say, receiveMaximumExceeded);
   }
 

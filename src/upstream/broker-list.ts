@@ -140,7 +140,7 @@ export class BrokerList {
     this.#returningTo = index;
     for (const link of this.#options.links()) {
       if (link.brokerIndex === undefined || link.brokerIndex === index) continue;
-      return link.move(`${this.#shown(index)} is there again`);
+      return link.move(`${this.#shown(index)} can be reached again`);
     }
   }
 

@@ -8,7 +8,8 @@ export interface WallTime {
   trusted(): number | undefined;
 }
 
-const remedy = 'set it ("timedatectl set-ntp true", or "date -u -s" with the time); the moment it is set, we try again';
+const remedy =
+  'set it ("timedatectl set-ntp true", or "date -u -s" with the time); as soon as it is set, the gateway tries again';
 
 /** The cause in words, for the log; undefined: it has nothing to do with the time. */
 export function certificateTrouble(error: Error, clock: WallTime): string | undefined {
@@ -17,6 +18,6 @@ export function certificateTrouble(error: Error, clock: WallTime): string | unde
   const said = new Date(clock.now()).toISOString();
   const finding = `the broker's certificate ${code === "CERT_NOT_YET_VALID" ? "is not valid yet" : "has expired"}`;
   if (clock.trusted() === undefined)
-    return `${finding}, but the clock of this machine is not to be trusted (it says ${said}, and nobody has set it): ${remedy}`;
+    return `${finding}, but the clock of this machine cannot be trusted (it says ${said}, and was not set): ${remedy}`;
   return `${finding} by the clock of this machine, which says ${said}: if that is wrong, ${remedy}; if it is right, the broker needs another certificate`;
 }

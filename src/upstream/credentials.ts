@@ -173,11 +173,14 @@ export class Credentials {
     try {
       this.#loaded = load(this.#options, { mayBeEmpty: false });
       this.#unusable = undefined;
-      this.#told("info", `${changed.join(", ")} changed: new connections to the broker use what it says now`);
+      this.#told("info", `${changed.join(", ")} changed: new connections to the broker use the new content`);
     } catch (error) {
       if (!(error instanceof GatewayError)) throw error;
       this.#unusable = seen;
-      this.#told("warn", `${changed.join(", ")} changed, and cannot be used: ${error.message}; going on as before`);
+      this.#told(
+        "warn",
+        `${changed.join(", ")} changed, and cannot be used: ${error.message}; the previous content stays in use`,
+      );
     }
   }
 }
@@ -188,7 +191,7 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
   const stamps = new Map<string, string>();
   const isSecure = urlsOf(options).some((url) => /^(mqtts|wss):/.test(url));
   if (tls && !isSecure) fail("upstream.tls is set, but upstream.url is not mqtts:// or wss://", {});
-  if (tls?.psk && (tls.cert || tls.ca)) fail("upstream.tls: a pre-shared key and certificates exclude each other", {});
+  if (tls?.psk && (tls.cert || tls.ca)) fail("upstream.tls: set either a pre-shared key or certificates, not both", {});
 
   const read = (file: string): Buffer => {
     stamps.set(file, stampOf(file)); // taken before reading, so that later changes are noticed
@@ -223,7 +226,7 @@ function load(options: UpstreamOptions, { mayBeEmpty } = { mayBeEmpty: true }): 
     }
   };
   const passwordOf = (from: Pick<UpstreamOptions, "password" | "passwordCommand">) => {
-    if (from.password && from.passwordCommand) fail("upstream: password and passwordCommand exclude each other", {});
+    if (from.password && from.passwordCommand) fail("upstream: set either password or passwordCommand, not both", {});
     if (from.passwordCommand) return commandOf(from.passwordCommand, options);
     return from.password && secret(from.password);
   };
@@ -281,7 +284,7 @@ function endsOf(pem: Buffer): number[] {
  */
 function octetsOf(key: string): Buffer {
   if (!/^([0-9a-f]{2})+$/i.test(key))
-    fail("upstream.tls.psk.key: it is to be hexadecimal, two digits for each octet", {});
+    fail("upstream.tls.psk.key: it must be hexadecimal, two digits for each octet", {});
   return Buffer.from(key, "hex");
 }
 

@@ -69,15 +69,15 @@ function passwordOf(output: Buffer): Answer {
   let end = output.length;
   if (output[end - 1] === 10) end--;
   if (end < output.length && output[end - 1] === 13) end--;
-  if (end === 0) return { failed: "the password command said nothing" };
-  if (end > passwordBytesMax) return { failed: `the password command said more than ${passwordBytesMax} octets` };
+  if (end === 0) return { failed: "the password command printed nothing" };
+  if (end > passwordBytesMax) return { failed: `the password command printed more than ${passwordBytesMax} octets` };
   return { password: Buffer.from(output.subarray(0, end)) };
 }
 
 /** Uses own texts, because Node's contain the arguments and the output of the command. */
 function why(error: { code?: unknown; killed?: boolean; signal?: unknown }, timeoutMs: number): string {
-  if (error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER") return `said more than ${passwordBytesMax} octets`;
-  if (error.killed) return `was not done after ${timeoutMs / 1_000} s`;
+  if (error.code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER") return `printed more than ${passwordBytesMax} octets`;
+  if (error.killed) return `did not end within ${timeoutMs / 1_000} s`;
   if (typeof error.code === "string") return `cannot be started (${error.code})`;
   return typeof error.code === "number" ? `ended with code ${error.code}` : `was ended by ${String(error.signal)}`;
 }

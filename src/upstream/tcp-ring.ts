@@ -185,7 +185,7 @@ export class RingPlace {
     this.passedBytes -= octets?.length ?? 0;
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     if (octets) this.#socket.write(octets);
-    else this.#socket.destroy(new Error("it is not known how much of what was written has left"));
+    else this.#socket.destroy(new Error("it is not known how many of the written octets were sent"));
   }
 }
 

@@ -116,6 +116,9 @@ export class AliasRules {
   refused(): void {
     if (this.#isRefused) return;
     this.#isRefused = true;
-    this.#told("warn", "the broker ended a connection over a topic alias: topic names are sent whole from now on");
+    this.#told(
+      "warn",
+      "the broker ended a connection because of a topic alias; from now on topic names are sent in full",
+    );
   }
 }

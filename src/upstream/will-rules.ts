@@ -31,7 +31,7 @@ export class WillRules {
     if (will.retain && !isRetained && !this.#isTold) {
       this.#isTold = true;
       const say =
-        "the broker takes no retained messages: wills and status messages are published without being retained";
+        "the broker accepts no retained messages: wills and status messages are published without being retained";
       this.#told("warn", say);
     }
     const qos = Math.min(will.qos, this.#ways.qosMax, this.#said.maximumQoS, this.#refusesAbove) as QoS;

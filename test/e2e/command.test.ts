@@ -46,7 +46,7 @@ describe("start", () => {
     const { ports } = await config();
     const gateway = run("start");
     await gateway.says("ready");
-    expect(gateway.output.text).toMatch(/for trying out only, it stores and protects nothing/);
+    expect(gateway.output.text).toMatch(/only for trying out: it stores and protects nothing/);
     const port = String(ports.udp);
     const sub = run("sub", "-p", port, "-t", "a/#", "-q", "2", "-v", "-C", "3");
     await sub.says("subscribed");
@@ -219,7 +219,7 @@ describe("start", () => {
         api: { enabled: false },
       }),
     );
-    await run("start").says("using that one");
+    await run("start").says("the gateway uses it");
   });
 });
 

@@ -67,5 +67,5 @@ test("rm -r of the store's folder, nothing else happens, kill -9: sessions and w
   await first.says("the folder of the store was removed while it was in use");
   await killed(first.child);
   const second = start();
-  await second.says("1 sessions are back, 0 messages for them and 1 for the broker");
+  await second.says("1 sessions were restored, with 0 messages for devices and 1 for the broker");
 });

@@ -389,7 +389,7 @@ describe.skipIf(missing !== undefined)(
         text = "";
         second = run("start");
         await until("the session is back", () =>
-          text.includes("1 sessions are back, 0 messages for them and 1 for the broker"),
+          text.includes("1 sessions were restored, with 0 messages for devices and 1 for the broker"),
         );
         expect(text).not.toContain("secret");
       } finally {

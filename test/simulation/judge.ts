@@ -142,7 +142,7 @@ export class Judge {
     const patience: Record<string, number> = {
       "keep alive ran out": keepAliveSeconds * 1_000,
       "slept too long": sleepSeconds * 1_000,
-      "no answer to what was sent": retryMs,
+      "no answer to a message": retryMs,
     };
     const since = this.#time.now() - this.#wentOnAt;
     if (event.state === "lost" && since < (patience[event.why] ?? 0))
@@ -168,7 +168,7 @@ export class Judge {
     if (event.event === "connect_refused" && event.why.includes("its will")) this.#refusedForWills.add(event.clientId);
     if (event.event === "client_state") this.#refusedForWills.delete(event.clientId);
     if (event.event === "client_state") this.#notForOurPause(event);
-    if (event.event === "drop" && /oldest goes|newest goes/.test(event.detail)) this.#given++;
+    if (event.event === "drop" && /oldest is dropped|newest is dropped/.test(event.detail)) this.#given++;
     if (event.event === "will_published") {
       const client = this.#client(event.clientId);
       client.willWhenDue = versionOf(client.will);

@@ -52,7 +52,7 @@ const faults: Record<string, { readonly more: () => Partial<WorldOptions>; reado
           if (effect.kind !== "send" || effect.message.type !== "PUBLISH" || effect.message.qos === 0) return [effect];
           if (!effect.message.dup || ++messages % 10 > 0 || effect.message.data.length < 200) return [effect];
           const clientId = effect.to.slice("sim/".length, effect.to.lastIndexOf(":"));
-          const why = "no answer to what was sent";
+          const why = "no answer to a message";
           return [
             effect,
             { kind: "report", event: { event: "client_state", clientId, state: "lost", peer: effect.to, why } },

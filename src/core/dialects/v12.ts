@@ -200,7 +200,10 @@ function onUnreadable(
 ): void {
   const inner = forwarded ? bytes.subarray(bytes[0]) : bytes;
   if (type === "SEARCHGW" && isConnectOfVersion2(inner))
-    return context.drop("mqtt-sn-2.0", { peer, detail: `a CONNECT of MQTT-SN 2.0 from ${peer}; spoken here is 1.2` });
+    return context.drop("mqtt-sn-2.0", {
+      peer,
+      detail: `a CONNECT of MQTT-SN 2.0 from ${peer}; this gateway speaks 1.2`,
+    });
   if (msgId !== undefined && (type === "SUBSCRIBE" || type === "UNSUBSCRIBE"))
     onWrongIdSize(context, peer, type, msgId);
   context.drop("malformed", { peer, detail: type ? `${type}: ${code}` : code });

@@ -59,7 +59,7 @@ export function makeRoom(context: Context, session: Session, bytes = 0): void {
     if (!oldest) return readAhead(context, session);
     const { publication, id } = oldest;
     const { clientId } = session;
-    const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest goes`;
+    const detail = `QoS ${publication.qos} ${publication.topicName}: the oldest is dropped`;
     context.drop("backlog-full", { clientId, detail });
     keepDeadLetter(context, { clientId, direction: "up", reason: "backlog-full", publication });
     context.journal.remove({ of: "backlog", clientId, id, record: undefined });

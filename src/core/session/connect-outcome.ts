@@ -155,7 +155,7 @@ export function cancelPendingConnect(context: Context, pending: PendingConnect<S
   if (!session) return;
   if (pending.isNew) {
     detach(context, session, { how: "disconnect", endSession: session.clean });
-    endSession(context, session, "set-up abandoned");
+    endSession(context, session, "CONNECT given up");
   } else if ((session.state === "disconnected" || session.state === "lost") && !session.awaitsForwarding) {
     detach(context, session, { how: "disconnect", endSession: false });
   }

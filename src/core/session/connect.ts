@@ -56,12 +56,12 @@ export function onConnect(context: Context, caller: Caller): void {
   const holder = holderOfId(context, clientId, present?.upstream ?? context.upstreams.of(clientId, peer));
   if (holder !== undefined) {
     context.drop("client-id-taken", { clientId, peer, detail: `at the broker it is ${holder}'s` });
-    return refuseConnect(context, caller, "notSupported", `its id is that of ${holder} at the broker`);
+    return refuseConnect(context, caller, "notSupported", `at the broker its id belongs to ${holder}`);
   }
   if (isRepeat(context, caller)) return;
 
   if (present && isQuarrel(context, present, peer)) {
-    const why = "two devices have this client id: the other one is there";
+    const why = "two devices have this client id, and the other one is connected";
     context.drop("id-in-use", { clientId, peer, detail: why });
     return refuseConnect(context, caller, "congestion", why);
   }
@@ -73,7 +73,7 @@ export function onConnect(context: Context, caller: Caller): void {
   if (!context.sessions.byClientId(clientId) && !mayBeNew(context, caller, vouched)) return;
   if (context.pendingConnects.size >= context.options.clients.pendingMax && !forgetDialogue(context)) {
     context.drop("too-many-pending", { clientId, peer, detail: "CONNECT" });
-    return refuseConnect(context, caller, "congestion", "too many set-ups under way");
+    return refuseConnect(context, caller, "congestion", "too many open CONNECTs");
   }
   const pending = new PendingConnect<Session>(caller, { clientId, stage: message.will ? "willTopic" : "broker" });
   pending.vouched = vouched;

@@ -103,5 +103,5 @@ export function onAllForwarded(context: Context, session: Session): void {
     if (session.broker.link?.up) publishWill(context, session);
     return;
   }
-  leave(context, session, "everything it sent is at the broker", "disconnect");
+  leave(context, session, "the broker has everything that it sent", "disconnect");
 }

@@ -118,7 +118,7 @@ function step(context: Context, session: Session, entry: OutboxEntry): boolean {
   }
   if (topic.type === "normal" && !topic.known) {
     if (isGivenUp(context, session, entry.publication.topicName)) {
-      giveUp(context, session, entry, "unanswered", "its REGISTER was not, either");
+      giveUp(context, session, entry, "unanswered", "its REGISTER was not answered either");
       return true;
     }
     if (isBeingSubscribed(session, entry.publication.topicName)) return false;
@@ -303,7 +303,7 @@ export function onRetryDeadline(context: Context, session: Session): void {
   if (wasHeardSince(session) || isShortened(context, session) || isExplained(session) || mayHaveAnother(session))
     return stepAside(context, session);
   noteSilence(context, session);
-  if (session.state !== "awake") return markLost(context, session, { why: "no answer to what was sent", tell: true });
+  if (session.state !== "awake") return markLost(context, session, { why: "no answer to a message", tell: true });
   // The client fell asleep before it answered. It gets no PINGRESP, and the message keeps its place.
   changeState(context, session, "unanswered", "no answer while awake");
   takeCustodyOfAll(context, session);

@@ -90,7 +90,7 @@ export function acceptPublish(
   context.counters.acceptedUp++;
   let after: CommitToken | undefined;
   if (why === "drop") {
-    const detail = `QoS ${publication.qos} ${publication.topicName}: the newest goes`;
+    const detail = `QoS ${publication.qos} ${publication.topicName}: the newest is dropped`;
     context.drop("backlog-full", { clientId, peer: session.peer, detail });
     keepDeadLetter(context, { clientId, direction: "up", reason: "backlog-full", publication });
   } else after = append(context, session, publication);

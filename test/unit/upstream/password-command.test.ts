@@ -65,10 +65,10 @@ describe("a password from a command", () => {
     [
       "console.log('hush'); setInterval(() => {}, 1000)",
       { timeoutSeconds: 0.5 },
-      "the password command was not done after 0.5 s",
+      "the password command did not end within 0.5 s",
     ],
-    ["process.stdout.write('hush'.repeat(100000))", {}, "the password command said more than 65535 octets"],
-    ["console.log('')", {}, "the password command said nothing"],
+    ["process.stdout.write('hush'.repeat(100000))", {}, "the password command printed more than 65535 octets"],
+    ["console.log('')", {}, "the password command printed nothing"],
   ])("%s: why it failed is said, and nothing of what it said", async (script, limits, say) => {
     expect(await asking(script, limits).told()).toBe(`failed: ${say}`);
   });
