@@ -73,8 +73,8 @@ export class Remote implements Speaker {
     this.qos = options.qos;
     this.filters = [`${options.topic}/command/#`];
     this.words = {
-      works: `commands are taken at ${options.topic}`,
-      fails: `no commands are taken at ${options.topic}`,
+      works: `commands are accepted at ${options.topic}`,
+      fails: `no commands are accepted at ${options.topic}`,
     };
     this.#commands = new Allowance(options.commandsPerSecondMax, parts.now);
     this.#events = new Allowance(options.eventsPerSecondMax, parts.now);
@@ -99,7 +99,7 @@ export class Remote implements Speaker {
         "the topic is {topic}/command/NAME or {topic}/command/NAME/ID, ID up to 64 letters, digits, . _ ~ -",
       );
     if (!this.#commands.take()) return refuse(`more than ${this.#options.commandsPerSecondMax} commands a second`);
-    if (this.#underWay >= underWayMax) return refuse(`${underWayMax} commands are under way`);
+    if (this.#underWay >= underWayMax) return refuse(`${underWayMax} commands are running already`);
     if (payload.byteLength > commandBytesMax) return refuse(`more than ${commandBytesMax} octets`);
     if (!isOffered(name)) return refuse("there is no such command here");
     const query = queryOf(payload);
@@ -151,7 +151,7 @@ export class Remote implements Speaker {
       const filters = [`${topic}/answer/#`, ...answerTopics];
       if (responseTopic.startsWith(`${topic}/command/`)) return undefined; // the answer would be read as a command
       if (filters.some((filter) => matches(filter, responseTopic))) return responseTopic;
-      this.#warn(`an answer is not sent to ${responseTopic.slice(0, 200)}: control.answerTopics does not name it`);
+      this.#warn(`an answer is not sent to ${responseTopic.slice(0, 200)}: control.answerTopics does not contain it`);
       return undefined;
     }
     return id === undefined ? undefined : `${topic}/answer/${id.slice(0, 64)}`;
@@ -173,7 +173,7 @@ export class Remote implements Speaker {
       text = JSON.stringify({
         command,
         outcome: "refused",
-        say: `the answer has more than ${answerBytesMax} octets: ask by the API`,
+        say: `the answer has more than ${answerBytesMax} octets: use the API`,
       });
     }
     this.#outlet?.publish(topicName, text, { qos: 1, retain: false, correlationData });
@@ -228,10 +228,10 @@ function queryOf(payload: Uint8Array): URLSearchParams | string {
   try {
     raw = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(payload));
   } catch {
-    return "the payload is no JSON";
+    return "the payload is not JSON";
   }
   const read = inputs.safeParse(raw);
-  if (!read.success) return "the payload is no JSON object of texts, numbers, true, false and lists";
+  if (!read.success) return "the payload is not a JSON object of texts, numbers, true, false and lists";
   for (const [name, value] of Object.entries(read.data)) query.set(name, textOf(value));
   return query;
 }
@@ -248,7 +248,7 @@ function inAnswer(answer: Answer | { readonly kind: "failed" }): object {
     case "wrong-input":
       return { outcome: "refused", problems: answer.problems };
     case "stream":
-      return { outcome: "refused", say: "its answer is no JSON: ask by the API" };
+      return { outcome: "refused", say: "its answer is not JSON: use the API" };
     case "failed":
       return { outcome: "failed", say: "see the log of the gateway" };
     default:

@@ -319,7 +319,7 @@ export class ScriptStage {
   #unanswered(input: Held, why: string): PayloadPolicy | undefined {
     const entries = this.#entries;
     if (!entries) return undefined;
-    const unfit = (file: string): Unfit => ({ is: "unfit", why: `${file} was not waited for: ${why}` });
+    const unfit = (file: string): Unfit => ({ is: "unfit", why: `the gateway did not wait for ${file}: ${why}` });
     if (input.kind === "datagram") {
       const { publication } = this.#parts.core.publicationIn(input.from, input.bytes);
       const entry = publication && entries.up(publication.clientId, publication.topicName);

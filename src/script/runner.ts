@@ -141,10 +141,10 @@ export class ScriptRunner {
       this.#counts.turnedAway++;
       return { is: "unfit", why: `${question.file} was not asked: ${why}` };
     };
-    if (this.#state === "none" || this.#state === "starting") return refuse("the process for scripts is not there");
+    if (this.#state === "none" || this.#state === "starting") return refuse("the process for scripts does not run");
     const now = this.#timers.now();
     const trouble = this.#troubles.get(keyOf(question, sender));
-    if (trouble && trouble.until > now) return refuse("payloads of this sender used up its time before");
+    if (trouble && trouble.until > now) return refuse("payloads of this sender have used up its time");
     const octets = question.payload.byteLength;
     if (this.#waiting.length >= waitingMax || this.#waitingBytes + octets > waitingBytesMax)
       return refuse("too many questions wait for scripts");
@@ -173,7 +173,7 @@ export class ScriptRunner {
   #said(message: unknown): void {
     const report = parseReport(message);
     if (report) this.#onReport(report);
-    else this.#child.end("what it says makes no sense");
+    else this.#child.end("its message is invalid");
   }
 
   #onReport(report: ChildReport): void {
@@ -191,7 +191,7 @@ export class ScriptRunner {
       }
       case "answered":
         if (this.#state !== "asking" || report.id !== this.#lastId)
-          return this.#child.end("it answers what nobody asked");
+          return this.#child.end("it answers a question that was not asked");
         return this.#onAnswer(report.answer);
     }
   }
@@ -239,7 +239,7 @@ export class ScriptRunner {
     this.#lastId++;
     this.#deadline(runMs, () => {
       this.#blame(call);
-      this.#deadline(hungMs, () => this.#child.end(`${call.question.file} did not come to an end`));
+      this.#deadline(hungMs, () => this.#child.end(`${call.question.file} did not finish`));
       this.#answer(call, unfit(call, `took more than ${runMs} ms`));
     });
     this.#child.send({ do: "ask", id: this.#lastId, question: call.question });
@@ -304,7 +304,7 @@ export class ScriptRunner {
     if (call) this.#blame(call, true); // probably this call was the cause
     this.#told(
       "warn",
-      `the process for scripts ended: ${why}. Payloads go as they are; it is started again in ${pauseMs / 1_000} s`,
+      `the process for scripts ended: ${why}. Payloads are forwarded unchanged; the process is started again in ${pauseMs / 1_000} s`,
     );
     this.#answerAll("the process for scripts ended");
     this.#onWorking?.();

@@ -299,8 +299,9 @@ function answerFrom({ file, is }: Question, json: string): Answer {
   const found = is === "up" ? made["data"] : made["bytes"];
   if (found === undefined || found === null) return unfit(is === "up" ? "returned no data" : "returned no bytes");
   const payload = is === "up" ? new TextEncoder().encode(JSON.stringify(found)) : octetsOf(found);
-  if (!payload) return unfit("returned bytes that are no list of numbers from 0 to 255");
-  if (payload.byteLength > octetsMax) return unfit(`made ${payload.byteLength} octets; at most ${octetsMax} go`);
+  if (!payload) return unfit("returned bytes that are not a list of numbers from 0 to 255");
+  if (payload.byteLength > octetsMax)
+    return unfit(`made ${payload.byteLength} octets; at most ${octetsMax} are allowed`);
   return { is: "made", payload, warnings };
 }
 

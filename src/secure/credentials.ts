@@ -3,13 +3,13 @@
 /** Reasons for refusing a certificate. The alert is the answer to the device. [RFC 5246 7.2.2] */
 export const certificateRefusals = {
   none: { alert: 40, say: "it shows no certificate" },
-  malformed: { alert: 42, say: "what it shows is no certificate" },
-  "is-authority": { alert: 42, say: "its certificate is one of an authority" },
+  malformed: { alert: 42, say: "what it shows is not a certificate" },
+  "is-authority": { alert: 42, say: "its certificate is that of an authority" },
   "not-p256": { alert: 43, say: "the key of its certificate is not on P-256" },
   "other-use": { alert: 43, say: "its certificate is not for clients" },
   expired: { alert: 45, say: "its certificate has expired" },
   "not-yet-valid": { alert: 45, say: "its certificate is not valid yet" },
-  "no-name": { alert: 46, say: "its certificate says no name" },
+  "no-name": { alert: 46, say: "its certificate has no name" },
   "unknown-authority": {
     alert: 48,
     say: "no authority that is configured issued its certificate, nor is its key pinned",

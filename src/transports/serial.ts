@@ -242,7 +242,7 @@ export class SerialTransport implements Transport {
       line.said = say;
       const details = { transport: this.name, port: line.path };
       this.#events?.failed(
-        new GatewayError("ERR_TRANSPORT_FAILED", details, { say: `${this.name}: ${say}. Tried again by itself` }),
+        new GatewayError("ERR_TRANSPORT_FAILED", details, { say: `${this.name}: ${say}. The gateway tries again` }),
       );
     }
     line.stopWaiting = this.#timers.after(line.pauseMs, () => this.#tryOpening(line));

@@ -99,7 +99,7 @@ export class AddressSockets {
   #say(why: string): void {
     if (this.#said) return;
     this.#said = true;
-    this.#init.notice(`${why}: answers may leave from another address than the device wrote to`);
+    this.#init.notice(`${why}: answers may be sent from another address than the device wrote to`);
   }
 
   async #add(host: string): Promise<void> {

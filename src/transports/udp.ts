@@ -223,7 +223,9 @@ export class UdpTransport implements Transport {
     else this.#socket = socket;
     if (!batch && this.#bound && isForAll(this.#bound.host)) await this.#openPerAddress(this.#bound.port);
     if (!batch && this.#options.gatherMilliseconds > 0) {
-      this.warnings.push(`${this.name}: gatherMilliseconds needs the compiled part, which is not there; ignored`);
+      this.warnings.push(
+        `${this.name}: gatherMilliseconds needs the compiled part, which is missing; the setting is ignored`,
+      );
     }
   }
 
@@ -335,7 +337,7 @@ export class UdpTransport implements Transport {
         { transport: this.name, retryInMs: pauseMs },
         {
           cause: error,
-          say: `${this.name}: ${error.message}; opening again in ${pauseMs / 1_000} s`,
+          say: `${this.name}: ${error.message}; the socket is opened again in ${pauseMs / 1_000} s`,
         },
       ),
     );

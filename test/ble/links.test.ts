@@ -175,7 +175,7 @@ describe.skipIf(missing !== undefined)(`links as the options say${named}`, () =>
   });
 
   test.each([
-    ["a list of characteristics that demands encryption", { list: 0x0f }, /demands a paired or encrypted link/],
+    ["a list of characteristics that demands encryption", { list: 0x0f }, /requires a paired or encrypted link/],
     ["a subscription that demands authentication", { subscription: 0x05 }, /subscription: .*paired or encrypted/],
     ["a refused subscription", { subscription: 0x80 }, /refuses the subscription: .*ATT error 0x80/],
   ] as const)("%s is said at once, and again at the second time", async (_what, refuses, words) => {

@@ -197,7 +197,7 @@ describe("without the compiled part", () => {
     const { told, around } = await start(undefined, surroundings(...many));
     around.look();
     expect(told).toEqual([
-      "udp: 2 of 130 addresses of this host have no socket of their own: answers may leave from another address than the device wrote to",
+      "udp: 2 of 130 addresses of this host have no socket of their own: answers may be sent from another address than the device wrote to",
     ]);
     const blind = { ...surroundings(), interfaces: () => JSON.parse("no list") as never };
     expect((await start(undefined, blind)).told).toEqual([

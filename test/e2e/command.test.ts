@@ -241,7 +241,7 @@ test("Bluetooth without its package: UDP serves, and one line says what to type"
   await gateway.says(
     "neither driver can be used: @abandonware/noble is not installed, @stoprocent/noble is not installed",
   );
-  await gateway.says(". The gateway runs on and tries again");
+  await gateway.says(". The gateway continues and tries again");
   const published = spawnSync(process.execPath, [
     main,
     "pub",

@@ -140,7 +140,7 @@ describe("a command", () => {
     expect((await command(remote(), "site/gw/command/sessions.list/1"))?.body).toMatchObject({
       command: "sessions.list",
       outcome: "refused",
-      say: expect.stringContaining("ask by the API"),
+      say: expect.stringContaining("use the API"),
     });
   });
 });

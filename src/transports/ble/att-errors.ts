@@ -42,8 +42,8 @@ export function attErrorInWords(code: number): string {
   const number = `ATT error 0x${code.toString(16).padStart(2, "0")}`;
   if (demandsPairing.has(code)) {
     return (
-      `it demands a paired or encrypted link; configure pairing for it (with a passkey, if just-works is not enough ` +
-      `for it), or take that demand off the attribute in its firmware (${number})`
+      `it requires a paired or encrypted link; configure pairing for it (with a passkey, if just-works is not enough ` +
+      `for it), or remove the requirement from the attribute in its firmware (${number})`
     );
   }
   if (code >= firstOfApplication && code <= lastOfApplication) return `an error of its own program (${number})`;

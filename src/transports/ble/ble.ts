@@ -112,13 +112,13 @@ export class BleTransport implements Transport {
     const pairs = pairing !== "none" || bonding.devices.some((rule) => rule.pairing !== "none");
     if (pairs && !this.#bondsFile) {
       this.warnings.push(
-        `${this.name}: bonds are not kept with this store (store.kind): after a restart no device has one, and a device that keeps its own must be reset`,
+        `${this.name}: bonds are not kept with this store (store.kind): after a restart the gateway has no bonds, and a device that keeps its bond must be reset`,
       );
     }
     const keys = { ...broadcast.keys, ...broadcast.bthome.keys };
     if (Object.keys(keys).length > 0 && broadcast.countersFile === undefined) {
       this.warnings.push(
-        `${this.name}: keys of sensors without broadcast.countersFile: after a restart an old message of an authenticated sensor may be taken for new`,
+        `${this.name}: there are keys of sensors, but no broadcast.countersFile: after a restart an old message of an authenticated sensor may be accepted as new`,
       );
     }
     for (const problem of this.#counters?.problems ?? []) this.warnings.push(`${this.name}: ${problem}`);

@@ -87,12 +87,12 @@ export class BondsFile {
       }
       await rename(`${this.#path}.new`, this.#path);
     } catch (error) {
-      this.#warn(`the bonds cannot be kept, and are lost at the next start: ${String(error)}`);
+      this.#warn(`the bonds cannot be written, and are lost at the next start: ${String(error)}`);
     }
   }
 }
 
 function damaged(path: string, why: string): GatewayError {
-  const say = `the bonds in ${path} cannot be read: ${why}; remove the file, and the devices are paired anew`;
+  const say = `the bonds in ${path} cannot be read: ${why}; remove the file, then the devices are paired again`;
   return new GatewayError("ERR_TRANSPORT_OPEN", { path }, { say });
 }

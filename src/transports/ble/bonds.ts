@@ -87,7 +87,7 @@ export class Bonds {
     if (bond) {
       if (pairing !== "passkey" || bond.authenticated) return { security: { bond } };
       return {
-        refusal: `its bond was made without a passkey, and one is demanded now: remove it (mqtt-sn-gateway ble unbond ${bond.identity.address})`,
+        refusal: `its bond was made without a passkey, which is required now: remove the bond (mqtt-sn-gateway ble unbond ${bond.identity.address})`,
       };
     }
     if (pairing === "none") return { security: undefined };
@@ -103,7 +103,7 @@ export class Bonds {
 
   #passkey(source: Passkey | undefined): { readonly passkey: number } | { readonly refusal: string } {
     if (!source)
-      return { refusal: "it is to be paired with a passkey, and none is configured for it (bonding.passkey)" };
+      return { refusal: "it must be paired with a passkey, and none is configured for it (bonding.passkey)" };
     let passkey: number;
     try {
       passkey = this.#edges.readPasskey(source);
@@ -112,7 +112,7 @@ export class Bonds {
     }
     if ((this.#wrong.get(passkey) ?? 0) < wrongMax) return { passkey };
     return {
-      refusal: `its passkey was wrong ${wrongMax} times in a row and is not tried any more: give it another, or start the gateway anew`,
+      refusal: `its passkey was wrong ${wrongMax} times in a row and is not tried any more: give it another one, or restart the gateway`,
     };
   }
 

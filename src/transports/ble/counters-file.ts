@@ -38,7 +38,7 @@ export class CountersFile {
         this.#counters.set(address, counter);
       }
     } catch {
-      this.problems.push(`broadcast.countersFile: ${path} is damaged; its counters are not known any more`);
+      this.problems.push(`broadcast.countersFile: ${path} is damaged; its counters are lost`);
     }
   }
 

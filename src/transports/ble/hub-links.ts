@@ -114,7 +114,7 @@ export class HubLinks {
       return;
     }
     // The link is set up nevertheless, and then ended, because `onLinked` finds no waiting device.
-    const why = `it says that it is ${bond.identity.address}, which has a bond; if it lost that, remove it (mqtt-sn-gateway ble unbond ${bond.identity.address})`;
+    const why = `it identifies itself as ${bond.identity.address}, which has a bond; if the device has lost its bond, remove the bond here too (mqtt-sn-gateway ble unbond ${bond.identity.address})`;
     this.onLinkFailed({ is: "linkFailed", address, why, fault: "bond-lost" }, now);
   }
 
@@ -223,7 +223,7 @@ export class HubLinks {
     const noise = link.incoming.discardedBytes - noiseBefore;
     if (noise === 0) return;
     this.#voice.counters.noiseBytes += noise;
-    this.#voice.tell("debug", `${this.#voice.nameOf(device)}: ${noise} octets are no message`);
+    this.#voice.tell("debug", `${this.#voice.nameOf(device)}: ${noise} octets are not a message`);
   }
 
   /** Parameters before `linked` are reported together with it. */
@@ -261,7 +261,7 @@ export class HubLinks {
    */
   onStalled({ ms, dropped }: Extract<CentralEvent, { is: "stalled" }>, now: Instant): void {
     const stood = `${this.#voice.name}: the Bluetooth process stood still for ${seconds(ms)} s`;
-    if (dropped === 0) return this.#voice.tell("info", `${stood}; the kernel kept everything`);
+    if (dropped === 0) return this.#voice.tell("info", `${stood}; the kernel kept all packets`);
     this.#suspectUntil = now + suspectMs;
     if (dropped === undefined) this.#voice.tell("warn", `${stood}; packets of the adapter may be missing`);
     else
@@ -320,12 +320,12 @@ export class HubLinks {
         const { connectSeconds, setUpSeconds } = this.#options;
         const limitMs = (connectSeconds + setUpSeconds) * 1_000 + (device.security ? securingMsMax : 0) + answerMs;
         if (now - device.phaseSince < limitMs) return;
-        this.#voice.push({ kind: "restart", why: `connecting to ${device.address} did not come to an end` });
+        this.#voice.push({ kind: "restart", why: `connecting to ${device.address} did not finish` });
         return this.enter(device, "linking", now);
       }
       case "unlinking":
         if (now - device.phaseSince < answerMs) return;
-        this.#voice.push({ kind: "restart", why: `disconnecting from ${device.address} did not come to an end` });
+        this.#voice.push({ kind: "restart", why: `disconnecting from ${device.address} did not finish` });
         return this.enter(device, "unlinking", now);
       case "linked":
         return this.#onLinkTime(device, now);

@@ -89,7 +89,7 @@ export class BleHub {
   onCentral(event: CentralEvent, now: Instant): void {
     switch (event.is) {
       case "ready":
-        this.#links.loseAll("the Bluetooth process started anew", now);
+        this.#links.loseAll("the Bluetooth process was started again", now);
         this.#condition = { ready: true, say: `${event.adapter} by ${event.driver}` };
         this.#scanning = false;
         this.#voice.tell("info", `${this.#voice.name}: ready, ${this.#condition.say}`);
@@ -98,7 +98,7 @@ export class BleHub {
       case "unavailable":
         this.#links.loseAll(event.why, now, event.hung);
         if (this.#condition.ready || this.#condition.say !== event.why) {
-          this.#voice.tell("warn", `${this.#voice.name}: ${event.why}. The gateway runs on and tries again`);
+          this.#voice.tell("warn", `${this.#voice.name}: ${event.why}. The gateway continues and tries again`);
         }
         this.#condition = { ready: false, say: event.why };
         this.#scanning = false;

@@ -293,7 +293,7 @@ export class LinkControl {
     this.#out.tell({
       is: "noticed",
       address: link.address,
-      say: "it asks for pairing (Security Request), which is refused: this gateway does not pair with it (pairing is none). Take that out of its firmware if it hangs up now, or configure pairing",
+      say: "it asks for pairing (Security Request), which is refused: this gateway does not pair with it (pairing is none). If the device disconnects now, remove the request from its firmware, or configure pairing",
     });
     return true;
   }

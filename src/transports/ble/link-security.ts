@@ -116,7 +116,7 @@ export class LinkSecurity {
     if (!this.#bond)
       return this.#fail("broken", `after pairing its link was not encrypted: ${disconnectReason(status)}`);
     const { address } = this.#bond.identity;
-    const remedy = `if you reset it or changed its firmware, remove its bond (mqtt-sn-gateway ble unbond ${address}), and it is paired anew; if not, somebody may use its address`;
+    const remedy = `if you reset it or changed its firmware, remove its bond (mqtt-sn-gateway ble unbond ${address}), then it is paired again; if not, another device may use its address`;
     if (status === keyMissing) return this.#fail("bond-lost", `it has lost its bond with this gateway: ${remedy}`);
     this.#fail("bond-wrong", `the key of its bond does not match (${disconnectReason(status)}): ${remedy}`);
   }

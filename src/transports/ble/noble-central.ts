@@ -119,7 +119,7 @@ export class NobleCentral {
     const own = () => ({ address: (this.#noble.address ?? "").toLowerCase(), type: "public" as const });
     const controlled = { connection, supervisionMs, isAlone, extended, own, crypto: pairingCrypto };
     this.#control = controlLinks(this.#noble, controlled, (news) => this.#onNews(news));
-    if (!this.#control) console.error(`${this.#options.driver} is not as expected: links are as it makes them`);
+    if (!this.#control) console.error(`${this.#options.driver} is not as expected: its links are used as they are`);
     // The adapter's address comes with the next answers of the controller.
     setTimeout(() => {
       const address = this.#noble.address ?? "unknown";

@@ -96,7 +96,7 @@ export class Supervisor implements Central {
   #said(message: unknown): void {
     const report = parseReport(message);
     if (report) this.#onReport(report);
-    else this.#child.end("what it says makes no sense", true);
+    else this.#child.end("its message is invalid", true);
   }
 
   #onReport(report: ChildReport): void {

@@ -24,6 +24,8 @@ export class BadKeyLog {
     }
     if (this.#named.has(who) || this.#named.size > namedMax) return undefined;
     this.#named.add(who);
-    return this.#named.size > namedMax ? "and more who are not let in; the next are named in an hour" : line;
+    return this.#named.size > namedMax
+      ? "and more devices that are refused; the log names further ones in an hour"
+      : line;
   }
 }

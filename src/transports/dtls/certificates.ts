@@ -38,7 +38,7 @@ export function readCertificateRing(options: CertificateOptions, now: () => numb
   if (!own[0]?.checkPrivateKey(privateKey)) return fail(`${key} does not belong to the certificate in ${cert}`, key);
   const authorities = ca === undefined ? [] : certificatesIn(ca);
   for (const authority of authorities)
-    if (!authority.ca) return fail(`${ca}: ${subjectOf(authority)} is no authority's certificate`, ca ?? "");
+    if (!authority.ca) return fail(`${ca}: ${subjectOf(authority)} is not the certificate of an authority`, ca ?? "");
   const pins = pinned === undefined ? new Map<string, Uint8Array>() : pinsIn(pinned.folder);
   const names = new Map([...pins].map(([name, spki]) => [hexOf(spki), name]));
   const spkis = authorities.map((authority) => spkiOf(authority.publicKey));
@@ -135,7 +135,7 @@ function pinsIn(folder: string): ReadonlyMap<string, Uint8Array> {
     }),
   );
   if (new Set([...pins.values()].map(hexOf)).size < pins.size)
-    return fail(`two devices in ${folder} have one key`, folder);
+    return fail(`two devices in ${folder} have the same key`, folder);
   return pins;
 }
 

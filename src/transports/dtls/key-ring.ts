@@ -61,10 +61,10 @@ function keysOfFile(file: string): ReadonlyMap<string, Uint8Array> {
   } catch (error) {
     // The message of JSON.parse is not used, because it repeats a part of the file, which has keys.
     const isThere = error instanceof SyntaxError;
-    return fail(isThere ? `${file} is no JSON` : `${file} cannot be read: ${messageOf(error)}`, file);
+    return fail(isThere ? `${file} is not JSON` : `${file} cannot be read: ${messageOf(error)}`, file);
   }
   if (typeof found !== "object" || found === null || Array.isArray(found))
-    return fail(`${file} is to be { "identity": "key in hexadecimal", … }`, file);
+    return fail(`${file} must have the form { "identity": "key in hexadecimal", … }`, file);
   return new Map(
     Object.entries(found).map(([identity, key]) => [checkedIdentity(identity, file), keyOf(key, identity, file)]),
   );
@@ -88,14 +88,14 @@ function keysOfFolder(folder: string): ReadonlyMap<string, Uint8Array> {
 /** @throws {GatewayError} ERR_TRANSPORT_OPEN if no device can have this name. */
 export function checkedIdentity(identity: string, file: string): string {
   if (identity === "" || Buffer.byteLength(identity) > identityOctetsMax || /\p{C}/u.test(identity))
-    return fail(`${file}: an identity is to have 1 to ${identityOctetsMax} octets, without control signs`, file);
+    return fail(`${file}: an identity must have 1 to ${identityOctetsMax} octets, without control characters`, file);
   return identity;
 }
 
 function keyOf(key: unknown, identity: string, file: string): Uint8Array {
   const bytes = typeof key === "string" ? keyFromHex(key) : undefined;
   const what = `${keyOctetsMin} to ${keyOctetsMax} octets in hexadecimal (openssl rand -hex 16 makes one)`;
-  return bytes ?? fail(`${file}: the key of ${JSON.stringify(identity)} is to be ${what}`, file);
+  return bytes ?? fail(`${file}: the key of ${JSON.stringify(identity)} must be ${what}`, file);
 }
 
 /** Undefined: the text is no key. */

@@ -30,7 +30,7 @@ export function privateKeyIn(file: string): KeyObject {
   }
   return isP256(key)
     ? key
-    : fail(`the key in ${file} is to be on P-256 (openssl ecparam -name prime256v1 -genkey)`, file);
+    : fail(`the key in ${file} must be on P-256 (openssl ecparam -name prime256v1 -genkey)`, file);
 }
 
 /** Undefined: the octets are no certificate. */

@@ -148,7 +148,7 @@ describe("asking", () => {
       expect(ask("bad")).toBeTypeOf("function");
       child().answers({ is: "unfit", why: "late" }, { isOverTime: true });
     };
-    const pauses = () => expect(ask("bad")).toEqual(refused("payloads of this sender used up its time before"));
+    const pauses = () => expect(ask("bad")).toEqual(refused("payloads of this sender have used up its time"));
     usesUp(); // once may be the machine's fault
     usesUp();
     pauses();
@@ -177,7 +177,7 @@ describe("the process", () => {
       ask(`behind${i}`);
       timers.pass(550);
       expect(child().signals).toEqual(["SIGKILL"]);
-      expect(ask("c")).toEqual(refused("the process for scripts is not there"));
+      expect(ask("c")).toEqual(refused("the process for scripts does not run"));
       const before = children.length;
       let ms = 0;
       while (children.length === before) {
@@ -187,7 +187,7 @@ describe("the process", () => {
       pauses.push(ms / 1_000);
       child().isReady();
       // The device whose payload made it hang gets no script for a minute.
-      if (ms < 60_000) expect(ask(`hangs${i}`)).toEqual(refused("payloads of this sender used up its time before"));
+      if (ms < 60_000) expect(ask(`hangs${i}`)).toEqual(refused("payloads of this sender have used up its time"));
     }
     expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 60, 60]);
     expect(answers.slice(0, 2)).toEqual([
@@ -195,7 +195,7 @@ describe("the process", () => {
       "behind0 a.js was not asked: the process for scripts ended",
     ]);
     expect(told[0]).toBe(
-      "the process for scripts ended: a.js did not come to an end. Payloads go as they are; it is started again in 1 s",
+      "the process for scripts ended: a.js did not come to an end. Payloads are forwarded unchanged; the process is started again in 1 s",
     );
     expect(ask("behind7")).toBeTypeOf("function");
   });

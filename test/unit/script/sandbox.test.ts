@@ -90,7 +90,7 @@ describe("what makes no sense is unfit, with a reason", () => {
   });
 
   test("more than a message may have", async () => {
-    expect(await decode('return { data: "x".repeat(70000) };')).toMatch(/made 70002 octets; at most 65535 go/);
+    expect(await decode('return { data: "x".repeat(70000) };')).toMatch(/made 70002 octets; at most 65535 are allowed/);
     expect(await encode("return { bytes: new Array(70000).fill(1) };")).toMatch(/made 70000 octets/);
   });
 

@@ -51,11 +51,15 @@ test.each([
   [
     "a key on another curve",
     () => ({ key: file("a.key", keyPemOf(makeCertificate({ name: "x", curve: "secp384r1" }))) }),
-    /is to be on P-256/,
+    /must be on P-256/,
   ],
   ["no key", () => ({ key: file("a.key", "nothing") }), /holds no private key/],
   ["a file that is not there", () => ({ ca: "/nowhere/ca.pem" }), /cannot be read/],
-  ["an authority that is none", () => ({ ca: file("a.pem", makeCertificate({ name: "x" }).pem) }), /no authority's/],
+  [
+    "an authority that is none",
+    () => ({ ca: file("a.pem", makeCertificate({ name: "x" }).pem) }),
+    /not the certificate of an authority/,
+  ],
   ["a pinned file without a key", () => void file("pinned/dev1.pem", "nothing"), /neither a certificate nor/],
   [
     "a pinned key on another curve",

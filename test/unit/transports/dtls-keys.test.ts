@@ -35,14 +35,14 @@ describe("a file", () => {
   });
 
   test.each([
-    [`{ "dev1": "${key}" `, /is no JSON/],
-    [[key], /is to be \{ "identity"/],
-    [{ dev1: key.slice(2) }, /key of "dev1" is to be 16 to 64 octets/],
-    [{ dev1: `${key}0` }, /is to be 16 to 64 octets/],
-    [{ dev1: "my secret password" }, /is to be 16 to 64 octets/],
-    [{ dev1: { key } }, /is to be 16 to 64 octets/],
+    [`{ "dev1": "${key}" `, /is not JSON/],
+    [[key], /must have the form \{ "identity"/],
+    [{ dev1: key.slice(2) }, /key of "dev1" must be 16 to 64 octets/],
+    [{ dev1: `${key}0` }, /must be 16 to 64 octets/],
+    [{ dev1: "my secret password" }, /must be 16 to 64 octets/],
+    [{ dev1: { key } }, /must be 16 to 64 octets/],
     [{ "": key }, /1 to 128 octets/],
-    [{ "a\u0007": key }, /without control signs/],
+    [{ "a\u0007": key }, /without control characters/],
   ])("that is %j is refused, and nothing of a key is said", (content, why) => {
     const file = fileWith(content);
     let said = "";

@@ -38,7 +38,7 @@ async function bench(options: Record<string, unknown> = {}, plugged = true) {
 test("a device that is not there is said once, tried after 1, 2, 4 … 30 s, and serves as soon as it is plugged in", async () => {
   const { ports, transport, messages, said, pass } = await bench({}, false);
   expect(said).toEqual([
-    `ERR_TRANSPORT_FAILED serial: ${path}: there is no such device; is it plugged in? ls /dev/serial/by-id. Tried again by itself`,
+    `ERR_TRANSPORT_FAILED serial: ${path}: there is no such device; is it plugged in? ls /dev/serial/by-id. The gateway tries again`,
   ]);
   const pauses = [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000];
   for (const [i, pause] of pauses.entries()) {
@@ -69,7 +69,7 @@ test("unplugged in the middle of a message and plugged in again: the peer is gon
   again.send(ping);
   expect(messages).toEqual([`serial/${path} 0216`]);
   expect(said).toEqual([
-    `ERR_TRANSPORT_FAILED serial: ${path}: it was unplugged. Tried again by itself`,
+    `ERR_TRANSPORT_FAILED serial: ${path}: it was unplugged. The gateway tries again`,
     `serial: ${path} works again`,
   ]);
   expect(transport.links().counters).toMatchObject({ opened: 2, lost: 1, noiseBytes: 3 });

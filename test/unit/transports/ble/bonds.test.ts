@@ -147,7 +147,7 @@ test("another device does not take the place of a bond, though it says that it i
   at.advertises(2_000, thief);
   at.tell({ is: "bonded", address: thief, bond: { ...bond, longTermKey: new Uint8Array(16) } });
   at.tell({ is: "linked", address: thief, mtu: 23, confirmed: true });
-  expect(at.told()).toMatch(/it says that it is c0:00:00:00:00:01, which has a bond/);
+  expect(at.told()).toMatch(/it identifies itself as c0:00:00:00:00:01, which has a bond/);
   expect(at.hub.take().concat([])).toEqual([]);
   expect(at.kept).toEqual([]);
   expect(at.hub.links).toBe(0);

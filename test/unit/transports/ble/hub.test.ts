@@ -193,7 +193,7 @@ describe("one connection after the other", () => {
   test("an attempt that does not end, ends the process; the device that hung it waits a minute", () => {
     const bench = new HubBench().seen(1).pass(400);
     bench.pass(36_000);
-    expect(bench.outputs).toContainEqual({ kind: "restart", why: `connecting to ${at(1)} did not come to an end` });
+    expect(bench.outputs).toContainEqual({ kind: "restart", why: `connecting to ${at(1)} did not finish` });
     bench.tell({ is: "unavailable", why: "it said nothing for 10 s", hung: true });
     bench.tell({ is: "ready", adapter: "a", driver: "d" });
     bench.commands();
@@ -298,7 +298,7 @@ describe("messages", () => {
       const bench = new HubBench().linked(1).data(1, message.slice(0, 2));
       bench.outputs.length = 0;
       bench.tell({ ...stalled, dropped: 0 });
-      expect(bench.said()).toEqual(["ble: the Bluetooth process stood still for 3.0 s; the kernel kept everything"]);
+      expect(bench.said()).toEqual(["ble: the Bluetooth process stood still for 3.0 s; the kernel kept all packets"]);
       bench.data(1, Uint8Array.of(...message.slice(2), ...message.slice(0, 1))).data(1, message.slice(1));
       expect(messagesOf(bench)).toBe(2);
       expect(bench.wishes()).toEqual([]);

@@ -162,7 +162,7 @@ test.each<[string, unknown]>([
   child().says(ready);
   child().says(said as ChildReport);
   expect(child().signals).toEqual(["SIGKILL"]);
-  expect(events.at(-1)).toMatchObject({ is: "unavailable", why: "what it says makes no sense" });
+  expect(events.at(-1)).toMatchObject({ is: "unavailable", why: "its message is invalid" });
   timers.pass(2_000);
   expect(children).toHaveLength(2);
 });
