@@ -37,7 +37,7 @@ export async function ask<Name extends JsonCommandName>(
   for await (const part of octetsOf(place, name, input)) parts.push(part);
   const output = z.safeParse(outputs[name].output, parsed(parts));
   if (output.success) return output.data;
-  const say = "the gateway answers in another way than this command expects: is it of another version?";
+  const say = "the gateway's answer is not what this command expects: does the gateway have another version?";
   throw new GatewayError("ERR_CONTROL", whereOf(place), { cause: output.error, say });
 }
 
@@ -77,7 +77,7 @@ async function* whole(
     yield* response;
   } catch (cause) {
     if (signal?.aborted) throw cause;
-    const say = "the gateway ended, or closed the connection, in the middle of its answer";
+    const say = "the gateway ended, or closed the connection, before its answer was complete";
     throw new GatewayError("ERR_CONTROL", whereOf(place), { cause, say });
   }
 }
@@ -108,12 +108,12 @@ function answered(
 
 function unreached(place: Place, cause: Error): string {
   if ("code" in cause && (cause.code === "EPIPE" || cause.code === "ECONNRESET"))
-    return "the gateway closed the connection without an answer: it is ending, or what was asked is too long for it";
+    return "the gateway closed the connection without an answer: it is ending, or the request is too long for it";
   const isNobody = "code" in cause && cause.code === "ECONNREFUSED";
   if (typeof place !== "string")
     return `${place.url.origin}: ${isNobody ? "no gateway answers there" : cause.message || String(cause)}`;
   return isNobody || !existsSync(place)
-    ? `no gateway runs with the store at ${place} (is it another configuration? name it with -c)`
+    ? `no gateway runs with the store at ${place} (does it use another configuration? Name it with -c)`
     : `${place}: ${cause.message}`;
 }
 

@@ -27,7 +27,7 @@ export async function sayLinks({ config, json = false }: { config?: string; json
 }
 
 export function linksInWords(links: Links): string {
-  if (links.length === 0) return "no transport with links is configured";
+  if (links.length === 0) return "no transport with connections is configured";
   return links
     .map(({ transport, condition, devices }) => {
       const rows = devices.map(({ peer, name, linked, rssi, secondsSinceSeen, failures, lastFailure, parameters }) => ({
@@ -97,7 +97,7 @@ export async function forget(address: string, { config }: { config?: string }): 
 function named(config: string | undefined): string {
   const file = config ?? ownConfigFile();
   if (file === undefined)
-    throw new GatewayError("ERR_CONTROL", {}, { say: "no configuration is here; name it with -c" });
+    throw new GatewayError("ERR_CONTROL", {}, { say: "there is no configuration here; name it with -c" });
   return file;
 }
 

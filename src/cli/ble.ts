@@ -24,10 +24,10 @@ import { ownConfigFile } from "./own-config.ts";
 import { sayProblems } from "./problems.ts";
 
 export function bleCommand(configFile: readonly [string, string]): Command {
-  const command = new Command("ble").description("Bluetooth LE: look around, find out what is missing, see the links");
+  const command = new Command("ble").description("Bluetooth LE: list devices, check the adapter, show the connections");
   command
     .command("scan")
-    .description("say which devices advertise, and whether they speak MQTT-SN")
+    .description("list the devices that advertise, and whether they speak MQTT-SN")
     .option(...configFile)
     .option("-s, --seconds <n>", "how long", asSeconds, 8)
     .option("--json", "one line of JSON per device")
@@ -80,7 +80,7 @@ function optionsFrom(config: string | undefined): BleOptions {
 /** Listens as long as the gateway would wait, and tells the user that it waits. */
 function listenFor(options: BleOptions, seconds: number, onSeen: (seen: Advertisement) => void): Promise<Heard> {
   const supervisor = new Supervisor(supervisorOptions(options, true), systemTimers);
-  const onWaiting = () => err("still waiting for the adapter; it is given up 30 s after the start …\n");
+  const onWaiting = () => err("still waiting for the adapter, at most 30 s from the start …\n");
   return listen(supervisor, systemTimers, { seconds, onSeen, onWaiting });
 }
 
@@ -123,7 +123,7 @@ function speaks(seen: Advertisement, options: BleOptions): string {
   if (broadcastPayload(seen, options.broadcast)) return "broadcasts MQTT-SN";
   const refusal = createAdmission(options)(seen);
   const hasService = seen.services.includes(normalUuid(options.service));
-  if (!seen.connectable) return "takes no connection";
+  if (!seen.connectable) return "accepts no connection";
   if (refusal === undefined) return hasService ? "yes: it has the service, and may connect" : "may connect";
   return hasService ? `it has the service, but: ${refusal}` : "no";
 }

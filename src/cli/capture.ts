@@ -93,7 +93,8 @@ class Words implements Target {
   }
 
   async end(): Promise<void> {
-    if (this.#reader.dropped > 0) err(`${this.#reader.dropped} datagrams are lost: they were read too slowly\n`);
+    if (this.#reader.dropped > 0)
+      err(`${this.#reader.dropped} datagrams are lost: this program read them too slowly\n`);
   }
 }
 
@@ -129,7 +130,7 @@ class Octets implements Target {
 
   async end(): Promise<void> {
     if (!this.#isGone && this.#stream !== process.stdout) await finished(this.#stream.end()).catch(() => {});
-    const lost = this.#reader.dropped > 0 ? `, ${this.#reader.dropped} lost: they were read too slowly` : "";
+    const lost = this.#reader.dropped > 0 ? `, ${this.#reader.dropped} lost: this program read them too slowly` : "";
     err(`${this.#count} datagrams${lost}\n`);
   }
 }

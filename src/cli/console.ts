@@ -38,15 +38,15 @@ export function addConsoleCommand(
 ): void {
   const console = program
     .command("console")
-    .description("a link that opens the running gateway's console in a browser, logged in")
+    .description("print a link that opens the running gateway's console in a browser and logs in")
     .option(...configFile)
-    .option("--viewer", "for somebody who may look and change nothing")
+    .option("--viewer", "the link logs in with the role viewer, which can change nothing")
     .option("--lan", "set a password, and serve the console to private addresses too (api.host must let them in)")
-    .option("--anywhere", "print the link also where no terminal is: whoever reads it can log in")
+    .option("--anywhere", "print the link even without a terminal: everybody who reads it can log in")
     .action((options: Options) => openConsole(options, defaultConfigFile).catch(sayProblems));
   const storeOf = ({ config }: TokenOptions) => loadConfig(config ?? defaultConfigFile()).store;
   const socketOf = (options: TokenOptions) => join(storeOf(options).folder, "control.sock");
-  const token = console.command("token").description("tokens with which programs ask by /api/v1");
+  const token = console.command("token").description("tokens for programs that use /api/v1");
   token
     .command("list", { isDefault: true })
     .description(commands["token.list"].description)
@@ -55,8 +55,8 @@ export function addConsoleCommand(
   token
     .command("add")
     .description(commands["token.add"].description)
-    .argument("<name>", "what it is called, for people and the log")
-    .addOption(new Option("--role <role>", "what it may").choices(["viewer", "operator"]).makeOptionMandatory())
+    .argument("<name>", "its name, for people and the log")
+    .addOption(new Option("--role <role>", "its rights").choices(["viewer", "operator"]).makeOptionMandatory())
     .option(...configFile)
     .action((name: string, options: TokenOptions & { role: Role }) =>
       addToken(storeOf(options), name, options.role).catch(sayProblems),
@@ -64,7 +64,7 @@ export function addConsoleCommand(
   token
     .command("remove")
     .description(commands["token.remove"].description)
-    .argument("<name>", "what it is called")
+    .argument("<name>", "its name")
     .option(...configFile)
     .action((name: string, options: TokenOptions) => removeToken(socketOf(options), name).catch(sayProblems));
 }
@@ -98,13 +98,13 @@ async function addToken(store: StoreOptions, name: string, role: Role): Promise<
 
 async function removeToken(socket: string, name: string): Promise<void> {
   await ask(socket, "token.remove", { name });
-  say(`the token ${name} is worth nothing any more`);
+  say(`the token ${name} is not valid any more`);
 }
 
 async function openConsole(options: Options, defaultConfigFile: () => string): Promise<void> {
   if (!process.stdout.isTTY && !options.anywhere)
     throw refusal(
-      "this is no terminal, and whoever reads the link can log in; with --anywhere it is printed all the same",
+      "standard output is not a terminal, and everybody who reads the link can log in; use --anywhere to print it nevertheless",
     );
   const { store, api } = loadConfig(options.config ?? defaultConfigFile());
   const socket = join(store.folder, "control.sock");
@@ -116,11 +116,11 @@ async function openConsole(options: Options, defaultConfigFile: () => string): P
   const { links } = await ask(socket, "console.password", { hash });
   const isBound = /^(127\.|::1$|localhost$)/.test(api.host);
   out(
-    "The password is set; everybody who was logged in has to do so again.\n" +
+    "The password is set; all users have to log in again.\n" +
       (isBound
-        ? `Only this machine reaches it yet: set api.host to "0.0.0.0" and start the gateway again.\n`
+        ? `Only this machine can reach the console yet: set api.host to "0.0.0.0" and start the gateway again.\n`
         : "From now on every machine at a private address (10/8, 172.16/12, 192.168/16, …) that reaches this port can ask " +
-          "for the page. The connection is not encrypted: whoever listens in that network can read the password.\n") +
+          "for the page. The connection is not encrypted: everybody who can read the traffic of that network can read the password.\n") +
       `${links.join("\n")}\n`,
   );
 }
@@ -133,7 +133,7 @@ async function newPassword(): Promise<string> {
   // When the input ends, readline never answers the question, and the program would end without a message.
   const end = new Promise<never>((_, reject) =>
     lines.once("close", () =>
-      reject(refusal("\nno password came: type it at a terminal, or give it as a line of standard input")),
+      reject(refusal("\nthere was no password: type it at a terminal, or give it as a line of standard input")),
     ),
   );
   end.catch(() => {}); // after the last question no code waits for this promise
@@ -144,7 +144,7 @@ async function newPassword(): Promise<string> {
     if (password.length < passwordCharactersMin) throw refusal(`\nat least ${passwordCharactersMin} characters`);
     if (!isTyped) return password;
     out("\nOnce more: ");
-    if ((await answer()) !== password) throw refusal("\nthese are two different passwords");
+    if ((await answer()) !== password) throw refusal("\nthe two passwords are different");
     out("\n");
     return password;
   } finally {

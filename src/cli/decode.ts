@@ -119,7 +119,7 @@ class Lines {
   end(): void {
     this.#take(this.#rest);
     if (this.#said.count === 0)
-      this.#said.fail("nothing came; give the octets of a datagram in hexadecimal, e.g. 0216");
+      this.#said.fail("there was no input; give the octets of a datagram in hexadecimal, e.g. 0216");
   }
 
   /** Empty lines, and text after a #, are comments. */

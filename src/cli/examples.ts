@@ -17,7 +17,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
   check: [{ type: `${program} check --export`, does: "what counts, with all defaults, to compare or to keep" }],
   doctor: [
     { type: `${program} doctor`, does: "what is missing on this machine" },
-    { type: `${program} doctor --bundle report.gz`, does: "a file for whoever helps you, without secrets" },
+    { type: `${program} doctor --bundle report.gz`, does: "a file for support, without secrets" },
   ],
   decode: [
     { type: `${program} decode 0801040100050161`, does: "one datagram in words" },
@@ -33,7 +33,10 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
   ],
   sessions: [
     { type: `${program} sessions`, does: "all of them" },
-    { type: `${program} sessions list --state late --sort silent --watch`, does: "who is missing, again and again" },
+    {
+      type: `${program} sessions list --state late --sort silent --watch`,
+      does: "which devices are missing, shown again and again",
+    },
     {
       type: `${program} sessions list --url https://gateway.example.org/ --token-file token`,
       does: "of a gateway elsewhere",

@@ -36,7 +36,9 @@ export function addFleetCommands(
       }
     });
   withPlace(fleet.command("drain"), configFile)
-    .description(`${commands["fleet.drain"].description}; of a fleet: all shards go to the others, one after another`)
+    .description(
+      `${commands["fleet.drain"].description}; in a fleet: hands all shards over to the other gateways, one after another`,
+    )
     .action(async (options: PlaceOptions) => {
       try {
         const place = placeOf(options, defaultConfigFile);

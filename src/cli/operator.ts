@@ -32,21 +32,21 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
   const socketOf = ({ config }: { config?: string }) => socketIn(config ?? defaultConfigFile());
   const placeIn = (options: PlaceOptions) => placeOf(options, defaultConfigFile);
   withPlace(program.command("status"), configFile)
-    .description("how the running gateway is, in a few lines; of a pair: who is active")
-    .option("--json", "all of it, as JSON")
+    .description("the state of the running gateway in a few lines; in a pair also which gateway is active")
+    .option("--json", "everything, as JSON")
     .action(
       plainly(async (options: PlaceOptions & { json?: boolean }) => {
         const overview = await ask(placeIn(options), "overview.show", {});
         say(options.json ? JSON.stringify(overview, undefined, 2) : statusLines(overview).join("\n"));
       }),
     );
-  const sessions = program.command("sessions").description("who is known to the running gateway");
+  const sessions = program.command("sessions").description("the clients that the running gateway knows");
   withPlace(sessions.command("list", { isDefault: true }), configFile)
     .description(commands["sessions.list"].description)
     .option("--json", "as JSON")
-    .addOption(new Option("--state <state>", "those in this state").choices(sessionStates))
-    .option("--match <pattern>", "those whose client id fits, with * and ?")
-    .addOption(new Option("--sort <by>", "the most first; client: by name").choices(sessionOrders))
+    .addOption(new Option("--state <state>", "only clients in this state").choices(sessionStates))
+    .option("--match <pattern>", "only clients whose id matches, with * and ?")
+    .addOption(new Option("--sort <by>", "the highest value first; client: by name").choices(sessionOrders))
     .option("--watch [seconds]", "again and again", wholeNumber(1, 3_600))
     .action(
       plainly(async (options: ListOptions) => {
@@ -72,10 +72,10 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .action(
       plainly(async (client: string, options: PlaceOptions) => {
         await ask(placeIn(options), "sessions.drop", { client });
-        say(`the session of ${client} is ended`);
+        say(`the session of ${client} has ended`);
       }),
     );
-  const queue = program.command("queue").description("what waits in the running gateway, and dead letters");
+  const queue = program.command("queue").description("the messages that wait in the running gateway, and dead letters");
   withPlace(queue.command("depth", { isDefault: true }), configFile)
     .description(commands["queue.depth"].description)
     .option("--json", "as JSON")
@@ -106,7 +106,7 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     );
   withPlace(queue.command("republish"), configFile)
     .description(commands["queue.republish"].description)
-    .argument("[number...]", "their numbers; all when none are given", asNumbers, [])
+    .argument("[number...]", "their numbers; without numbers, all", asNumbers, [])
     .action(
       plainly(async (ids: number[], options: PlaceOptions) => {
         const { republished } = await ask(placeIn(options), "queue.republish", someOf(ids));
@@ -117,14 +117,15 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .description(
       `${commands["queue.purge"].description}; with --client or --topic: ${commands["queue.clear"].description}`,
     )
-    .argument("[number...]", "numbers of dead letters; all when nothing is given", asNumbers, [])
-    .option("--client <id>", "what this client sent and the broker does not have")
-    .option("--topic <filter>", "the same, under topics that match")
+    .argument("[number...]", "numbers of dead letters; without numbers, all", asNumbers, [])
+    .option("--client <id>", "publications of this client that the broker does not have")
+    .option("--topic <filter>", "publications under matching topics that the broker does not have")
     .action(
       plainly(async (ids: number[], options: PlaceOptions & { client?: string; topic?: string }) => {
         const { client, topic } = options;
         if (client !== undefined || topic !== undefined) {
-          if (ids.length > 0) throw new InvalidArgumentError("numbers of dead letters go without --client and --topic");
+          if (ids.length > 0)
+            throw new InvalidArgumentError("give either numbers of dead letters, or --client and --topic");
           const chosen = { ...(client !== undefined && { client }), ...(topic !== undefined && { topic }) };
           const { purged } = await ask(placeIn(options), "queue.clear", chosen);
           return say(`${purged} given up`);
@@ -143,8 +144,8 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         await ask(socketOf(options), "join.open", { seconds: options.for });
         say(
           options.for === 0
-            ? "nobody joins any more"
-            : `whoever knocks within ${options.for} s is let in when it tries again`,
+            ? "no further device is admitted"
+            : `a device that is refused within ${options.for} s is admitted when it tries again`,
         );
       }),
     );
@@ -177,11 +178,11 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
   withPlace(topic.command("remove"), configFile)
     .description(commands["topics.remove"].description)
     .argument("<id>", "1 to 65534", wholeNumber(1, 65_534))
-    .option("--client <id>", "the client or pattern that it was given to; without it, the one for all")
+    .option("--client <id>", "the client or pattern of the id; without it, the id for all clients")
     .action(
       plainly(async (id: number, { client, ...options }: PlaceOptions & { client?: string }) => {
         await ask(placeIn(options), "topics.remove", { id, ...(client !== undefined && { client }) });
-        say(`topic id ${id}${client === undefined ? "" : ` of ${client}`} is taken back`);
+        say(`topic id ${id}${client === undefined ? "" : ` of ${client}`} is removed`);
       }),
     );
   const device = program.command("device").description("devices with a key of their own");
@@ -207,13 +208,13 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     device
       .command(word)
       .description(commands[name].description)
-      .argument("<name>", "what it is called, as its client id")
+      .argument("<name>", "its name, which is its client id")
       .option(...configFile)
       .action(
         plainly(async (device: string, options: { config?: string }) => {
           // A file or a pipe would store a secret that must be shown only once.
           if (!process.stdout.isTTY) {
-            err("a key is shown on a terminal only\n");
+            err("a key is shown only on a terminal\n");
             process.exitCode = 1;
             return;
           }
@@ -224,12 +225,12 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
   device
     .command("remove")
     .description(commands["device.remove"].description)
-    .argument("<name>", "what it is called")
+    .argument("<name>", "its name")
     .option(...configFile)
     .action(
       plainly(async (name: string, options: { config?: string }) => {
         await ask(socketOf(options), "device.remove", { name });
-        say(`the key of ${name} is forgotten`);
+        say(`the key of ${name} is removed`);
       }),
     );
   program
@@ -248,10 +249,10 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
   program
     .command("capture")
     .description(commands.capture.description)
-    .option("-w, --write <file>", "where to, - for standard output; in words onto the terminal when it is not given")
-    .option("--client <id>", "what one client says and is told")
-    .option("--transport <name>", "what goes over one transport")
-    .option("--no-payload", "leave out what is published")
+    .option("-w, --write <file>", "the file, - for standard output; without it, messages are shown in words")
+    .option("--client <id>", "the messages from and to one client")
+    .option("--transport <name>", "the messages of one transport")
+    .option("--no-payload", "leave out payloads")
     .option(...configFile)
     .action(
       plainly(async (options: CaptureCommandOptions & { config?: string }) =>
@@ -261,7 +262,7 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
   program
     .command("restore")
     .description(
-      "put a backup in the place of the store, or into the empty stores of a fleet; no gateway that uses them may run",
+      "replace the store by a backup, or put it into the empty stores of a fleet; no gateway that uses them may run",
     )
     .argument("<file>", "where from")
     .option(...configFile)
@@ -348,7 +349,7 @@ function sayDepth({ forBroker, forClients, deadLetters, dropped, storeFails }: D
     `for the broker: ${forBroker.messages} messages, ${forBroker.bytes} octets`,
     `for clients:    ${forClients.messages} messages, ${forClients.bytes} octets`,
     `dead letters:   ${deadLetters}`,
-    ...(storeFails ? ["THE STORE IS FAILING: QoS 1 and 2 that need it are refused; see the log"] : []),
+    ...(storeFails ? ["THE STORE IS FAILING: messages at QoS 1 and 2 that need it are refused; see the log"] : []),
     ...(reasons.length > 0 ? [`dropped or refused since the start: ${reasons.join(", ")}`] : []),
     ...(fromClients.length > 0 ? ["", table(fromClients, "")] : []),
     ...(toClients.length > 0 ? ["", table(toClients, "")] : []),
@@ -376,7 +377,7 @@ function sayQueueOf({ underWay, onDisk }: OutputOf<"queue.show">): string {
       suspect: "-",
     })),
   ];
-  return table(lines, "nothing of it waits for the broker");
+  return table(lines, "none of its publications waits for the broker");
 }
 
 function age(seconds: number | undefined): string {

@@ -36,9 +36,9 @@ export async function decodePayload(
   process.exitCode = decoded?.is === "made" ? exitCodes.decoded : exitCodes.asItIs;
   if (!decoded)
     return out(
-      `${topicName}: no declaration in ${config} is for it${client === undefined ? " and every client (--client NAME asks for one)" : ` and ${client}`}; it goes as it is\n`,
+      `${topicName}: no declaration in ${config} is for it${client === undefined ? " and every client (--client NAME asks for one)" : ` and ${client}`}; it is forwarded unchanged\n`,
     );
-  if (decoded.is === "unfit") return out(`${topicName}: ${decoded.why}; it goes as it is\n`);
+  if (decoded.is === "unfit") return out(`${topicName}: ${decoded.why}; it is forwarded unchanged\n`);
   out(`${decoded.topicName} ${Buffer.from(decoded.payload).toString()}\n`);
   if (decoded.rawTopicName !== undefined) out(`${decoded.rawTopicName} ${toHex(octets)} (octets)\n`);
 }

@@ -25,7 +25,7 @@ export function withPlace(command: Command, configFile: readonly [string, string
   return command
     .option(...configFile)
     .option("--url <url>", "ask the gateway there by HTTP, with a token of `console token add`", asUrl)
-    .option("--token-file <file>", `where the token is; else it is read from $${tokenVariable}`);
+    .option("--token-file <file>", `the file with the token; without it, it is read from $${tokenVariable}`);
 }
 
 /** @throws {GatewayError} ERR_CONTROL without a token where one is needed */
@@ -46,7 +46,7 @@ function localUrl({ enabled, console, host, port }: GatewayConfig["api"]): URL {
 function tokenOf(file: string | undefined): string {
   const token = (file === undefined ? (process.env[tokenVariable] ?? "") : contentsOf(file)).trim();
   if (/^[\x21-\x7e]+$/.test(token)) return token;
-  if (token !== "") throw refusal("what stands where the token should be is none");
+  if (token !== "") throw refusal("the text in the place of the token is not a token");
   throw refusal(`a token is needed, in $${tokenVariable} or by --token-file (mqtt-sn-gateway console token add)`);
 }
 
@@ -62,7 +62,7 @@ function asUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (!url || !/^https?:$/.test(url.protocol)) throw new InvalidArgumentError("as in https://gateway.example.org/");
   if (url.username !== "" || url.password !== "")
-    throw new InvalidArgumentError("a token comes by a file or a variable");
+    throw new InvalidArgumentError("a token must be in a file or a variable");
   return url;
 }
 

@@ -46,26 +46,29 @@ export function commandLine(): Command {
     );
   program
     .command("check")
-    .description("read the configuration, say every problem in it or what it would run")
+    .description("check the configuration: print every problem in it, or what the gateway would run")
     .option(...configFile)
-    .option("--export", "write the configuration as it counts: defaults, who was admitted by hand, no secrets")
+    .option(
+      "--export",
+      "print the effective configuration: with defaults and clients admitted by hand, without secrets",
+    )
     .action(async (options: CheckOptions & { config?: string }) =>
       (await import("./check.ts")).check(options.config ?? defaultConfigFile(), options),
     );
   program
     .command("doctor")
-    .description("look at everything that the gateway needs, and say what to type")
+    .description("check everything that the gateway needs, and print what to type")
     .option(...configFile)
     .option("--json", "as JSON")
     .option("--no-try", "publish nothing at the brokers")
-    .option("--bundle <file>", "write what a helper needs to know, without secrets (.gz: compressed)")
+    .option("--bundle <file>", "write a file for support, without secrets (.gz: compressed)")
     .action(async (options: DoctorOptions & { config?: string }) =>
       (await import("./doctor/doctor.ts")).doctor(options.config ?? defaultConfigFile(), version, options),
     );
   program
     .command("decode")
     .description(
-      "say datagrams in words: hexadecimal, or pcapng. Ends with 0: all are messages, 2: one is not, 1: nothing to read",
+      "print datagrams in words, from hexadecimal or pcapng. Exit status 0: all are messages, 2: one is not, 1: there is no input",
     )
     .argument(
       "[hex...]",
@@ -78,7 +81,7 @@ export function commandLine(): Command {
       "--payload <topic>",
       "the octets are the payload of a message under this topic: show what `payloads` makes of it",
     )
-    .option("--client <id>", "with --payload: the client that says it")
+    .option("--client <id>", "with --payload: the client that sends it")
     .option("-c, --config <file>", "with --payload: configuration file", "gateway.config.json")
     .action(async (hex: string[], options: DecodeOptions & Partial<PayloadOptions> & { payload?: string }) => {
       const { payload, client, config = "gateway.config.json" } = options;
@@ -89,11 +92,11 @@ export function commandLine(): Command {
   program
     .command("replay")
     .description(
-      "say again to a gateway what devices said in a capture, and compare its answers. Ends with 0: the same, 2: others",
+      "send the datagrams of devices in a capture to a gateway again, and compare its answers. Exit status 0: they are the same, 2: they differ",
     )
     .argument("<file>", "pcapng, as `capture -w` writes it")
     .requiredOption("--to <host:port>", "the gateway", asPlace)
-    .option("--speed <n>", "so many times as fast as it was; max: without pauses", asSpeed, 1)
+    .option("--speed <n>", "the factor of speed; max: without pauses", asSpeed, 1)
     .option("--port <n>", "the gateway's UDP port in the capture (default: 1883)", wholeNumber(1, 65_535))
     .option("--patience <seconds>", "how long an answer may take", wholeNumber(1, 600), 2)
     .action(async (file: string, options: ReplayOptions) =>
@@ -102,8 +105,8 @@ export function commandLine(): Command {
   program
     .command("try-device")
     .description(
-      "for firmware: a device connects to it as to a gateway, a dozen things go wrong, and it says what the device did " +
-        "wrong, by clause. Ends with 0: all right, 1: something wrong, 2: not all was played",
+      "test firmware: a device connects as to a gateway, a dozen things go wrong, and the command reports what the device did " +
+        "wrong, by clause. Exit status 0: everything is right, 1: something is wrong, 2: not everything was tried",
     )
     .option("--host <address>", "where to listen", "0.0.0.0")
     .option("-p, --port <n>", "UDP port", wholeNumber(1, 65_535), 1_883)
@@ -116,13 +119,9 @@ export function commandLine(): Command {
   program
     .command("demo")
     .description(
-      "a broker, the gateway, twenty simulated devices and the page, on this machine alone; nothing is left of it",
+      "a broker, the gateway, twenty simulated devices and the page, on this machine only; it leaves no files",
     )
-    .option(
-      "-p, --port <n>",
-      "TCP port of the page (default: 9464, or any where that is taken)",
-      wholeNumber(1, 65_535),
-    )
+    .option("-p, --port <n>", "TCP port of the page (default: 9464, or any free port)", wholeNumber(1, 65_535))
     .option("--seconds <n>", "end after so many seconds", wholeNumber(1, 86_400))
     .option("--log", "show the gateway's log")
     .action(async (options: DemoOptions) => (await import("./demo/command.ts")).demo(options).catch(sayProblems));

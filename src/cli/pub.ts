@@ -54,12 +54,13 @@ function anyQoS(text: string): -1 | 0 | 1 | 2 {
 
 async function pub(options: PubOptions, command: Command): Promise<void> {
   const topic = namingOf(options);
-  if (!topic) return command.error("error: say where to: --topic, --predefined or --short");
+  if (!topic) return command.error("error: the topic is missing: --topic, --predefined or --short");
   if (options.qos === -1 && topic.by === "name") {
     return command.error("error: QoS -1 needs a predefined topic id (--predefined) or a topic name of two octets");
   }
   const payloads = messages(options);
-  if (!payloads) return command.error("error: say what: --message, --file, --stdin, --stdin-line or --null-message");
+  if (!payloads)
+    return command.error("error: the message is missing: --message, --file, --stdin, --stdin-line or --null-message");
   const udp = openDevice(options);
   const retain = options.retain === true;
   const settled = new Signal();

@@ -42,5 +42,5 @@ export function readCapture(path: string, port: number): readonly ReadDatagram[]
 }
 
 export function nothingFor(port: number): string {
-  return `no UDP datagram to or from port ${port} is in it; --port names another`;
+  return `it has no UDP datagram to or from port ${port}; choose another port with --port`;
 }

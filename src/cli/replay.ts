@@ -44,7 +44,7 @@ export async function replay(path: string, options: ReplayOptions): Promise<void
       "ERR_CONTROL",
       { path },
       {
-        say: `${path}: contents were left out of it (--no-payload); it can be read, and not be replayed`,
+        say: `${path}: it has no payloads (--no-payload), so it can be read but not replayed`,
       },
     );
   const address = await addressOf(options.to.host);
@@ -73,7 +73,7 @@ async function openDevices(datagrams: readonly ReadDatagram[], address: string):
   for (const { direction, device: name } of datagrams) {
     if (direction === "out" || devices.has(name)) continue;
     if (devices.size === devicesMax)
-      throw new GatewayError("ERR_CONTROL", {}, { say: `more than ${devicesMax} devices speak in this capture` });
+      throw new GatewayError("ERR_CONTROL", {}, { say: `more than ${devicesMax} devices send in this capture` });
     const socket = createSocket(address.includes(":") ? "udp6" : "udp4");
     const device = new ReplayedDevice();
     socket.on("message", (bytes) => device.hear(bytes));
@@ -139,6 +139,6 @@ function report(devices: ReadonlyMap<string, Played>): void {
   }
   const ofDevices = `${said} datagrams of ${devices.size} devices, ${answers} answers`;
   if (different === 0) return err(`${ofDevices}: as in the capture\n`);
-  err(`${ofDevices}; ${different} devices were answered in another way than in the capture\n`);
+  err(`${ofDevices}; ${different} devices got other answers than in the capture\n`);
   process.exitCode = differenceExitCode;
 }

@@ -43,7 +43,7 @@ async function restored(config: GatewayConfig, file: string, told: Told): Promis
 function fleetLines({ store: { redis }, fleet: { shards } }: GatewayConfig, made: RestoredFleet): string[] {
   const { records, sessions, addresses, elsewhere, mqttSessions, leftOut } = made;
   const lines = [
-    `${records} records of ${sessions} clients are in ${shards} shards at ${redis.url}, prefix ${redis.prefix}; ${addresses} of the clients are connected, and go on at their addresses`,
+    `${records} records of ${sessions} clients are in ${shards} shards at ${redis.url}, prefix ${redis.prefix}; ${addresses} of the clients are connected, and continue at their addresses`,
   ];
   for (const [transport, clients] of elsewhere)
     lines.push(

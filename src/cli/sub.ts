@@ -34,7 +34,11 @@ export function subCommand(): Command {
     .option("--predefined <id>", "predefined topic id", wholeNumber(1, 65_534))
     .option("--short <name>", "short topic name, two octets")
     .addOption(new Option("-q, --qos <qos>", "highest QoS wanted").argParser(qos).default(0))
-    .option("--sleep <seconds>", "go to sleep, wake every so many seconds and fetch what waits", wholeNumber(1, 65_535))
+    .option(
+      "--sleep <seconds>",
+      "go to sleep, wake every so many seconds and fetch the waiting messages",
+      wholeNumber(1, 65_535),
+    )
     .option("--wakes <count>", "end after so many wake-ups", wholeNumber(1, 1_000_000))
     .option("-C, --count <count>", "end after so many messages", wholeNumber(1, 1_000_000_000))
     .option("-W, --timeout <seconds>", "end after so many seconds", wholeNumber(1, 86_400_000))
@@ -49,7 +53,7 @@ async function sub(options: SubOptions, command: Command): Promise<void> {
     ...(options.short !== undefined && { short: options.short }),
   });
   const topics = [...(options.topic ?? []).flatMap((topic) => namingOf({ topic }) ?? []), ...(extra ? [extra] : [])];
-  if (topics.length === 0) return command.error("error: say to what: --topic, --predefined or --short");
+  if (topics.length === 0) return command.error("error: the topic is missing: --topic, --predefined or --short");
   const udp = openDevice(options);
   const timers: NodeJS.Timeout[] = [];
   let subscribed = 0;

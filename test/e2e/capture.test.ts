@@ -77,7 +77,7 @@ test("replay says what is answered otherwise, device by device", async () => {
   ]);
   expect(silent.status).toBe(2);
   expect(silent.stdout).toMatch(/missing: CONNACK code 0, SUBACK code 0, REGISTER "a\/b"/);
-  expect(silent.stderr).toMatch(/4 devices were answered in another way/);
+  expect(silent.stderr).toMatch(/4 devices got other answers/);
 });
 
 test("replay says that a capture begins within a session", async () => {

@@ -69,7 +69,7 @@ test("a password is set over standard input; it logs in, the log has neither it 
   const short = await said(["console", "--lan", "--anywhere"], "short\n");
   expect([short.code, short.text]).toEqual([1, expect.stringContaining("at least 10 characters")]);
   const { text } = await said(["console", "--lan", "--anywhere"], "correct horse\n");
-  expect(text).toMatch(/The password is set.*\nOnly this machine reaches it yet/);
+  expect(text).toMatch(/The password is set.*\nOnly this machine can reach the console yet/);
   const body = JSON.stringify({ password: "correct horse" });
   const entered = await fetch(`http://127.0.0.1:${api}/api/v1/log-in`, { method: "POST", headers, body });
   expect(await entered.json()).toMatchObject({ role: "operator" });

@@ -129,7 +129,7 @@ describe("broken worlds", () => {
   test("another program has the port of health and metrics", async () => {
     const port = await listening(createServer());
     const { doubtful } = await seen({ api: { port }, upstream: at(1) });
-    expect(doubtful[0]?.what).toMatch(/another program has this port; the gateway would run without/);
+    expect(doubtful[0]?.what).toMatch(/another program has this port; the gateway would run without it/);
   });
 
   test("a store where nothing can be written", async () => {
@@ -145,7 +145,9 @@ describe("broken worlds", () => {
   });
 
   test("nobody listens", async () => {
-    expect(await firstWrong({ upstream: at(await freePort()) })).toMatch(/nobody listens there; is the broker running/);
+    expect(await firstWrong({ upstream: at(await freePort()) })).toMatch(
+      /no program listens there; is the broker running/,
+    );
   });
 
   test("no TLS on this port", async () => {
@@ -156,7 +158,7 @@ describe("broken worlds", () => {
 
   test("a certificate that nobody trusted has signed", async () => {
     expect(await firstWrong({ upstream: at(await broker({}, server), "mqtts", "localhost") })).toMatch(
-      /TLS: nobody whom we trust.*set upstream\.tls\.ca/,
+      /TLS: no trusted authority.*set upstream\.tls\.ca/,
     );
   });
 

@@ -254,7 +254,7 @@ test("the command line says in a sentence what is wrong", async () => {
   };
   expect(await says("sessions.drop", { client: "c1" })).toBe("ERR_CONTROL broken");
   operator.queue = () => Promise.resolve({} as never);
-  expect(await says("queue.depth", {})).toMatch(/is it of another version/);
+  expect(await says("queue.depth", {})).toMatch(/does the gateway have another version/);
 });
 
 test.each([
@@ -265,7 +265,7 @@ test.each([
       socket.write("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n[");
       setImmediate(() => socket.destroy());
     },
-    /in the middle of its answer/,
+    /before its answer was complete/,
   ],
 ])("a gateway that %s is a sentence on the command line", async (_what, act, words) => {
   const folder = mkdtempSync(join(tmpdir(), "control-"));

@@ -199,8 +199,8 @@ describe("what a person is shown", () => {
     expect(codes).toEqual([0, 2, 2]);
     expect(said.join("")).toBe(
       'barn/1/climate {"temperature":21.5,"humidity":48}\nbarn/1/climate/raw 00d730 (octets)\n' +
-        "barn/1/climate: temperature takes 2 octets from octet 0 on, and 1 are there; it goes as it is\n" +
-        `yard: no declaration in ${file} is for it and every client (--client NAME asks for one); it goes as it is\n`,
+        "barn/1/climate: temperature takes 2 octets from octet 0 on, and 1 are there; it is forwarded unchanged\n" +
+        `yard: no declaration in ${file} is for it and every client (--client NAME asks for one); it is forwarded unchanged\n`,
     );
   });
 });

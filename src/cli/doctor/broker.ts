@@ -66,7 +66,7 @@ async function lookAtName(about: string, { host }: BrokerUrl): Promise<Finding[]
     const isUnknown = codeOf(error) === "ENOTFOUND";
     return [
       isUnknown
-        ? wrong(about, `nobody knows the name ${host}`, `is it spelt right? see: getent hosts ${host}`)
+        ? wrong(about, `the name ${host} is not known`, `is it spelt correctly? see: getent hosts ${host}`)
         : wrong(
             about,
             `the name ${host} cannot be looked up (${codeOf(error)})`,
@@ -91,7 +91,7 @@ function lookAtPort(about: string, path: string, url: BrokerUrl, options: Upstre
         wrong(
           about,
           `${place} does not answer`,
-          `a firewall on the way, or another address? see: nc -vz ${url.host} ${port}`,
+          `is there a firewall, or is it another address? see: nc -vz ${url.host} ${port}`,
         ),
       ),
     );
@@ -102,8 +102,8 @@ function lookAtPort(about: string, path: string, url: BrokerUrl, options: Upstre
         isRefused
           ? wrong(
               about,
-              `${place}: nobody listens there`,
-              `is the broker running, and on this port? Else change ${path}.url`,
+              `${place}: no program listens there`,
+              `is the broker running, and on this port? Otherwise change ${path}.url`,
             )
           : wrong(about, `${place}: ${messageOf(error)}`, `see: ip route get ${url.host}; ping ${url.host}`),
       );
@@ -150,7 +150,7 @@ function tlsFailure(about: string, path: string, error: Error): Finding {
   if (code === "ERR_SSL_WRONG_VERSION_NUMBER" || code === "ECONNRESET" || code === "EPROTO")
     return wrong(
       about,
-      `TLS: the other side does not speak it, or ends at once (${code})`,
+      `TLS: the other side does not speak TLS, or closed the connection at once (${code})`,
       `is this the port for TLS? Usually 8883; without TLS type mqtt:// in ${path}.url`,
     );
   return wrong(
@@ -173,7 +173,7 @@ function aboutCertificate(about: string, path: string, socket: TLSSocket, isChec
   if (day === "") return [ok(about, "TLS: with a pre-shared key")];
   const said = `TLS: the certificate is trusted, has the name, and is valid until ${day}`;
   return [
-    until - Date.now() < 14 * dayMs ? doubtful(about, said, "have a new one made for the broker") : ok(about, said),
+    until - Date.now() < 14 * dayMs ? doubtful(about, said, "get a new certificate for the broker") : ok(about, said),
   ];
 }
 
@@ -189,7 +189,7 @@ function inWords(code: string, day: string): string {
     case "SELF_SIGNED_CERT_IN_CHAIN":
     case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
     case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
-      return "nobody whom we trust has signed the broker's certificate";
+      return "no trusted authority has signed the broker's certificate";
     default:
       return `the broker's certificate is not accepted (${code})`;
   }
@@ -198,7 +198,7 @@ function inWords(code: string, day: string): string {
 function hintOf(code: string, path: string, names: string | undefined): string {
   switch (code) {
     case "CERT_HAS_EXPIRED":
-      return "have a new one made for the broker; if the clock of this machine is wrong: sudo timedatectl set-ntp true";
+      return "get a new certificate for the broker; if the clock of this machine is wrong: sudo timedatectl set-ntp true";
     case "CERT_NOT_YET_VALID":
       return "the clock of this machine is behind: sudo timedatectl set-ntp true";
     case "ERR_TLS_CERT_ALTNAME_INVALID":
@@ -282,7 +282,7 @@ function refusals(path: string, options: UpstreamOptions): Refusal[] {
       ? [
           {
             what: `a message of ${bytes} octets`,
-            hint: `set ${path}.packetBytesMax, or ${path}.payloadBytesMax, to what the broker takes`,
+            hint: `set ${path}.packetBytesMax, or ${path}.payloadBytesMax, to what the broker accepts`,
             with: publishAt(1, bytes),
           },
         ]

@@ -48,7 +48,9 @@ export async function examine(
   if (!config) return { findings, config };
   const running = config.store.kind === "memory" ? undefined : await answerOf(config);
   const isRunning = running !== undefined;
-  findings.push(isRunning ? ok("gateway", "it runs, and answers") : skipped("gateway", "none runs with this store"));
+  findings.push(
+    isRunning ? ok("gateway", "it runs, and answers") : skipped("gateway", "no gateway runs with this store"),
+  );
   if (config.store.pair.enabled) findings.push(lookAtPair(running?.pair));
   if (config.fleet.enabled) findings.push(...lookAtFleet(running?.fleet));
   for (const transport of config.transports) findings.push(...(await lookAtTransport(transport, isRunning)));
@@ -59,7 +61,7 @@ export async function examine(
   ];
   for (const [path, options] of all) {
     if (path === "upstream" && config.tryOutBroker && !isRunning)
-      findings.push(skipped(path, "the built-in broker is there while the gateway runs"));
+      findings.push(skipped(path, "the built-in broker runs only while the gateway runs"));
     else findings.push(...(await lookAtUpstream(path, options, tries)));
   }
   findings.push(await lookAtUnit());

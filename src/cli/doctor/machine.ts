@@ -91,7 +91,7 @@ export async function lookAtApi({ api }: GatewayConfig, isRunning: boolean): Pro
     return [
       doubtful(
         about,
-        `${place}: ${inWords(error)}; the gateway would run without`,
+        `${place}: ${inWords(error)}; the gateway would run without it`,
         hintOf(error, api.port, `sudo ss -ltnp 'sport = :${api.port}'`),
       ),
     ];
@@ -116,11 +116,11 @@ function inWords(error: unknown): string {
 function hintOf(error: unknown, port: number, who: string): string {
   switch (codeOf(error)) {
     case "EADDRINUSE":
-      return `see who: ${who}; end it, or take another port`;
+      return `to see which: ${who}; end it, or choose another port`;
     case "EACCES":
-      return `take a port above 1023 instead of ${port}, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE`;
+      return `choose a port above 1023 instead of ${port}, or give the service AmbientCapabilities=CAP_NET_BIND_SERVICE`;
     case "EADDRNOTAVAIL":
-      return "see: ip address; or take 0.0.0.0";
+      return "see: ip address; or choose 0.0.0.0";
     default:
       return "see docs/guide/errors.md";
   }
@@ -131,7 +131,7 @@ export function lookAtClock(clock = new WallClock()): Finding {
   if (clock.trusted() !== undefined) return ok("clock", `it says ${says}`);
   return wrong(
     "clock",
-    `it says ${says}, and nobody has set it: certificates cannot be checked`,
+    `it says ${says}, and was not set: certificates cannot be checked`,
     "sudo timedatectl set-ntp true; or: sudo date -u -s TIME",
   );
 }
@@ -162,7 +162,7 @@ const measuredOnDisk: Measured = {
 
 function lookAtDisk({ store }: GatewayConfig, measured: Measured): Finding[] {
   const about = "store";
-  if (store.kind === "memory") return [skipped(about, "nothing is kept on disk (store.kind)")];
+  if (store.kind === "memory") return [skipped(about, "nothing is stored on disk (store.kind)")];
   let folder = resolve(store.folder);
   while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
   if (!statSync(folder).isDirectory()) return []; // found with the configuration's files
@@ -183,8 +183,8 @@ function lookAtDisk({ store }: GatewayConfig, measured: Measured): Finding[] {
         ? ok(about, `a commit takes ${ms.toFixed(1)} ms there`)
         : doubtful(
             about,
-            `a commit takes ${ms.toFixed(0)} ms there: acknowledgements at QoS 1 and 2 are so much later`,
-            'take a faster disk for store.folder, or "groupMilliseconds": 100 for fewer commits',
+            `a commit takes ${ms.toFixed(0)} ms there: acknowledgements at QoS 1 and 2 are delayed by this time`,
+            'choose a faster disk for store.folder, or "groupMilliseconds": 100 for fewer commits',
           );
     return [space, speed];
   } catch (error) {
@@ -225,7 +225,7 @@ const unit = "mqtt-sn-gateway";
 /** `show`: the output of `systemctl show` for the unit; undefined: systemd does not run. */
 export async function lookAtUnit(show = systemctlShow): Promise<Finding> {
   const text = await show();
-  if (text === undefined) return skipped("unit", "no systemd runs here");
+  if (text === undefined) return skipped("unit", "systemd does not run here");
   const facts = new Map(text.split("\n").map((line) => [line.split("=")[0] ?? "", line.slice(line.indexOf("=") + 1)]));
   if (facts.get("LoadState") !== "loaded") return skipped("unit", `there is no service ${unit}`);
   const state = `${unit} is ${facts.get("ActiveState")} (${facts.get("SubState")}), started again ${facts.get("NRestarts")} times`;
@@ -233,7 +233,7 @@ export async function lookAtUnit(show = systemctlShow): Promise<Finding> {
     return wrong("unit", state, `journalctl -u ${unit} -n 50; then: sudo systemctl restart ${unit}`);
   if (Number(facts.get("NRestarts")) > 3) return doubtful("unit", state, `journalctl -u ${unit} -p warning -n 50`);
   if (facts.get("UnitFileState") === "disabled")
-    return doubtful("unit", `${state}; not started with the machine`, `sudo systemctl enable ${unit}`);
+    return doubtful("unit", `${state}; it does not start with the machine`, `sudo systemctl enable ${unit}`);
   return ok("unit", state);
 }
 

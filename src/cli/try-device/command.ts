@@ -35,7 +35,7 @@ export async function tryDevice({ host, port, only, timeout, debug = false }: Tr
   const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
   await new Promise<void>((resolve, reject) => {
     socket.once("error", (cause) => {
-      const say = `cannot listen on ${host}:${port} (${cause.message}); a gateway may run there: --port names another`;
+      const say = `cannot listen on ${host}:${port} (${cause.message}); perhaps a gateway runs there: choose another port with --port`;
       reject(new GatewayError("ERR_TRANSPORT_OPEN", { host, port }, { cause, say }));
     });
     socket.bind(port, host, resolve);

@@ -72,5 +72,5 @@ test("links in words: what is not known is not made up", () => {
   ]);
   expect(text.split("\n")[2]).toMatch(/ not known$/);
   expect(text.split("\n")[3]).toMatch(/ interval 30 ms$/);
-  expect(linksInWords([])).toMatch(/no transport with links/);
+  expect(linksInWords([])).toMatch(/no transport with connections/);
 });

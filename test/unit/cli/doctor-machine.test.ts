@@ -112,7 +112,7 @@ describe("the unit of systemd", () => {
 
   test("is not there, or no systemd is", async () => {
     expect(await unit({ LoadState: "not-found" })).toMatchObject({ is: "skipped" });
-    expect(await lookAtUnit(async () => undefined)).toMatchObject({ is: "skipped", what: "no systemd runs here" });
+    expect(await lookAtUnit(async () => undefined)).toMatchObject({ is: "skipped", what: "systemd does not run here" });
   });
 });
 
