@@ -4,7 +4,7 @@
  */
 export const roles = {
   viewer:
-    "Sees which clients there are, how and where they are, and numbers. No payloads (unless `api.payloads` is `shown`), nothing of the configuration, not who was turned away; changes nothing.",
+    "Sees the clients, their states and addresses, and figures. No payloads (unless `api.payloads` is `shown`), no configuration, no refused clients; changes nothing.",
   operator: "Sees everything, and may change things: end sessions, send or delete dead letters, take a backup.",
 } as const;
 

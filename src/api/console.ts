@@ -76,9 +76,9 @@ export class ConsoleServer {
     const who = guest ?? this.#who(bearer, cookie);
     if (bearer !== undefined && !who) return this.#refuseToken(request, response);
     if (path === "/me") return json(response, 200, this.#me(who));
-    if (!who) return refuse(request, response, 401, "log in: `mqtt-sn-gateway console` gives a link");
+    if (!who) return refuse(request, response, 401, "log in: get a link with `mqtt-sn-gateway console`");
     if (path === "/log-out" && bearer !== undefined)
-      return refuse(request, response, 405, "a token ends by `mqtt-sn-gateway console token remove`");
+      return refuse(request, response, 405, "a token is removed with `mqtt-sn-gateway console token remove`");
     if (path === "/log-out" && guest) return refuse(request, response, 405, "Home Assistant has logged you in");
     if (path === "/log-out" && request.method === "POST") return this.#logOut(request, response, who, cookie);
     if (path === "/openapi.json") return json(response, 200, this.#options.desk.document());
@@ -122,7 +122,7 @@ export class ConsoleServer {
     if (this.#isTooOften(request, response, address)) return;
     this.#options.said(`token from ${address}`, "refused");
     response.setHeader("www-authenticate", "Bearer");
-    refuse(request, response, 401, "this token is not known: `mqtt-sn-gateway console token add` makes one");
+    refuse(request, response, 401, "this token is not known: make one with `mqtt-sn-gateway console token add`");
   }
 
   /** Counts an attempt. True: there were too many, and the request was answered. */
@@ -177,8 +177,8 @@ export class ConsoleServer {
       said(`console from ${address}`, "log-in refused");
       const error =
         given?.["token"] === undefined
-          ? "this is not the password"
-          : "this link was used, or is older than ten minutes: `mqtt-sn-gateway console` gives another";
+          ? "the password is wrong"
+          : "this link was used, or is older than ten minutes: make another one with `mqtt-sn-gateway console`";
       return refuse(request, response, 401, error);
     }
     const who = logIn.who(cookie);
@@ -219,7 +219,7 @@ export class ConsoleServer {
       seesStrangers: who.role === "operator",
     };
     const isOpen = this.#streams.open(request, response, { ...looks, wanted });
-    if (!isOpen) refuse(request, response, 503, "too many browsers look at once");
+    if (!isOpen) refuse(request, response, 503, "too many browsers are connected");
     return isOpen;
   }
 

@@ -63,7 +63,11 @@ export class ControlServer {
   async start(): Promise<void> {
     const path = this.#path;
     const fail = (why: string, cause?: unknown) =>
-      new GatewayError("ERR_API_OPEN", { path }, { cause, say: `no operator commands: ${path}: ${why}` });
+      new GatewayError(
+        "ERR_API_OPEN",
+        { path },
+        { cause, say: `operator commands are not available: ${path}: ${why}` },
+      );
     if (Buffer.byteLength(path) > pathBytesMax) throw fail("the path is too long for a socket");
     rmSync(path, { force: true }); // a socket of an earlier run; no other process uses this store
     try {
@@ -84,11 +88,11 @@ export class ControlServer {
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { url = "/", method } = request;
     if (url.length > urlCharactersMax) {
-      return json(response, 414, { error: `more than ${urlCharactersMax} characters; ask for less at a time` });
+      return json(response, 414, { error: `more than ${urlCharactersMax} characters; request less at a time` });
     }
     if (hasBody(request)) {
       response.setHeader("connection", "close"); // the body is not read
-      return json(response, 413, { error: "no command takes a body; what it takes goes into the query" });
+      return json(response, 413, { error: "no command has a body; its inputs are in the query" });
     }
     if (!URL.canParse(url, "http://gateway")) return json(response, 400, { error: "not a path" });
     const { pathname, searchParams } = new URL(url, "http://gateway");

@@ -38,11 +38,11 @@ export function bearerOf({ headers }: IncomingMessage): string | undefined {
 /** The reason for refusing this request; undefined: it is accepted. */
 export function turnedAway(request: IncomingMessage, options: GuardOptions): Turned | undefined {
   const { address, isByProxy } = askedFrom(request, options.proxies);
-  if (address === undefined) return { status: 400, error: "the proxy's X-Forwarded-For is no list of addresses" };
+  if (address === undefined) return { status: 400, error: "the proxy's X-Forwarded-For is not a list of addresses" };
   if (!isByProxy && !isNear(address, options.isForLan()))
     return {
       status: 403,
-      error: "the console is for this machine; `mqtt-sn-gateway console --lan` opens it to private addresses",
+      error: "the console is only for this machine; `mqtt-sn-gateway console --lan` opens it to private addresses",
     };
   const { host, origin } = request.headers;
   const name = nameIn(host);
@@ -56,14 +56,14 @@ export function turnedAway(request: IncomingMessage, options: GuardOptions): Tur
     isIngress
       ? URL.canParse(page) && hostsOfIngress(request).includes(new URL(page).host)
       : isOwn(page, host, options.hosts);
-  if (origin !== undefined && !isOwnPage(origin)) return { status: 403, error: "this was asked by another page" };
+  if (origin !== undefined && !isOwnPage(origin)) return { status: 403, error: "this request comes from another page" };
   const site = request.headers["sec-fetch-site"];
   const isApi = (request.url ?? "").includes("/api/");
   if (isApi && (site === "cross-site" || site === "same-site"))
-    return { status: 403, error: "this was asked by another page" };
+    return { status: 403, error: "this request comes from another page" };
   const changes = request.method !== "GET" && request.method !== "HEAD";
   if (changes && request.headers[ownHeader] !== "1")
-    return { status: 403, error: `what changes something needs the header ${ownHeader}: 1` };
+    return { status: 403, error: `a request that changes something needs the header ${ownHeader}: 1` };
   return undefined;
 }
 

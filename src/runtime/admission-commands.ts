@@ -30,7 +30,7 @@ const keyOnce = z.object({
 
 export const admissionCommands = {
   "knocking.list": json({
-    description: "who was turned away, why, and the line of configuration that would admit it",
+    description: "the clients that were refused, why, and the line of configuration that would admit each",
     method: "GET",
     path: "/knocking",
     input: nothing,
@@ -40,7 +40,7 @@ export const admissionCommands = {
     run: (operator) => done([...operator.installation.knocks.all]),
   }),
   "knocking.admit": json({
-    description: "admit a client that knocked, from its address or from anywhere; kept beside the store",
+    description: "admit a client that was refused, from its address or from anywhere; kept beside the store",
     method: "POST",
     path: "/knocking",
     input: oneClient.extend({
@@ -55,7 +55,7 @@ export const admissionCommands = {
     run: async (operator, { client, from = "here" }): Promise<Outcome<{ admitted: string }>> => {
       const { installation } = operator;
       const found = installation.knocks.all.find(({ what, clientId }) => what === "client" && clientId === client);
-      if (!found) return { kind: "not-there", say: `"${client}" has not knocked, or was let in meanwhile` };
+      if (!found) return { kind: "not-there", say: `"${client}" was not refused, or was admitted meanwhile` };
       const problem = await installation.admit(client, found.peer, from === "anywhere");
       if (problem !== undefined) return { kind: "not-possible", say: problem };
       installation.knocks.forget(client);
@@ -64,7 +64,7 @@ export const admissionCommands = {
   }),
   "join.open": json({
     description:
-      "for a while admit whoever no rule lets in, when it tries again: at most a hundred; 0 seconds: no more",
+      "for a while admit each client that no rule admits, when it tries again: at most a hundred; 0 seconds: stop",
     method: "POST",
     path: "/join",
     input: z.strictObject({
@@ -86,12 +86,12 @@ export const admissionCommands = {
     },
   }),
   "join.show": json({
-    description: "for how long who knocks is still let in, and who was since then",
+    description: "for how long refused clients are still admitted, and which were admitted since then",
     method: "GET",
     path: "/join",
     input: nothing,
     output: z.object({
-      seconds: count.describe("0: nobody is admitted this way."),
+      seconds: count.describe("0: no client is admitted this way."),
       left: count.describe("So many more devices are admitted this way."),
       admitted: z.array(z.string()).describe("Client ids. After the end: those of the last time."),
     }),
@@ -113,7 +113,7 @@ export const admissionCommands = {
     run: (operator) => done([...operator.installation.withKeys()]),
   }),
   "device.add": json({
-    description: "give a new device a key of its own, shown this once",
+    description: "give a new device a key of its own, which is shown once",
     method: "POST",
     path: "/device-keys",
     input: oneDevice,
@@ -125,7 +125,7 @@ export const admissionCommands = {
     run: (operator, { name }) => newKey(operator, name, false),
   }),
   "device.rotate": json({
-    description: "give a device another key, shown this once; the one before is worth nothing",
+    description: "give a device another key, which is shown once; the old key is not valid any more",
     method: "POST",
     path: "/device-keys/rotate",
     input: oneDevice,
@@ -137,7 +137,7 @@ export const admissionCommands = {
     run: (operator, { name }) => newKey(operator, name, true),
   }),
   "device.remove": json({
-    description: "forget a device's key: it does not get in with it any more",
+    description: "remove a device's key: the device cannot use it any more",
     method: "DELETE",
     path: "/device-keys",
     input: oneDevice,
@@ -150,7 +150,7 @@ export const admissionCommands = {
         : { kind: "not-there", say: `"${name}" has no key here` },
   }),
   "admitted.remove": json({
-    description: "take back that a client was admitted by hand; the configuration's rules then say whether it may stay",
+    description: "undo that a client was admitted by hand; the configuration's rules then decide whether it may stay",
     method: "DELETE",
     path: "/admitted",
     input: oneClient,

@@ -200,7 +200,7 @@ export const commands = {
     run: (operator) => done(operator.sessions()),
   }),
   "sessions.show": json({
-    description: "all that is known of one client",
+    description: "everything that is known about one client",
     method: "GET",
     path: "/session",
     input: oneClient,
@@ -213,7 +213,7 @@ export const commands = {
     },
   }),
   "sessions.drop": json({
-    description: "end a session; what it sent and the broker does not have yet still goes there",
+    description: "end a session; publications that the broker does not have yet are still sent to it",
     method: "DELETE",
     path: "/session",
     input: oneClient,
@@ -223,7 +223,7 @@ export const commands = {
     run: (operator, { client }) => (operator.dropSession(client) ? done({ dropped: client }) : noSession(client)),
   }),
   "queue.depth": json({
-    description: "how much waits, for whom, since when",
+    description: "how many messages wait, for which clients, and since when",
     method: "GET",
     path: "/queue",
     input: nothing,
@@ -233,7 +233,7 @@ export const commands = {
     run: async (operator) => done(await operator.queue()),
   }),
   "queue.show": json({
-    description: "what one client sent that the broker does not have yet, packet by packet",
+    description: "the publications of one client that the broker does not have yet, packet by packet",
     method: "GET",
     path: "/queue/client",
     input: oneClient,
@@ -246,7 +246,7 @@ export const commands = {
     },
   }),
   "queue.clear": json({
-    description: "give up what clients sent and the broker does not have, of a client or under a topic",
+    description: "drop publications that the broker does not have yet, of a client or under a topic",
     method: "DELETE",
     path: "/queue/client",
     input: chosenUplink,
@@ -266,7 +266,7 @@ export const commands = {
     run: async (operator, _input, { seesPayloads }) => done(await operator.letters(seesPayloads)),
   }),
   "queue.republish": json({
-    description: "send dead letters once more, where they were going",
+    description: "send dead letters again, in their original direction",
     method: "POST",
     path: "/letters",
     input: someLetters,
@@ -286,7 +286,7 @@ export const commands = {
     run: async (operator, { ids }) => done({ purged: await operator.purge(ids) }),
   }),
   "ble.links": json({
-    description: "devices with links, and those that may have one: strength, failures, what the link was given",
+    description: "devices with links, and devices that may have one: signal strength, failures, parameters of the link",
     method: "GET",
     path: "/links",
     input: nothing,
@@ -296,7 +296,8 @@ export const commands = {
     run: (operator) => done(operator.links()),
   }),
   "ble.forget": json({
-    description: "forget the counter of one sensor that broadcasts: it was given new firmware, or counts anew",
+    description:
+      "forget the counter of one broadcasting sensor, because it has new firmware or counts from the beginning",
     method: "DELETE",
     path: "/broadcast-counter",
     input: oneSensor,
@@ -319,7 +320,7 @@ export const commands = {
     run: (operator) => done(operator.bonds()),
   }),
   "ble.unbond": json({
-    description: "remove a Bluetooth device's bond: its link ends, and it is paired anew if it may be",
+    description: "remove a Bluetooth device's bond: its link ends, and it is paired again if pairing is allowed",
     method: "DELETE",
     path: "/bond",
     input: oneBond,
@@ -334,7 +335,7 @@ export const commands = {
     },
   }),
   backup: stream({
-    description: "everything the running gateway keeps, as it is at one moment, in one file",
+    description: "everything that the running gateway stores, as it is at one moment, in one file",
     method: "GET",
     path: "/backup",
     input: nothing,
@@ -344,11 +345,13 @@ export const commands = {
     isPayloads: true,
     run: (operator) => {
       const octets = operator.backup();
-      return octets ? done(octets) : { kind: "not-possible", say: "a store in memory keeps nothing (store.kind)" };
+      return octets
+        ? done(octets)
+        : { kind: "not-possible", say: "a store in memory has nothing to back up (store.kind)" };
     },
   }),
   capture: stream({
-    description: "what goes between gateway and devices from now on, as a pcapng file without an end",
+    description: "the datagrams between gateway and devices from now on, as a pcapng file without end",
     method: "GET",
     path: "/capture",
     input: chosenDatagrams,
@@ -359,7 +362,7 @@ export const commands = {
       if (transport !== undefined && !operator.hasTransport(transport))
         return { kind: "not-there", say: `there is no transport "${transport}"` };
       const octets = operator.capture({ client, transport, payload: seesPayloads && payload === "yes" });
-      return octets ? done(octets) : { kind: "not-possible", say: "as many capture already as may at a time" };
+      return octets ? done(octets) : { kind: "not-possible", say: "the limit of captures at a time is reached" };
     },
   }),
   ...consoleCommands,

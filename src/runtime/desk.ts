@@ -34,7 +34,7 @@ export interface Route {
 
 const textMax = 200;
 const notPrivate =
-  "a key is answered only on the gateway's own machine or by https, since others could read it on the way: `mqtt-sn-gateway device` there does the same";
+  "a key is returned only on the gateway's own machine or by https, because others could read it on the network: use `mqtt-sn-gateway device` there";
 
 /** Commands about this gateway, not about devices. They also work on a gateway that stands by. */
 const ofTheMachine = /^(overview|totals|radio|settings|console|token|fleet)\./;
@@ -89,16 +89,16 @@ export class OperatorDesk {
 
   async #answer(who: Asker, command: AnyCommand, query: URLSearchParams): Promise<Answer> {
     if (command.isLocal && !who.isLocal)
-      return { kind: "not-allowed", say: "this is asked by the control socket alone" };
+      return { kind: "not-allowed", say: "this is available only at the control socket" };
     if (!mayAs(who.role, command.role)) return { kind: "not-allowed", say: `this needs the role ${command.role}` };
     if (command.isPrivate && !who.isLocal && !who.isPrivate) return { kind: "not-allowed", say: notPrivate };
     const seesPayloads = who.isLocal === true || showsPayloads(this.#operator.installation.payloadsFor(), who.role);
     if (command.isPayloads && !seesPayloads)
-      return { kind: "not-allowed", say: "payloads are hidden (api.payloads): ask by the control socket" };
+      return { kind: "not-allowed", say: "payloads are hidden (api.payloads): use the control socket" };
     const values: Record<string, string> = {};
     for (const [name, value] of query) {
       if (Object.hasOwn(values, name)) {
-        return { kind: "wrong-input", problems: [`${name.slice(0, 40)}: it is there more than once`] };
+        return { kind: "wrong-input", problems: [`${name.slice(0, 40)}: this input is there more than once`] };
       }
       Object.defineProperty(values, name, { value, enumerable: true }); // a name may be __proto__
     }

@@ -58,7 +58,7 @@ const deviceWhole = device.extend({
 
 export const deviceCommands = {
   "devices.list": json({
-    description: "devices, searched, sorted, page by page, each with its state in words",
+    description: "devices, filtered, sorted, page by page, each with its state in words",
     method: "GET",
     path: "/devices",
     input: z.strictObject({
@@ -76,7 +76,7 @@ export const deviceCommands = {
       done(operator.devices({ search, state, sort, order, offset, limit })),
   }),
   "devices.show": json({
-    description: "one device: who it is, its subscriptions, topic ids and what waits for it",
+    description: "one device: its identity, subscriptions, topic ids and waiting messages",
     method: "GET",
     path: "/device",
     input: oneClient,
@@ -89,7 +89,7 @@ export const deviceCommands = {
     },
   }),
   "devices.send": json({
-    description: "send a client a message, as if it had come from the broker; the broker does not hear of it",
+    description: "send a client a message, as if it had come from the broker; the broker does not get it",
     method: "POST",
     path: "/device/message",
     input: oneClient.extend({
@@ -117,7 +117,8 @@ export const deviceCommands = {
     },
   }),
   "devices.clear": json({
-    description: "give up what waits for a client, but for what it may have already; it is kept as dead letters",
+    description:
+      "drop the messages that wait for a client, except one that it may have already; they are kept as dead letters",
     method: "DELETE",
     path: "/device/waiting",
     input: oneClient,

@@ -98,7 +98,7 @@ export const fleetCommands = {
   }),
   "fleet.leave": json({
     description:
-      "hand all shards over to the other gateways of the fleet, one after another; then this one ends. Devices notice nothing",
+      "hand all shards over to the other gateways of the fleet, one after another; then this gateway ends. Devices do not notice it",
     method: "POST",
     path: "/fleet/leave",
     input: nothing,
@@ -112,7 +112,8 @@ export const fleetCommands = {
     },
   }),
   "fleet.show": json({
-    description: "both gateways of a pair: who is active, the epoch, the lease, who stands by, the last hand-over",
+    description:
+      "both gateways of a pair: which one is active, which one stands by, the epoch, the lease, the last hand-over",
     method: "GET",
     path: "/fleet",
     input: nothing,
@@ -126,7 +127,7 @@ export const fleetCommands = {
   }),
   "fleet.drain": json({
     description:
-      "hand over to the gateway that stands by: all is flushed, the lease is given up, the other one serves, this one ends",
+      "hand over to the gateway that stands by: this gateway sends and stores everything, gives the lease back and ends; the other one serves",
     method: "POST",
     path: "/fleet/drain",
     input: nothing,

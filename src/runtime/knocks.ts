@@ -44,7 +44,7 @@ export class Knocks {
   note(event: GatewayEvent): boolean {
     if (event.event === "not_admitted") {
       const { what, clientId, peer, hint } = event;
-      this.#add(`${what} ${clientId ?? peer}`, { what, clientId, peer, hint, why: "no rule of access lets it in" });
+      this.#add(`${what} ${clientId ?? peer}`, { what, clientId, peer, hint, why: "no rule of access admits it" });
     } else if (event.event === "connect_refused" && !event.why.startsWith("not admitted")) {
       const { clientId, peer, why } = event;
       this.#add(`refused ${clientId}`, { what: "refused", clientId, peer, hint: "", why });

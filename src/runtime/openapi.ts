@@ -17,8 +17,8 @@ export function openApiOf(commands: Readonly<Record<string, AnyCommand>>, versio
       title: "MQTT-SN gateway",
       version,
       description:
-        "What the console asks. Programs show a token (`mqtt-sn-gateway console token add`); browsers log in with POST log-in, " +
-        "and for them what changes something needs the header `x-mqttsn: 1`. Changes need the role operator. GET events is a stream of server-sent events.",
+        "The interface of the console. Programs send a token (`mqtt-sn-gateway console token add`); browsers log in with POST log-in, " +
+        "and their requests that change something need the header `x-mqttsn: 1`. Changes need the role operator. GET events is a stream of server-sent events.",
     },
     servers: [{ url: "." }],
     components: {
@@ -69,9 +69,9 @@ function contentOf(command: AnyCommand): object {
 const problem = { "application/json": { schema: { $ref: "#/components/schemas/Problem" } } };
 
 const refusals: Readonly<Record<string, string>> = {
-  400: "What is asked is wrong.",
-  401: "Nobody is logged in, or the token is not known.",
-  403: "This role may not, or the question comes from another page.",
-  404: "It is not there.",
+  400: "The request is wrong.",
+  401: "There is no log-in, or the token is not known.",
+  403: "This role has no right to do this, or the request comes from another page.",
+  404: "It does not exist.",
   409: "It cannot be done now.",
 };

@@ -79,7 +79,7 @@ const transport = z.object({
 
 export const overviewCommands = {
   "overview.show": json({
-    description: "how the gateway is: sessions by state, brokers, store, and what needs a hand",
+    description: "the state of the gateway: sessions by state, brokers, store, and what the operator should do",
     method: "GET",
     path: "/overview",
     input: nothing,

@@ -201,7 +201,7 @@ export class ScriptStage {
   #trim(line: Line): void {
     while (this.#isTooMuch(line)) {
       line.cancel();
-      this.#goOnWithout(line, "too much waits behind it");
+      this.#goOnWithout(line, "too many messages wait behind it");
       this.#advance(line);
     }
   }

@@ -28,8 +28,7 @@ const settingChanges = z
 
 export const settingsCommands = {
   "settings.show": json({
-    description:
-      "the configuration as it counts, without its secrets, what each key means, and what was changed by hand",
+    description: "the effective configuration without its secrets, what each key means, and what was changed by hand",
     method: "GET",
     path: "/settings",
     input: nothing,
@@ -63,7 +62,7 @@ export const settingsCommands = {
     },
   }),
   "settings.try": json({
-    description: "what changes of the configuration would mean, as `check` says it; nothing is changed",
+    description: "the consequences of changes of the configuration, as `check` prints them; nothing is changed",
     method: "POST",
     path: "/settings/try",
     input: z.strictObject({ changes: settingChanges }),
@@ -88,7 +87,7 @@ export const settingsCommands = {
     },
   }),
   "settings.save": json({
-    description: "change the configuration's file; comments and order stay, what was there is kept beside it as .bak",
+    description: "change the configuration's file; comments and order stay, and the old file is kept beside it as .bak",
     method: "POST",
     path: "/settings",
     input: z.strictObject({
@@ -113,7 +112,7 @@ export const settingsCommands = {
   }),
   "settings.secret": json({
     description:
-      "keep a secret in a file of the store's folder; what the configuration refers to it by. It is never shown again",
+      "store a secret in a file of the store's folder; returns the reference for the configuration. The secret is never shown again",
     method: "POST",
     path: "/settings/secret",
     input: z.strictObject({
@@ -130,7 +129,7 @@ export const settingsCommands = {
     },
   }),
   "settings.export": stream({
-    description: "the configuration as it counts, with who was admitted by hand, without secrets",
+    description: "the effective configuration with the clients admitted by hand, without secrets",
     method: "GET",
     path: "/settings/export",
     input: nothing,

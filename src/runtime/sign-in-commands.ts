@@ -12,7 +12,7 @@ const oneToken = z.strictObject({
 
 export const signInCommands = {
   "console.link": json({
-    description: "a link that logs a browser in to the console, once",
+    description: "a link that logs a browser in to the console once",
     method: "POST",
     path: "/console/link",
     input: z.strictObject({ role: z.enum(["viewer", "operator"]).optional().describe("Absent: operator.") }),
@@ -27,7 +27,7 @@ export const signInCommands = {
     },
   }),
   "token.list": json({
-    description: "tokens with which programs ask, by name and role",
+    description: "the tokens of programs, by name and role",
     method: "GET",
     path: "/tokens",
     input: nothing,
@@ -44,7 +44,7 @@ export const signInCommands = {
     run: (operator) => done([...operator.installation.tokens()]),
   }),
   "token.add": json({
-    description: "let a program ask by /api/v1 with a token, which is shown once",
+    description: "make a token with which a program can use /api/v1; it is shown once",
     method: "POST",
     path: "/tokens",
     input: oneToken.extend({
@@ -65,7 +65,7 @@ export const signInCommands = {
     },
   }),
   "token.remove": json({
-    description: "take back a program's token: it asks nothing any more",
+    description: "remove a program's token: it is not valid any more",
     method: "DELETE",
     path: "/tokens",
     input: oneToken,

@@ -76,9 +76,9 @@ function sentence(facts: StateFacts, dueSeconds: number | undefined): string {
     case "asleep":
       return `asleep, due in ${duration(dueSeconds ?? 0)}`;
     case "awake":
-      return "awake, fetching what waits for it";
+      return "awake, fetching its messages";
     case "disconnected":
-      return why === "DISCONNECT" ? `disconnected in order, ${since}` : `disconnected${cause}, ${since}`;
+      return why === "DISCONNECT" ? `disconnected, ${since}` : `disconnected${cause}, ${since}`;
     case "lost":
       return `lost${cause}, ${since}`;
   }

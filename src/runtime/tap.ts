@@ -242,7 +242,9 @@ class Reader implements AsyncIterator<Uint8Array, undefined> {
       const { datagram, transport } = next;
       if (lost > 0) parts.push(this.#writer.lost(this.#lost, datagram.atUs));
       const comment =
-        lost > 0 ? `${lost} before this are lost: read too slowly; ${datagram.comment}` : datagram.comment;
+        lost > 0
+          ? `${lost} datagrams before this one are lost, because they were read too slowly; ${datagram.comment}`
+          : datagram.comment;
       const part = this.#writer.datagram({ ...datagram, comment }, transport);
       parts.push(part);
       bytes += part.length;

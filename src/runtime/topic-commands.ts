@@ -20,7 +20,7 @@ const forWhom = z
 
 export const topicCommands = {
   "topics.list": json({
-    description: "predefined topic ids, and which names and filters are used, by how many",
+    description: "predefined topic ids, and the names and filters in use, by how many clients",
     method: "GET",
     path: "/topics",
     input: nothing,
@@ -51,7 +51,7 @@ export const topicCommands = {
         .min(1, "say which topic")
         .max(65_535)
         .refine((name) => !/[+#]/.test(name), "must not hold a wildcard")
-        .refine(isTakenByBrokers, "holds characters that no broker takes")
+        .refine(isTakenByBrokers, "has characters that no broker accepts")
         .describe("The topic's whole name."),
       client: forWhom,
     }),
@@ -64,7 +64,7 @@ export const topicCommands = {
     },
   }),
   "topics.remove": json({
-    description: "take back a predefined id that was given by hand; what the configuration says of it counts again",
+    description: "remove a predefined id that was given by hand; the configuration's entry for it is valid again",
     method: "DELETE",
     path: "/topics/predefined",
     input: z.strictObject({ id: topicId, client: forWhom }),

@@ -129,7 +129,7 @@ test.each([
   ["DELETE /letters?ids=", "ids: numbers of dead letters with commas between them, as in 3,4,7"],
   ["POST /letters?ids=1,x", "ids: numbers of dead letters with commas between them, as in 3,4,7"],
   ["DELETE /letters?ids=0", "ids: numbers of dead letters begin at 1"],
-  ["DELETE /letters?ids=1&ids=2", "ids: it is there more than once"],
+  ["DELETE /letters?ids=1&ids=2", "ids: this input is there more than once"],
   ["DELETE /session", "client: say which client"],
   ["GET /session?client=", "client: say which client"],
   ["GET /queue?all=1&__proto__=2", "all: there is no such input; __proto__: there is no such input"],

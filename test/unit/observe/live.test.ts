@@ -93,10 +93,10 @@ test.each([
   [{ state: "active", secondsSilent: 9_000, keepAliveSeconds: 0 }, "active, heard 3 h ago", false],
   [{ state: "asleep", secondsSilent: 60 }, "asleep, due in 4 min", false],
   [{ state: "asleep", secondsSilent: 1_020 }, "late by 12 min: it should have woken", true],
-  [{ state: "awake" }, "awake, fetching what waits for it", false],
+  [{ state: "awake" }, "awake, fetching its messages", false],
   [{ state: "lost", why: "keep alive ran out", stateSeconds: 10_800 }, "lost: keep alive ran out, 3 h ago", false],
   [{ state: "lost", stateSeconds: undefined }, "lost, since before the gateway started", false],
-  [{ state: "disconnected", why: "DISCONNECT", stateSeconds: 5 }, "disconnected in order, 5 s ago", false],
+  [{ state: "disconnected", why: "DISCONNECT", stateSeconds: 5 }, "disconnected, 5 s ago", false],
   [
     { state: "disconnected", why: "not admitted any more", stateSeconds: 5 },
     "disconnected: not admitted any more, 5 s ago",

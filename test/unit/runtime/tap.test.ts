@@ -156,7 +156,9 @@ test("who reads too slowly loses the oldest, is told how many, and the others lo
   }
   const left = (await slow?.read()) ?? [];
   expect(left.length).toBeLessThan(14);
-  expect(left[0]?.comment).toBe(`${5_000 - left.length} before this are lost: read too slowly; udp/192.0.2.1:1000`);
+  expect(left[0]?.comment).toBe(
+    `${5_000 - left.length} datagrams before this one are lost, because they were read too slowly; udp/192.0.2.1:1000`,
+  );
   expect(left[1]?.comment).toBe("udp/192.0.2.1:1000");
   expect(slow?.reader.dropped).toBe(5_000 - left.length);
   expect([seen, quick?.reader.dropped]).toEqual([5_000, 0]);
