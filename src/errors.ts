@@ -13,7 +13,7 @@ export const errorCodes = {
   ERR_UPSTREAM_OPTIONS: "The connection to the broker cannot be set up as configured",
   ERR_STORE_OPEN: "The session store could not be opened",
   ERR_STORE_WRITE: "The session store could not be written",
-  ERR_STORE_EPOCH: "Another gateway writes to the session store by now",
+  ERR_STORE_EPOCH: "Another gateway writes to the session store now",
   ERR_TRYOUT_BROKER: "The try-out broker could not be started",
   ERR_BACKUP: "The backup file could not be used",
   ERR_CONTROL: "The running gateway could not be asked",

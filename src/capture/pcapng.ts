@@ -223,7 +223,7 @@ export class PcapngReader {
       case blocks.packet:
         return this.#packet(view, end);
       case blocks.simplePacket:
-        return this.#fail("it has packets without a time (simple packet blocks), which are of no use here");
+        return this.#fail("it has packets without a time (simple packet blocks), which cannot be used here");
       case blocks.statistics:
         return this.#statistics(view, end);
       default:
@@ -232,7 +232,7 @@ export class PcapngReader {
   }
 
   #interface(view: DataView, end: number): undefined {
-    if (end < 16 || this.#interfaces.length >= interfacesMax) return this.#fail("an interface block makes no sense");
+    if (end < 16 || this.#interfaces.length >= interfacesMax) return this.#fail("an interface block is invalid");
     let name = "";
     let resolution = 6;
     for (const [code, value] of optionsIn(view, 16, end, this.#littleEndian)) {
@@ -247,7 +247,7 @@ export class PcapngReader {
     const little = this.#littleEndian;
     if (end < 28) return this.#fail("a packet block is too short");
     const from = this.#interfaces[view.getUint32(8, little)];
-    if (!from) return this.#fail("a packet is of an interface that is not there");
+    if (!from) return this.#fail("a packet belongs to an interface that is not described");
     const length = view.getUint32(20, little);
     if (length > end - 28) return this.#fail("a packet is longer than its block");
     const start = view.byteOffset + 28;

@@ -91,10 +91,10 @@ function lookAtRedis(looked: Looked, { url, password, tls }: GatewayConfig["stor
   if (tls?.ca !== undefined) lookAtCertificates(looked, "store.redis.tls.ca", tls.ca, now);
   if (tls) lookAtPair(looked, "store.redis.tls", tls, now);
   if (tls && !url.startsWith("rediss:"))
-    looked.warnings.push("store.redis.tls: without TLS it counts for nothing; type rediss:// in store.redis.url");
+    looked.warnings.push("store.redis.tls: without TLS it has no effect; type rediss:// in store.redis.url");
   if (password && !url.startsWith("rediss:") && !isHere(url))
     looked.warnings.push(
-      "store.redis.url: password and sessions pass the network in clear; take rediss://, or keep the server on this machine",
+      "store.redis.url: password and sessions pass the network unencrypted; use rediss://, or keep the server on this machine",
     );
 }
 
@@ -148,9 +148,9 @@ function lookAtCertificates(looked: Looked, path: string, file: string, now: num
       const certificate = new X509Certificate(block);
       const until = Date.parse(certificate.validTo);
       const which = blocks.length > 1 ? `certificate ${i + 1} in ${file}` : `the certificate in ${file}`;
-      if (until < now) looked.warnings.push(`${path}: ${which} has expired on ${day(until)}; have a new one made`);
+      if (until < now) looked.warnings.push(`${path}: ${which} has expired on ${day(until)}; get a new one`);
       else if (until < now + 30 * 86_400_000)
-        looked.warnings.push(`${path}: ${which} expires on ${day(until)}; have a new one made`);
+        looked.warnings.push(`${path}: ${which} expires on ${day(until)}; get a new one`);
       if (Date.parse(certificate.validFrom) > now)
         looked.warnings.push(
           `${path}: ${which} is valid from ${day(Date.parse(certificate.validFrom))} on; is the clock of this machine right?`,
@@ -224,7 +224,7 @@ function lookAtDtlsKeys(looked: Looked, path: string, source: KeySource): void {
   try {
     const { warnings, all } = readKeys(source);
     looked.warnings.push(...warnings.map((warning) => `${path}: ${warning}`));
-    if (all?.size === 0) looked.warnings.push(`${path}: there is no key in it, so no device is let in`);
+    if (all?.size === 0) looked.warnings.push(`${path}: there is no key in it, so no device can connect`);
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     looked.problems.push(`${path}: ${error.message}`);

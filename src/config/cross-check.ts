@@ -27,7 +27,7 @@ export function crossCheck(config: GatewayConfig): string[] {
       if (Number(id) < 1 || Number(id) > 65_534)
         problems.push(`${path}.${id}: a predefined topic id is a number from 1 to 65534; take another`);
       if (Number(id) === config.topics.timeId)
-        problems.push(`${path}.${id}: this id is topics.timeId, by which the time is asked for; take another`);
+        problems.push(`${path}.${id}: this id is topics.timeId, with which devices ask for the time; take another`);
     }
   };
   ids("topics.predefined", config.topics.predefined);
@@ -116,15 +116,15 @@ function checkFleet(config: GatewayConfig): string[] {
       problems.push(
         `transports.${i}: a fleet serves UDP; ${type} is not part of it, take it out, or run a gateway of its own for it`,
       );
-  if (tryOutBroker) problems.push("tryOutBroker: ends with its gateway, and a fleet goes on; set it to false");
+  if (tryOutBroker) problems.push("tryOutBroker: ends with its gateway, but the fleet continues; set it to false");
   if (homeAssistant.enabled)
-    problems.push("homeAssistant.enabled: is not part of a fleet, where each shard would say it; set it to false");
+    problems.push(
+      "homeAssistant.enabled: is not part of a fleet, where each shard would announce devices; set it to false",
+    );
   if (control.topic !== undefined)
     problems.push("control.topic: commands over MQTT are not part of a fleet; take it out");
   if (status.topic !== undefined)
-    problems.push(
-      "status.topic: is not part of a fleet, where each shard would say that the gateway is there; take it out",
-    );
+    problems.push("status.topic: is not part of a fleet, where each shard would publish a status; take it out");
   if (payloads.some(({ script }) => script !== undefined))
     problems.push(
       "payloads: scripts are not part of a fleet, where each shard would have a process for them; take them out",

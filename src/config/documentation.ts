@@ -33,8 +33,8 @@ export function configurationMarkdown(): string {
     'configuration. Passwords and keys are never in it: `{ "file": "..." }` or `{ "env": "..." }` says where they are.',
     "Comments may stand in it: `// ...` to the end of the line, or between `/*` and `*/`.",
     "`mqtt-sn-gateway check` lists every problem at once. SIGHUP reads predefined topics, `access`, credentials, certificates",
-    "and the log level again; all else counts after a restart. Files with secrets and certificates are also read again when they change:",
-    "connections that stand keep what they have, new ones use what is there.",
+    "and the log level again; everything else takes effect after a restart. Files with secrets and certificates are also read again when they change:",
+    "existing connections keep the old content, new ones use the new content.",
     "",
   ];
   for (const [name, node] of Object.entries(root.properties ?? {})) {

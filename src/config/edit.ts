@@ -23,7 +23,8 @@ export function edited(text: string, changes: readonly Change[]): string {
   for (const { path, value } of changes) {
     const errors: ParseError[] = [];
     parse(now, errors);
-    if (errors.length > 0) throw new GatewayError("ERR_CONFIG_INVALID", { problems: ["the file is no JSON as it is"] });
+    if (errors.length > 0)
+      throw new GatewayError("ERR_CONFIG_INVALID", { problems: ["the file is not valid JSON at present"] });
     // If a key to remove does not exist, the library would insert its parent object.
     if (value === undefined && !isThere(parse(now), path)) continue;
     now = applyEdits(now, modify(now, [...path], value, { formattingOptions }));
@@ -83,7 +84,7 @@ export async function replaceFile(path: string, text: string, version: string): 
   try {
     const file = realpathSync(path);
     const before = readFileSync(file, "utf8");
-    if (versionOf(before) !== version) throw refusal(path, "somebody else changed it meanwhile: load it again");
+    if (versionOf(before) !== version) throw refusal(path, "it was changed elsewhere meanwhile: load it again");
     const { mode, uid, gid } = statSync(file);
     await writeWhole(`${file}.bak`, before, { mode, uid, gid });
     await writeWhole(file, text, { mode, uid, gid });

@@ -21,7 +21,7 @@ export function parseJson(octets: Uint8Array, name: string): Parsed {
     return {
       problems: scanner.twice.map(
         ({ key, at }) =>
-          `${key}: stands twice, again at ${placeIn(text, at)}; only the last would count: make one of both`,
+          `${key}: appears twice, again at ${placeIn(text, at)}; only the last would count: make one of both`,
       ),
     };
   }

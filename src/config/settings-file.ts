@@ -55,7 +55,8 @@ export class SettingsFile {
     const { raw, config } = readConfigText(octets, path);
     const why = this.#whyNot(path);
     const readOnly =
-      why ?? (raw === undefined ? `${path} is no JSON just now; \`mqtt-sn-gateway check\` says where` : undefined);
+      why ??
+      (raw === undefined ? `${path} is not valid JSON at present; \`mqtt-sn-gateway check\` says where` : undefined);
     return {
       values: shownConfig(raw),
       version: versionOf(text),
@@ -101,7 +102,7 @@ export class SettingsFile {
     const path = this.#path;
     const no = (say: string) => new GatewayError("ERR_CONFIG_READ", {}, { say });
     if (path === undefined || store.kind === "memory")
-      throw no("there is no folder to keep it in: store.kind is memory");
+      throw no("there is no folder to store it in: store.kind is memory");
     if (!isSecretReference(key.split(".")) || !/^[\w.:-]{1,200}$/.test(key)) throw no(`${key} is no secret`);
     if (secret === "" || Buffer.byteLength(secret) > secretBytesMax)
       throw no("a secret is not empty, and no longer than 64 kB");
@@ -112,7 +113,7 @@ export class SettingsFile {
       await writeFile(file, secret, { mode: 0o600 });
       chmodSync(file, 0o600); // the file may have existed before
     } catch (cause) {
-      throw no(`the secret cannot be kept: ${cause instanceof Error ? cause.message : String(cause)}`);
+      throw no(`the secret cannot be stored: ${cause instanceof Error ? cause.message : String(cause)}`);
     }
     const near = relative(dirname(resolve(path)), file);
     return { file: near.startsWith("..") ? file : near };
@@ -120,7 +121,7 @@ export class SettingsFile {
 
   #whyNot(path: string): string | undefined {
     if (comesWithThePackage(path))
-      return `${path} comes with the package: copy it to where the gateway is started, as gateway.config.json, and change that one`;
+      return `${path} comes with the package: copy it to the folder in which the gateway is started, as gateway.config.json, and change the copy`;
     return whyNotWritable(path);
   }
 
@@ -154,7 +155,7 @@ export function exported(
     "// The configuration as it counts, defaults included. Secrets are left out: in an url they are ***.",
     ...(rules.length > 0 ? [`// access.rules: the first ${rules.length} were admitted by hand.`] : []),
     ...(left.length > 0
-      ? [`// Admitted by hand and not here, since a star in a rule means anything: ${JSON.stringify(left)}`]
+      ? [`// Admitted by hand, but left out here, because a star in a rule matches anything: ${JSON.stringify(left)}`]
       : []),
   ];
   return `${heads.join("\n")}\n${JSON.stringify(shownConfig(whole), undefined, 2)}\n`;

@@ -57,7 +57,7 @@ function aboutPair({ transports, upstream, upstreams }: GatewayConfig): string[]
       type === "udp" || type === "dtls"
         ? []
         : [
-            `transports.${i}: "${name}" is a ${type} transport: its devices are near one machine, and the other one of the pair does not hear them`,
+            `transports.${i}: "${name}" is a ${type} transport: its devices are near one machine, and the other gateway of the pair cannot reach them`,
           ],
     ),
     ...all.flatMap(([path, { mode, will }]) =>
@@ -107,11 +107,11 @@ function aboutUpstream(path: string, options: UpstreamOptions): string[] {
     );
   if (mode === "transparent" && connections > 1)
     warnings.push(
-      `${path}.connections: counts with mode "aggregating" alone; type "mode": "aggregating", or delete it`,
+      `${path}.connections: has an effect only with mode "aggregating"; type "mode": "aggregating", or delete it`,
     );
   if (tls?.verify === "off-which-is-insecure")
     warnings.push(
-      `${path}.tls.verify: anybody between here and the broker can read and change everything; give the authority's certificate with "ca" and delete this`,
+      `${path}.tls.verify: everybody on the way to the broker can read and change everything; set "ca" to the authority's certificate and delete this`,
     );
   return warnings;
 }
@@ -158,7 +158,7 @@ function aboutNetworks({ access, transports }: GatewayConfig): string[] {
       const name = /^transport:(.+)$/.exec(entry)?.[1];
       if (name !== undefined && !transports.some((transport) => transport.name === name))
         warnings.push(
-          `access.rules.${i}.from: there is no transport "${name}", so "${entry}" lets nobody in; delete it, or add the transport`,
+          `access.rules.${i}.from: there is no transport "${name}", so "${entry}" admits no client; delete it, or add the transport`,
         );
       const meant = networkOf(entry);
       if (meant !== undefined && meant !== entry)

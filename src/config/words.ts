@@ -170,7 +170,7 @@ function oneOf(values: readonly string[], key: string, found: unknown): string {
   const must = `must be one of ${list}`;
   if (meant === undefined) return must;
   if (key === "verify" && found === false)
-    return `${must}; true is "on"; without a check of the certificate anybody can be the broker`;
+    return `${must}; true is "on"; without a check of the certificate any machine can claim to be the broker`;
   return `${must}; type "${meant}"`;
 }
 

@@ -4,14 +4,15 @@
  * Why a front drops a datagram, for people. A device repeats a message without an answer, so a drop only costs time.
  */
 export const frontDropReasons = {
-  "no-owner": "Nobody owns the client's shard at this moment: its owner has died, or it is handed over.",
+  "no-owner":
+    "No gateway owns the client's shard at this moment: its owner has ended, or the shard is being handed over.",
   "not-owner": "Another gateway passed it on, and this one does not own the shard any more. It is not passed on twice.",
-  "not-serving": "The shard is owned here, and its gateway does not take datagrams yet, or any more.",
+  "not-serving": "This gateway owns the shard, but does not accept datagrams for it yet, or any more.",
   "no-shard-here": "A SEARCHGW came, and this gateway owns no shard yet.",
-  "look-up-full": "Too many datagrams, or too many octets, wait until the address book says whose they are.",
-  "look-up-failed": "The address book could not be asked: the Redis server is away.",
+  "look-up-full": "Too many datagrams, or too many octets, wait for a look-up in the address book.",
+  "look-up-failed": "The address book could not be read: the Redis server cannot be reached.",
   "look-up-late": "The address book did not answer in time.",
-  "cannot-pass-on": "It is too long for a datagram between gateways, or its address is.",
+  "cannot-pass-on": "The datagram or its address is too long for a datagram between gateways.",
   "lease-over": "A gateway whose lease is over may not send.",
   "stood-still":
     "This gateway stood still for longer than the retry interval. Meanwhile an answer for a device waited here, and its owner has repeated it; or a datagram of a device for another gateway waited, and the device has repeated it.",

@@ -97,7 +97,11 @@ function ofTraffic(sources: MetricSources): Metric[] {
     counter("messages_received_total", "MQTT-SN messages from devices, by type", () => core.received, "type"),
     counter("messages_sent_total", "MQTT-SN messages to devices, by type", () => core.sent, "type"),
     counter("published_total", "Publications from devices handed to the broker", () => core.publishedUp),
-    counter("delivered_total", "Publications that devices have, or were sent at QoS 0", () => core.deliveredDown),
+    counter(
+      "delivered_total",
+      "Publications that devices have acknowledged, or that were sent at QoS 0",
+      () => core.deliveredDown,
+    ),
     counter("retransmissions_total", "Messages repeated towards devices", () => core.retransmissions),
     counter("upstream_dropped_total", "For this release still: the sum of mqttsn_upstream_qos0_dropped_total", () =>
       sources.droppedCongested(),
@@ -117,7 +121,7 @@ function ofTraffic(sources: MetricSources): Metric[] {
     ),
     counter(
       "kernel_drops_total",
-      "Datagrams that the kernel dropped before we could read them, by transport",
+      "Datagrams that the kernel dropped before the gateway could read them, by transport",
       byTransport("kernelDrops"),
       "transport",
     ),

@@ -30,7 +30,7 @@ export function addSecureMetrics(registry: Registry, reports: Reports): void {
         for (const report of reports()) this.set({ transport: report.transport }, read(report));
       },
     });
-  gauge("contexts", "Devices whose handshake is done", ({ contexts }) => contexts);
+  gauge("contexts", "Devices with a finished handshake", ({ contexts }) => contexts);
   gauge("handshakes_open", "Handshakes under way", ({ setups }) => setups);
   counter(
     "handshakes_total",
@@ -46,10 +46,10 @@ export function addSecureMetrics(registry: Registry, reports: Reports): void {
   );
   const plain = (name: string, help: string, read: (counters: SecureReport["counters"]) => number) =>
     counter(name, help, ({ counters }) => [[{}, read(counters)]]);
-  plain("bad_keys_total", "Handshakes with a wrong key, or of an identity that there is not", ({ badKeys }) => badKeys);
+  plain("bad_keys_total", "Handshakes with a wrong key or an unknown identity", ({ badKeys }) => badKeys);
   counter(
     "certificates_refused_total",
-    "Devices that were not let in with their certificates, by the reason",
+    "Devices that were refused with their certificates, by reason",
     ({ counters }) => Object.entries(counters.certificatesRefused).map(([reason, count]) => [{ reason }, count]),
     ["reason"],
   );
@@ -59,9 +59,13 @@ export function addSecureMetrics(registry: Registry, reports: Reports): void {
     "Hellos that came faster than hellosPerSecondMax, and were dropped",
     ({ hellosBeyond }) => hellosBeyond,
   );
-  plain("moved_total", "Devices that went on from another address", ({ moved }) => moved);
+  plain("moved_total", "Devices that continued from another address", ({ moved }) => moved);
   plain("replays_total", "Records that came a second time, or too late", ({ replays }) => replays);
-  plain("bad_records_total", "What was no record, or not authentic, or nobody's", ({ badRecords }) => badRecords);
+  plain(
+    "bad_records_total",
+    "Datagrams that were not a record, not authentic, or of an unknown context",
+    ({ badRecords }) => badRecords,
+  );
   plain(
     "unsent_total",
     "Messages to devices without a context, or without a number that may be used",

@@ -164,7 +164,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
     };
   counter(
     "script_questions_total",
-    "Messages that a script in `payloads` is for: asked, of these over_time; and turned_away, which were not asked",
+    "Messages for a script in `payloads`: asked, of these over_time; and turned_away, for which the script was not asked",
     ["outcome"],
     ofScripts(({ asked, overTime, turnedAway }) => [
       [{ outcome: "asked" }, asked],
@@ -187,13 +187,13 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
   const names = ["name", "owner"];
   gauge(
     "pair_active",
-    "1 while this gateway is the active one of its pair, 0 while it stands by; absent: it is alone",
+    "1 while this gateway of a pair is active, 0 while it stands by; absent: it has no pair",
     names,
     ofPair(({ role }) => (role === "active" ? 1 : 0)),
   );
   gauge(
     "pair_epoch",
-    "How often one of the pair has become the active one, as far as this one knows",
+    "How often a gateway of the pair has become active, as far as this one knows",
     names,
     ofPair(({ epoch }) => epoch),
   );
@@ -205,7 +205,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
   );
   gauge(
     "pair_other_seen",
-    "1 while the other one of the pair is seen: somebody stands by, or somebody is active",
+    "1 while the other gateway of the pair is seen, standing by or active",
     names,
     ofPair(({ other }) => (other ? 1 : 0)),
   );
@@ -256,7 +256,7 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
   new Durational(
     {
       name: "mqttsn_store_commit_seconds",
-      help: "From a change of state until the store has it as safe as configured",
+      help: "From a change of state until the store has it as durably as configured",
       registers,
     },
     () => [[{}, sources.commits()]],

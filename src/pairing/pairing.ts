@@ -86,7 +86,7 @@ export class Pairing {
     if (this.#stage === "over" || code === codes.keypress) return [];
     // A request for a pairing that has already begun gets this pairing.
     if (code === codes.securityRequest) return [];
-    if (packet.length !== lengths[code]) this.#fail(failures.invalid, "broken", "it says what makes no sense");
+    if (packet.length !== lengths[code]) this.#fail(failures.invalid, "broken", "its message is invalid");
     else if (code === codes.failed) this.#onFailed(packet[1] ?? 0);
     else this.#onPacket(code, packet.subarray(1), packet);
     return this.#take();
@@ -108,7 +108,7 @@ export class Pairing {
     if (stage === "random" && code === codes.random) return this.#onRandom(reversed(data));
     if (stage === "check" && code === codes.check) return this.#onCheck(reversed(data));
     if (stage === "keys" && this.#onKey(code, data)) return this.#endIfComplete();
-    this.#fail(failures.unspecified, "broken", "it does not keep to the order of pairing");
+    this.#fail(failures.unspecified, "broken", "its messages are not in the order of pairing");
   }
 
   #onResponse(response: Uint8Array): void {
@@ -117,7 +117,7 @@ export class Pairing {
     this.#isSecure = (asked & requirements.secureConnections) !== 0;
     const { method, takesLegacy } = this.#options;
     if (ownKeys !== 0 || (deviceKeys & ~(keyBits.encryption | keyBits.identity)) !== 0 || io > 4 || outOfBand > 1) {
-      return this.#fail(failures.invalid, "broken", "its answer makes no sense");
+      return this.#fail(failures.invalid, "broken", "its answer is invalid");
     }
     if (!this.#isSecure && !takesLegacy) {
       return this.#fail(
@@ -127,27 +127,27 @@ export class Pairing {
       );
     }
     if (keySize !== keyOctets) {
-      return this.#fail(failures.keySize, "insecure", `it wants a key of ${keySize} octets, and 16 are demanded`);
+      return this.#fail(failures.keySize, "insecure", `it wants a key of ${keySize} octets, and 16 are required`);
     }
     if (method === "passkey" && io === ioCapabilities.noInputNoOutput) {
       return this.#fail(
         failures.authentication,
         "insecure",
-        "it has no passkey (its IO capability is NoInputNoOutput), and this gateway demands one",
+        "it has no passkey (its IO capability is NoInputNoOutput), and this gateway requires one",
       );
     }
     if ((asked & requirements.bonding) === 0) {
       return this.#fail(failures.authentication, "not-kept", "it does not keep bonds");
     }
     if (!this.#isSecure && (deviceKeys & keyBits.encryption) === 0) {
-      return this.#fail(failures.authentication, "not-kept", "it gives no key that lasts");
+      return this.#fail(failures.authentication, "not-kept", "it gives no long-term key");
     }
     const { device } = this.#options;
     if (!isLasting(device) && !(isResolvable(device) && (deviceKeys & keyBits.identity) !== 0)) {
       return this.#fail(
         failures.authentication,
         "not-kept",
-        "it changes its address and gives no identity key, so it could not be known again",
+        "it changes its address and gives no identity key, so it could not be recognized again",
       );
     }
     if (!this.#isSecure && (deviceKeys & keyBits.encryption) !== 0) {
@@ -174,7 +174,7 @@ export class Pairing {
     const isDebug = [...x].map((octet) => octet.toString(16).padStart(2, "0")).join("") === debugX;
     const shared = isOwn || isDebug ? undefined : this.#pair?.sharedWith(this.#devicePublic);
     if (!shared) {
-      const say = isDebug ? "it uses the debug key of the standard, which everybody knows" : "its public key is none";
+      const say = isDebug ? "it uses the debug key of the standard, which is public" : "its public key is invalid";
       return this.#fail(failures.invalid, isDebug ? "insecure" : "broken", say);
     }
     this.#shared = shared;
@@ -273,7 +273,7 @@ export class Pairing {
     // A device that always uses one address has no other identity. Otherwise any device could take the identity of
     // another.
     if (!isLasting(bond.identity) || !isOf(bond, device, this.#aes)) {
-      return this.#fail(failures.invalid, "broken", "the identity that it gives is not its own");
+      return this.#fail(failures.invalid, "broken", "the identity that it gives is that of another device");
     }
     this.#stage = "over";
     this.#push({ is: "bonded", bond });
@@ -289,7 +289,7 @@ export class Pairing {
   #mismatch(): [PairingFault, string] {
     return this.#options.method === "passkey"
       ? ["passkey", "the passkey is wrong"]
-      : ["broken", "its values do not match: somebody may stand between"];
+      : ["broken", "its values do not match: another device may be between the two"];
   }
 
   #fail(reason: number, fault: PairingFault, say: string): void {

@@ -41,7 +41,7 @@ describe.skipIf(missing !== undefined)(`Settings in Chromium${missing ? `, skipp
     // Another program writes the file meanwhile: this is noticed, and the file is not overwritten.
     await goTo(page, "settings");
     writeFileSync(served.file, "{ nonsense");
-    await page.getByText("is no JSON just now").waitFor();
+    await page.getByText("is not valid JSON at present").waitFor();
     expect(await page.getByRole("button", { name: /^Change / }).count()).toBe(0);
     expect(complaints).toEqual([]);
   });

@@ -104,7 +104,7 @@ describe("each mistake has a sentence that says what to type", () => {
     ["transports:\n  - type: udp\n", /not YAML/],
     ['{ "log": {}\n "api": {} }', /line 2, column 2: a comma is missing/],
     ['{ "tryOutBroker": True }', /type true, false or null/],
-    ['{ "log": { "level": "info", "level": "debug" } }', /^log\.level: stands twice, again at line 1, column 29/],
+    ['{ "log": { "level": "info", "level": "debug" } }', /^log\.level: appears twice, again at line 1, column 29/],
   ])("no JSON: %j", (text, sentence) => {
     expect(said(text).problems).toMatch(sentence);
   });
@@ -133,7 +133,7 @@ describe("works, and is not what it looks like", () => {
     [up({ keepAliveSeconds: 60_000 }), /upstream\.keepAliveSeconds: 60000 seconds are 16\.7 hours; .*type 60$/],
     [up({ sessionExpirySeconds: 3_600_000 }), /sessionExpirySeconds: .*type 3600$/],
     [up({ topicPrefix: "site1" }), /upstream\.topicPrefix: .*type "site1\/"/],
-    [up({ connections: 4 }), /upstream\.connections: counts with mode "aggregating" alone/],
+    [up({ connections: 4 }), /upstream\.connections: has an effect only with mode "aggregating"/],
     [up({ url: "mqtt://127.0.0.1:1/foo" }), /upstream\.url: what follows host and port is not used with mqtt:\/\//],
     [{ topics: { predefined: { "1": "a", "2": "a" } } }, /topics\.predefined\.2: "a" has the id 1 already/],
     [{ buffer: { bytesMax: 2_000_000, totalBytesMax: 1_000 } }, /buffer\.bytesMax: one client may have 2000000/],
