@@ -122,7 +122,7 @@ describe("a folder that is removed while the store is in use", () => {
     for (let attempt = 0; attempt < 2; attempt++) {
       const error = await commit(store, session("c")).catch((thrown: unknown) => thrown);
       expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
-      expect(String(error)).toMatch(/another store is in the place of the one that is in use: end the gateway/);
+      expect(String(error)).toMatch(/another store is in the place of the one that is in use: stop the gateway/);
     }
     await store.close();
     expect(told).toEqual([]);

@@ -114,7 +114,7 @@ test("decode: hexadecimal, lines and captures; 0 all are messages, 2 one is not,
   });
   expect(output(["decode", "0100"]).status).toBe(2);
   for (const [input, why] of [
-    ["", /nothing came/],
+    ["", /there was no input/],
     ["0216\nno octets\n", /in hexadecimal/],
     [Buffer.from("d4c3b2a1020004000000000000000000", "hex"), /editcap -F pcapng/],
     [readFileSync(example).subarray(0, 400), /ends within a block/],

@@ -50,7 +50,7 @@ test("it is named as a matter of the clock, and tried again when the clock is se
     };
     upstream.open(whose);
     await until("the first attempt", () => downs.length === 1);
-    expect(downs[0]).toMatch(/certificate is not valid yet, but the clock of this machine is not to be trusted/);
+    expect(downs[0]).toMatch(/certificate is not valid yet, but the clock of this machine cannot be trusted/);
     expect(accepted).toBe(0);
     server.setSecureContext(pair("server.pem", "server-key.pem")); // OpenSSL takes the real time: the certificate gives way
     wall = Date.now();

@@ -280,7 +280,7 @@ describe("other commands", () => {
   });
 
   test("pub says what is missing, and when nobody answers what to check", async () => {
-    expect(output("pub", "-m", "x").stderr).toMatch(/say where to/);
+    expect(output("pub", "-m", "x").stderr).toMatch(/the topic is missing/);
     expect(output("pub", "-t", "a/b", "-m", "x", "-q", "-1").stderr).toMatch(/QoS -1 needs/);
     const silent = output("pub", "-p", String(await udpPort()), "-t", "ab", "-m", "x", "--retry-interval", "1");
     expect(silent).toMatchObject({ status: 1, stderr: expect.stringContaining("no answer from 127.0.0.1") as string });

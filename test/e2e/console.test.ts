@@ -41,7 +41,10 @@ const headers = { "x-mqttsn": "1" };
 test("a link is for a terminal: what is no terminal has to say so, and no log ever has it", async () => {
   const { output, api } = await gateway();
   const refused = await said(["console"]);
-  expect([refused.code, refused.text]).toEqual([1, expect.stringMatching(/this is no terminal.*--anywhere/)]);
+  expect([refused.code, refused.text]).toEqual([
+    1,
+    expect.stringMatching(/standard output is not a terminal.*--anywhere/),
+  ]);
   const { text } = await said(["console", "--anywhere", "--viewer"]);
   const token = /^http:\/\/127\.0\.0\.1:\d+\/#token=([\w-]{32})\n$/.exec(text)?.[1];
   expect(token).toBeDefined();

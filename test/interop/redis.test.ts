@@ -120,7 +120,7 @@ describe.skipIf(missing !== undefined)(
       const second = await opened(shared, { prefix });
       const error = await errorOf(commit(first, session("late")));
       expect(error).toMatchObject({ code: "ERR_STORE_EPOCH" });
-      expect(String(error)).toMatch(/another gateway has opened the store at redis:.*a store.redis.prefix of its own/);
+      expect(String(error)).toMatch(/another gateway has opened the store at redis:.*its own store.redis.prefix/);
       await commit(second, session("b"));
       expect(await names(second)).toEqual(["a", "b"]);
     });
@@ -237,7 +237,7 @@ describe.skipIf(missing !== undefined)(
       await until("it is said", async () => words.test(String(await errorOf(commit(there, session("c"))))));
       const error = await errorOf(commit(there, session("d")));
       expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
-      expect(String(error)).toMatch(/Nothing is written over it. Put the newer data back, or start the gateway again/);
+      expect(String(error)).toMatch(/The gateway overwrites nothing. Restore the newer data, or start the gateway again/);
       expect(await errorOf(there.load("a"))).toMatchObject({ code: "ERR_STORE_OPEN" });
       const client = mortal.client();
       expect(await client.zrange("{mqtt-sn-gateway}:clients", "0", "-1")).toEqual(what === "nothing" ? [] : ["a"]);

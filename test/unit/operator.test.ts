@@ -285,7 +285,7 @@ test("why a gateway does not hand over is an answer, and noted with who asked", 
   const asked = await desk.ask({ name: "console", role: "operator" }, "fleet.drain", new URLSearchParams());
   expect(asked).toEqual({ kind: "not-possible", say: "no gateway stands by" });
   expect(audited).toEqual([
-    { who: "console", command: "fleet.drain", input: "{}", outcome: "refused: nobody stands by" },
+    { who: "console", command: "fleet.drain", input: "{}", outcome: "refused: no gateway stands by" },
   ]);
 });
 

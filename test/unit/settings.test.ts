@@ -137,7 +137,7 @@ describe("the file", () => {
     const settings = settingsOf(written);
     const { version } = settings.written();
     writeFileSync(file, `${written}\n`);
-    await expect(settings.save([{ path: ["api", "port"], value: 81 }], version)).rejects.toThrow(/somebody else/);
+    await expect(settings.save([{ path: ["api", "port"], value: 81 }], version)).rejects.toThrow(/changed elsewhere/);
     expect(version).toBe(versionOf(written));
   });
 

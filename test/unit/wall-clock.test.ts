@@ -66,7 +66,7 @@ describe("a certificate and the time", () => {
 
   test("under a clock that nobody set: what is wrong, what it says, what to type", () => {
     expect(certificateTrouble(error("CERT_NOT_YET_VALID"), says(12_000, undefined))).toMatch(
-      /not valid yet, but the clock of this machine is not to be trusted \(it says 1970-01-01T00:00:12.000Z.*timedatectl set-ntp true/,
+      /not valid yet, but the clock of this machine cannot be trusted \(it says 1970-01-01T00:00:12.000Z.*timedatectl set-ntp true/,
     );
   });
 

@@ -110,7 +110,7 @@ test("what waits is bounded, while the server says nothing", async () => {
   for (let n = 6_000; n < 12_000; n++) book.keep(`a/${n}`, { shard: 1, front: "" });
   expect(book.counters.notKept).toBe(2_000);
   const asked = Array.from({ length: 4_097 }, (_, n) => book.find(`b/${n}`));
-  await expect(asked[4_096]).rejects.toThrow("too much");
+  await expect(asked[4_096]).rejects.toThrow("too many look-ups");
   await turn();
   open();
   for (let i = 0; i < 5; i++) await turn();

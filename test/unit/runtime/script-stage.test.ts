@@ -269,7 +269,10 @@ describe("what devices say", () => {
   test("at a limit the oldest goes on without its script, in order, and nothing is lost", () => {
     const { says, scripts, came, stage } = begun();
     for (const n of [1, 2, 3, 4, 5, 6]) says(data(`m${n}`, n, { qos: 0 }));
-    expect(came()).toMatchObject({ published: ["s/1 m1", "s/1 m2"], unfit: [/too much waits/, /too much waits/] });
+    expect(came()).toMatchObject({
+      published: ["s/1 m1", "s/1 m2"],
+      unfit: [/too many messages wait/, /too many messages wait/],
+    });
     expect(scripts.ended).toBe(2);
     expect(scripts.payloads).toEqual(["m3"]);
     says(data("x".repeat(990), 7, { qos: 0 }));

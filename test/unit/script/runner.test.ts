@@ -195,7 +195,7 @@ describe("the process", () => {
       "behind0 a.js was not asked: the process for scripts ended",
     ]);
     expect(told[0]).toBe(
-      "the process for scripts ended: a.js did not come to an end. Payloads are forwarded unchanged; the process is started again in 1 s",
+      "the process for scripts ended: a.js did not finish. Payloads are forwarded unchanged; the process is started again in 1 s",
     );
     expect(ask("behind7")).toBeTypeOf("function");
   });

@@ -86,7 +86,7 @@ describe("what makes no sense is unfit, with a reason", () => {
     expect(await decode("return { data: () => 1 };")).toBe("a.js returned no data");
     expect(await encode("return {};")).toBe("a.js returned no bytes");
     for (const bytes of ["[256]", "[-1]", "[1.5]", '["1"]', "[null]", '"00ff"', "{}"])
-      expect(await encode(`return { bytes: ${bytes} };`), bytes).toMatch(/no list of numbers from 0 to 255/);
+      expect(await encode(`return { bytes: ${bytes} };`), bytes).toMatch(/not a list of numbers from 0 to 255/);
   });
 
   test("more than a message may have", async () => {

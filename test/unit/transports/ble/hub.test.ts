@@ -352,7 +352,7 @@ describe("links end", () => {
     const bench = new HubBench().linked(1).linked(2);
     bench.tell({ is: "unavailable", why: "pulled out" }).tell({ is: "unavailable", why: "pulled out" });
     expect(bench.outputs.filter(({ kind }) => kind === "gone")).toHaveLength(2);
-    expect(bench.said().filter((say) => /pulled out\. The gateway runs on/.test(say))).toHaveLength(1);
+    expect(bench.said().filter((say) => /pulled out\. The gateway continues/.test(say))).toHaveLength(1);
     expect(bench.hub.condition).toEqual({ ready: false, say: "pulled out" });
     bench.commands();
     bench.tell({ is: "ready", adapter: "a", driver: "d" });
