@@ -130,7 +130,7 @@ describe("start", () => {
     expect(await said("queue", "purge", "3")).toEqual({ code: 0, text: "0 deleted\n" });
     expect(await said("sessions", "drop", "sleeper")).toEqual({
       code: 0,
-      text: "the session of sleeper is ended\n",
+      text: "the session of sleeper has ended\n",
     });
     expect(await said("sessions", "drop", "sleeper")).toEqual({
       code: 1,

@@ -153,7 +153,7 @@ test("with a store in memory there is no socket: sessions and queue ask by HTTP,
   await watching.ends();
   expect(await said(["sessions", "drop", "lamp", ...elsewhere])).toEqual({
     code: 0,
-    text: "the session of lamp is ended\n",
+    text: "the session of lamp has ended\n",
   });
   expect(output.text).toMatch(/token robot from 127\.0\.0\.1: sessions\.drop/);
   expect(output.text).not.toContain(token);

@@ -122,7 +122,7 @@ describe("broken worlds", () => {
     const { port } = socket.address();
     const transports = [{ type: "udp", host: "127.0.0.1", port, receiveBufferBytes: 4_096 }];
     expect(await firstWrong({ transports, upstream: at(1) })).toMatch(
-      /^transport udp: .*another program has this port; see who: sudo ss/,
+      /^transport udp: .*another program has this port; to see which: sudo ss/,
     );
   });
 
