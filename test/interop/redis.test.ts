@@ -237,7 +237,9 @@ describe.skipIf(missing !== undefined)(
       await until("it is said", async () => words.test(String(await errorOf(commit(there, session("c"))))));
       const error = await errorOf(commit(there, session("d")));
       expect(error).toMatchObject({ code: "ERR_STORE_WRITE" });
-      expect(String(error)).toMatch(/The gateway overwrites nothing. Restore the newer data, or start the gateway again/);
+      expect(String(error)).toMatch(
+        /The gateway overwrites nothing. Restore the newer data, or start the gateway again/,
+      );
       expect(await errorOf(there.load("a"))).toMatchObject({ code: "ERR_STORE_OPEN" });
       const client = mortal.client();
       expect(await client.zrange("{mqtt-sn-gateway}:clients", "0", "-1")).toEqual(what === "nothing" ? [] : ["a"]);
