@@ -1,0 +1,53 @@
+/** Rows that are found by a text. The texts are the owner's: here are only their hashes. 16 octets for each row, and 4 to 8 for buckets. */
+import { assert, type Found } from "./assert.ts";
+import { grown, HashRows, mixed, noRow } from "./hash-rows.ts";
+
+export class RowIndex {
+  readonly #hashes = new HashRows();
+  /** For each row of the hashes: the row of the owner. */
+  #owners = new Int32Array(16);
+  readonly #seed: number;
+
+  /** `seed`: best a number that nobody knows: texts with the same hash cannot be prepared then. */
+  constructor(seed: number) {
+    this.#seed = seed;
+  }
+
+  get size(): number {
+    return this.#hashes.size;
+  }
+
+  /** The row for which `isIt` says that its text is this one; `noRow`: there is none. */
+  find(text: string, isIt: (row: number) => boolean): number {
+    for (let at = this.#hashes.first(this.#hashOf(text)); at !== noRow; at = this.#hashes.after(at)) {
+      const row = this.#owners[at] ?? noRow;
+      if (isIt(row)) return row;
+    }
+    return noRow;
+  }
+
+  add(text: string, row: number): void {
+    const at = this.#hashes.add(this.#hashOf(text));
+    while (at >= this.#owners.length) this.#owners = grown(this.#owners);
+    this.#owners[at] = row;
+  }
+
+  /** The row must be here under this text. */
+  remove(text: string, row: number): void {
+    let at = this.#hashes.first(this.#hashOf(text));
+    while (at !== noRow && this.#owners[at] !== row) at = this.#hashes.after(at);
+    assert(at !== noRow, "a row that is removed is there");
+    this.#hashes.remove(at);
+  }
+
+  check(found: Found): void {
+    this.#hashes.check(found);
+  }
+
+  /** FNV-1a, begun with the seed. */
+  #hashOf(text: string): number {
+    let hash = this.#seed;
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    return mixed(hash);
+  }
+}
