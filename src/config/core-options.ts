@@ -14,6 +14,9 @@ import type { BufferOptions } from "./buffer-options.ts";
 import { payloadPolicy } from "./payloads.ts";
 import type { GatewayConfig } from "./schema.ts";
 
+/** A client that sleeps, and has not come back meanwhile, takes less memory from then on. */
+const parkAfterMs = 10_000;
+
 export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOptions {
   const { gateway, clients, topics, buffer, retry, upstream, upstreams, uplink } = config;
   // The gateway's own translation of a BTHome sensor's reading names its topic; its device could not.
@@ -28,7 +31,7 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
       policyOf: retryPolicies(retry),
     },
     advertise: { intervalSeconds: gateway.advertiseSeconds, gwinfo: gateway.gwinfo, radius: gateway.radius },
-    clients,
+    clients: { ...clients, parkAfterMs },
     topics: {
       predefined: predefinedTopics(topics),
       timeId: topics.timeId,

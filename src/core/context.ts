@@ -29,7 +29,8 @@ import type { Move } from "./state/move.ts";
 import type { PendingConnect } from "./state/pending-connect.ts";
 import { Quarrels } from "./state/quarrels.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
-import type { Session } from "./state/session.ts";
+import type { Parking, Session } from "./state/session.ts";
+import type { Surroundings } from "./state/session-form.ts";
 import { SessionTable } from "./state/session-table.ts";
 import type { SharedConnection } from "./state/shared-connection.ts";
 import { StoreWatch } from "./state/store-watch.ts";
@@ -43,6 +44,7 @@ export type AnyDeadline =
   | Session["silence"]
   | Session["retry"]
   | Session["expiry"]
+  | Parking["deadline"]
   | PendingConnect<Session>["expiry"]
   | NonNullable<Link["retest"]>
   | NonNullable<Link["custody"]>
@@ -56,7 +58,7 @@ const toldRightsMax = 1_000;
  */
 const answersPerAddressMax = 6;
 
-export class Context {
+export class Context implements Surroundings {
   readonly options: CoreOptions;
   readonly environment: CoreEnvironment;
   /** The dialects of this gateway. */
@@ -131,7 +133,7 @@ export class Context {
     const { retryIntervalSeconds, retryLimit } = options.retry;
     this.#retry = { intervalMs: retryIntervalSeconds * 1_000, limit: retryLimit };
     this.upstreams = new Upstreams(options.upstream, options.upstreams, () => environment.random());
-    this.sessions = new SessionTable(environment);
+    this.sessions = new SessionTable(environment, this, this.deadlines);
     this.journal = new Journal(options.durable, this.out);
     this.acceptedByBroker = new KnownClients(this.journal);
     this.unknownSenders = new OncePerSecond(options.strangerAnswersPerSecondMax);

@@ -48,6 +48,7 @@ import { dropExpired, onDelivered, onReleased } from "./session/deliver.ts";
 import { endByOperator, onSilenceDeadline } from "./session/departure.ts";
 import { onClockSet } from "./session/expiry.ts";
 import { onSharedDelivered } from "./session/fan-out.ts";
+import { onParkDeadline } from "./session/park.ts";
 import { onRetryDeadline } from "./session/publish-down.ts";
 import { publicationNamed } from "./session/publish-topic.ts";
 import { recordOf } from "./session/session-record.ts";
@@ -91,11 +92,15 @@ export class GatewayCore implements Core {
     const context = this.#context;
     context.beginTurn(now);
     for (let i = 0; i < deadlinesPerTimeout && !context.stopping; i++) {
+      context.sessions.unparkDue(now);
       const deadline = context.deadlines.takeDue(now);
       if (!deadline) break;
       switch (deadline.name) {
         case "silence":
           onSilenceDeadline(context, deadline.owner);
+          break;
+        case "park":
+          onParkDeadline(context, deadline.owner);
           break;
         case "retry":
           context.touch(deadline.owner);
@@ -143,7 +148,10 @@ export class GatewayCore implements Core {
   }
 
   nextDeadline(): Instant | undefined {
-    return this.#context.stopping ? undefined : this.#context.deadlines.next();
+    const { stopping, deadlines, sessions } = this.#context;
+    if (stopping) return undefined;
+    const [next, parked] = [deadlines.next(), sessions.nextParkedDue];
+    return next === undefined || (parked !== undefined && parked < next) ? parked : next;
   }
 
   isConnecting(peer: PeerId): boolean {
@@ -181,6 +189,8 @@ export class GatewayCore implements Core {
     readonly pendingConnects: number;
     readonly links: number;
     readonly deadlines: number;
+    /** Sessions that are no objects now; they are counted in `sessions` too. */
+    readonly parked: number;
     /** Clients without a session whose use of their limits is remembered. */
     readonly allowances: number;
   } {
@@ -189,7 +199,8 @@ export class GatewayCore implements Core {
       sessions: sessions.size,
       pendingConnects: pendingConnects.size,
       links: links.size,
-      deadlines: deadlines.size,
+      deadlines: deadlines.size + sessions.parked,
+      parked: sessions.parked,
       allowances: allowances.size,
     };
   }
@@ -206,14 +217,14 @@ export class GatewayCore implements Core {
 
   /** The session of one client, and its record; undefined: the client has no session. */
   session(clientId: string): { readonly view: SessionView; readonly record: SessionRecord } | undefined {
-    const session = this.#context.sessions.byClientId(clientId);
+    const session = this.#context.sessions.look(clientId);
     return session && { view: viewOf(session), record: recordOf(session) };
   }
 
   /** The client at this address, or the one that is connecting from it; undefined: none. */
   clientAt(peer: PeerId): string | undefined {
     const { pendingConnects, sessions } = this.#context;
-    return pendingConnects.get(peer)?.clientId ?? sessions.byPeer(peer)?.clientId;
+    return pendingConnects.get(peer)?.clientId ?? sessions.lookAt(peer)?.clientId;
   }
 
   /**
@@ -236,7 +247,7 @@ export class GatewayCore implements Core {
     const heard = dialect.decode(bytes);
     const peer = heard.forwarded ? peerBehind(from, heard.forwarded.nodeId) : from;
     const message = heard.ok ? dialect.publishIn(heard.message) : undefined;
-    const session = message && context.sessions.byPeer(peer);
+    const session = message && context.sessions.lookAt(peer);
     const named = message && publicationNamed(context, { peer, session }, message);
     return named ? { peer, publication: { ...named, clientId: session?.clientId } } : { peer };
   }
@@ -257,7 +268,7 @@ export class GatewayCore implements Core {
 
   /** The topic name of this id for this client, registered or predefined; undefined: not known. */
   topicName(clientId: string, topicId: number, isPredefined: boolean): string | undefined {
-    const session = this.#context.sessions.byClientId(clientId);
+    const session = this.#context.sessions.look(clientId);
     if (!isPredefined) return session?.registry.byId(topicId)?.name;
     const predefined = session?.predefined ?? this.#context.predefined;
     return predefined.byClientId.get(clientId)?.get(topicId) ?? predefined.forAll.get(topicId);
@@ -265,7 +276,7 @@ export class GatewayCore implements Core {
 
   /** Every topic name and filter of each client. A large gateway has many, so they are read on demand only. */
   *topicUses(): IterableIterator<{ readonly name: string; readonly isFilter: boolean; readonly clientId: string }> {
-    for (const { clientId, registry, subscriptions } of this.#context.sessions.all()) {
+    for (const { clientId, registry, subscriptions } of this.#context.sessions.each()) {
       for (const { name } of registry.topics()) yield { name, isFilter: false, clientId };
       for (const name of subscriptions.keys()) yield { name, isFilter: true, clientId };
     }
@@ -278,19 +289,19 @@ export class GatewayCore implements Core {
 
   /** Messages of this client on the way to the broker; undefined: the client has no session. */
   underWay(clientId: string): readonly PacketView[] | undefined {
-    const session = this.#context.sessions.byClientId(clientId);
+    const session = this.#context.sessions.look(clientId);
     return session && packetsOf(session);
   }
 
   /** Records of the client's backlog on disk from this number on are not in flight. */
   firstUnsent(clientId: string): number {
-    const backlog = this.#context.sessions.byClientId(clientId)?.account.backlog;
+    const backlog = this.#context.sessions.look(clientId)?.account.backlog;
     return backlog ? (backlog.head[0]?.id ?? backlog.readUpTo + 1) : 0;
   }
 
   /** Every session, as a read-only picture of the moment. */
   *sessions(): IterableIterator<SessionView> {
-    for (const session of this.#context.sessions.all()) yield viewOf(session);
+    for (const session of this.#context.sessions.each()) yield viewOf(session);
   }
 
   /**

@@ -56,6 +56,11 @@ export class Journal {
     if (this.enabled && !this.#marked.has(session.clientId)) this.#noted.set(session.clientId, { session, record });
   }
 
+  /** Is something of this client to be written at the end of this turn? */
+  isMarked(clientId: string): boolean {
+    return this.#marked.has(clientId) || this.#noted.has(clientId) || this.#topical.has(clientId);
+  }
+
   /** Nothing but topics of it have changed. */
   markTopics(session: Recordable): void {
     if (this.enabled) this.#topical.set(session.clientId, { session, isBinding: true });

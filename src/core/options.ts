@@ -57,6 +57,11 @@ export interface CoreOptions {
     /** Highest QoS granted in SUBACK, for clients that cannot do 2. */
     readonly subscriptionQoSMax: 0 | 1 | 2;
     readonly subscriptionsMax: number;
+    /**
+     * Milliseconds after which a session of a shared connection whose client sleeps, has disconnected or is lost, and for which nothing is
+     * open, takes octets in place of objects (session/park.ts). 0 = at once; Infinity = never.
+     */
+    readonly parkAfterMs: number;
   };
   readonly topics: {
     readonly predefined: PredefinedTopics;

@@ -31,6 +31,7 @@ export const testOptions: CoreOptions = {
     uplinkInFlightMax: 8,
     subscriptionQoSMax: 2,
     subscriptionsMax: 100,
+    parkAfterMs: Number.POSITIVE_INFINITY,
   },
   topics: { predefined: noPredefinedTopics, idsPerClientMax: 1_000, bytesPerClientMax: 65_536 },
   buffer: {

@@ -40,7 +40,7 @@ const faults: Record<string, Fault> = {
     }),
     plant: () =>
       replace(SessionTable.prototype, "toGiveUp", function (this: SessionTable, newcomer) {
-        for (const session of this.all()) if (session.spoke) return session;
+        for (const session of this.live()) if (session.spoke) return session;
         return toGiveUp.call(this, newcomer);
       }),
   },

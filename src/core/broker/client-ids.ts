@@ -16,7 +16,7 @@ export function holderOfId(context: Context, clientId: string, upstream: Upstrea
   if (context.upstreams.ownIds.has(mqttClientId) || context.options.reservedIds?.has(mqttClientId) === true)
     return "the gateway itself";
   for (const [rival, other] of context.upstreams.rivalsOf(clientId, upstream)) {
-    const session = rival === clientId ? undefined : context.sessions.byClientId(rival);
+    const session = rival === clientId ? undefined : context.sessions.look(rival);
     if (session?.upstream === other && !session.lacksId) return `client ${rival}`;
   }
   return undefined;

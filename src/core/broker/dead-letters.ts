@@ -49,7 +49,7 @@ function announce(context: Context, topic: string, { clientId, direction, reason
 }
 
 function upstreamOf(context: Context, clientId: string): Upstream<Session> {
-  return context.sessions.byClientId(clientId)?.upstream ?? context.upstreams.of(clientId, undefined);
+  return context.sessions.look(clientId)?.upstream ?? context.upstreams.of(clientId, undefined);
 }
 
 function base64(octets: Uint8Array): string {

@@ -143,8 +143,9 @@ function move(
   shift(main, lane, entry);
   markLane(context, lane);
   if (main.broker.link && !lane.broker.link) openShared(context, upstreamOf(context, main), lane);
-  for (const session of entry.members.keys()) {
-    if (!session.subscriptions.has(filter)) continue;
+  for (const row of entry.members.keys()) {
+    // A parked one waits for no SUBACK: it has subscribed.
+    if (context.sessions.liveAt(row)?.subscriptions.has(filter) === false) continue;
     unsubscribe(context, main, filter); // the filter was there in an earlier run
     break;
   }

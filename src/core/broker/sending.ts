@@ -210,7 +210,11 @@ function sendRequest(
  */
 function isAllowed(context: Context, { id }: Connection, { filter, shared }: SubscribeExchange<Session>): boolean {
   if (shared) {
-    for (const session of shared.entry.members.keys()) if (mayHave(context, session, "subscribe", filter)) return true;
+    for (const row of shared.entry.members.keys()) {
+      const session = context.sessions.liveAt(row);
+      // A parked one was asked when its rights changed.
+      if (!session || mayHave(context, session, "subscribe", filter)) return true;
+    }
     return shared.entry.members.size === 0;
   }
   const session = context.links.get(id)?.session;

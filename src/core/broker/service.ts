@@ -15,7 +15,7 @@ import { toBroker } from "./topic-prefix.ts";
 export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
   publishStatus(context, upstream, "gateway", "online");
   if (context.options.status.topic !== undefined) {
-    for (const session of context.sessions.all())
+    for (const session of context.sessions.each())
       if (session.upstream === upstream) publishClientStatus(context, session);
   }
   if (context.options.advertise.intervalSeconds > 0) advertise(context);
@@ -76,7 +76,7 @@ export function publishClientStatus(context: Context, session: Session): void {
  */
 export function removeClientStatus(context: Context, clientId: string): void {
   const { topic } = context.options.status;
-  if (topic === undefined || context.sessions.byClientId(clientId) !== undefined) return;
+  if (topic === undefined || context.sessions.look(clientId) !== undefined) return;
   const general = context.upstreams.default;
   if (general.service.link?.limits.retainAvailable !== true) return;
   const topicName = `${topic}/clients/${topicLevel(clientId)}`;

@@ -62,7 +62,7 @@ export function joinLane(
     entry = new SharedFilter(filter, (hashOfText(filter) % subscriptionIdMax) + 1);
     shared.filters.add(entry);
   }
-  entry.members.set(session, qos);
+  entry.members.set(session.row, qos);
   return entry;
 }
 
@@ -134,7 +134,7 @@ export function settleMembership(
 ): void {
   const entry = shared.entryOf(filter);
   const subscription = session.subscriptions.get(filter);
-  if (entry && subscription) entry.members.set(session, subscription.qos);
+  if (entry && subscription) entry.members.set(session.row, subscription.qos);
   else leaveFilter(context, shared, session, filter, undefined);
 }
 
@@ -148,7 +148,7 @@ export function leaveFilter(
 ): boolean {
   const lane = shared.laneWith(filter);
   const entry = lane?.filters.get(filter);
-  if (!lane || !entry?.members.delete(session)) return false;
+  if (!lane || !entry?.members.delete(session.row)) return false;
   entry.next = entry.next.filter((request) => request.origin?.session !== session);
   entry.removeWait(session);
   if (entry.members.size > 0) return false;
@@ -176,6 +176,7 @@ export function leaveShared(context: Context, shared: SharedConnection<Session>,
   session.subscribesInFlight.clear(); // an answer that arrives later is ignored
 }
 
+/** Sessions for which something may be open: without those that are parked. */
 export function* sessionsOf(context: Context, shared: SharedConnection<Session>): Generator<Session> {
-  for (const session of [...context.sessions.all()]) if (session.shared === shared) yield session;
+  for (const session of [...context.sessions.live()]) if (session.shared === shared) yield session;
 }

@@ -3,6 +3,7 @@ import type { AccessPolicy } from "../access.ts";
 import type { Context } from "../context.ts";
 
 import { cancelPendingConnect, refuseConnect } from "../session/connect-outcome.ts";
+import { parkAgain } from "../session/park.ts";
 import { endForbidden } from "../session/rights-changed.ts";
 import { sayNotAdmitted, staysAdmitted } from "../session/shut-out.ts";
 
@@ -16,6 +17,13 @@ export function onAccessChanged(context: Context, access: AccessPolicy): void {
     cancelPendingConnect(context, pending);
     refuseConnect(context, pending, "notSupported", "not admitted any more");
   }
-  for (const session of [...context.sessions.all()])
+  const parked = context.sessions.parkedRows();
+  for (const session of [...context.sessions.live()])
     if (staysAdmitted(context, session, { tell: true })) endForbidden(context, session);
+  for (const row of parked) {
+    const session = context.sessions.at(row);
+    if (!session) continue;
+    if (staysAdmitted(context, session, { tell: true })) endForbidden(context, session);
+    parkAgain(context, session); // one after the other: there may be a million
+  }
 }

@@ -72,9 +72,9 @@ export function onSharedSubscribed(
   }
   if (code >= 0x80) {
     // Who had subscribed before keeps nothing either: the broker has it no more.
-    for (const session of [...entry.members.keys()]) {
-      dropLateRefused(context, session, entry.filter, code);
-      entry.members.delete(session);
+    for (const row of [...entry.members.keys()]) {
+      dropLateRefused(context, context.sessions.at(row), entry.filter, code);
+      entry.members.delete(row);
     }
     if (entry.next.length === 0) shared.filters.remove(entry);
   }
@@ -82,7 +82,7 @@ export function onSharedSubscribed(
     for (const request of entry.next) {
       const { origin, qos } = request;
       // Clients that got "congestion" meanwhile are members as before.
-      if (origin && isAwaited(request)) entry.members.set(origin.session, qos);
+      if (origin && isAwaited(request)) entry.members.set(origin.session.row, qos);
     }
     ask(context, shared, entry);
   }

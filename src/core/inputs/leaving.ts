@@ -109,7 +109,7 @@ export function openLeavings(context: Context): void {
       if (left.length === 0) session.leaves = undefined;
     }
     for (const shared of upstream.leaving) {
-      for (const session of shared.movers)
+      for (const session of shared.movers.filter(({ isOver }) => !isOver))
         for (const { filter, qos } of session.subscriptions.values())
           if (shared.keeps === undefined || shared.keeps.size === 0 || shared.keeps.has(filter))
             joinLane(shared, session, filter, qos);
@@ -205,10 +205,7 @@ function finish(context: Context, shared: SharedConnection<Session>, upstream: U
   for (const received of shared.broker.received.values()) forgetReceived(context, shared.key, received);
   if (shared.leaves === undefined) context.journal.forget({ clientId: shared.key });
   for (const session of shared.movers) {
-    if (
-      (shared.leaves === undefined && isMovingFrom(upstream, session)) ||
-      context.sessions.byClientId(session.clientId) !== session
-    )
+    if ((shared.leaves === undefined && isMovingFrom(upstream, session)) || !context.sessions.isCurrent(session))
       continue;
     session.leaves = undefined;
     markChanged(context, session);
@@ -228,7 +225,7 @@ function goOn(context: Context, upstream: Upstream<Session>): void {
   openOwn(context, upstream);
   if (!upstream.isHolding) return;
   upstream.isHolding = false;
-  for (const session of context.sessions.all()) {
+  for (const session of context.sessions.live()) {
     if (session.upstream !== upstream || !session.isHeldBack) continue;
     session.isHeldBack = false;
     const isIdle = session.state === "disconnected" || session.state === "lost";

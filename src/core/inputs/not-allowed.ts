@@ -30,8 +30,16 @@ export function settleNotAllowed(context: Context): void {
 function endSubscribe(context: Context, broker: BrokerSession<Session>, exchange: SubscribeExchange<Session>): void {
   broker.finish(exchange);
   const link = broker.link && context.links.get(broker.link.id);
-  for (const session of exchange.shared?.entry.members.keys() ?? (link?.session ? [link.session] : []))
-    if (session.subscriptions.delete(exchange.filter)) markChanged(context, session);
+  for (const session of subscribersOf(context, exchange) ?? [link?.session])
+    if (session?.subscriptions.delete(exchange.filter)) markChanged(context, session);
   if (link?.shared) onSharedSubscribed(context, link.shared, exchange, notAuthorized);
   else onSubscribeAck(context, link?.session, exchange, notAuthorized);
+}
+
+/** Undefined: it is no request over a shared connection. */
+function subscribersOf(
+  { sessions }: Context,
+  { shared }: SubscribeExchange<Session>,
+): (Session | undefined)[] | undefined {
+  return shared && [...shared.entry.members.keys()].map((row) => sessions.at(row));
 }

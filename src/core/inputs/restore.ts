@@ -19,6 +19,7 @@ import { disconnectClient } from "../session/departure.ts";
 import { endSession } from "../session/end.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
+import { parkAgain } from "../session/park.ts";
 import { beginProof } from "../session/proof.ts";
 import { entryFrom } from "../session/queued-record.ts";
 import { endForbidden } from "../session/rights-changed.ts";
@@ -50,7 +51,7 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
 
 function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;
-  if (context.sessions.byClientId(record.clientId)) return;
+  if (context.sessions.look(record.clientId)) return;
   const session = newSession(context, record.clientId, {
     clean: record.clean,
     peer: record.peer,
@@ -98,8 +99,8 @@ function restoreSession(context: Context, stored: StoredState): void {
   endForbidden(context, session);
   const isIdle = session.state === "disconnected" || session.state === "lost";
   session.awaitsForwarding = isIdle && (session.account.unforwarded > 0 || (move !== undefined && hasForwarding(move)));
-  context.sessions.setIdle(session, isIdle);
   supervise(context, session);
+  context.sessions.setIdle(session, isIdle);
   session.isUnasked = true;
   // Its session had ended; only an exchange on a shared connection had not.
   if (isIdle && session.clean && !session.willPending && !session.awaitsForwarding)
@@ -109,6 +110,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   if (!isIdle && !hasItsId(context, session))
     return disconnectClient(context, session, "its id at the broker is another's");
   if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
+  parkAgain(context, session);
 }
 
 /** The place of this client's session at the broker in the last run, if it is not the present one. It may have been moving. */

@@ -16,11 +16,12 @@ export function onShutdown(context: Context): void {
   context.stopping = true;
   const how = context.options.shutdown.wills === "publish" ? "abandon" : "disconnect";
   for (const pending of context.pendingConnects.values()) context.tell(pending, connAck("congestion"));
-  for (const session of context.sessions.all()) {
+  for (const session of context.sessions.live()) {
     if (!context.journal.enabled && isReachable(session)) context.tell(session, disconnect);
     if (session.shared && how === "abandon") publishWillAtOnce(context, session);
     detach(context, session, { how, endSession: false });
   }
+  if (how === "abandon") publishWillsOfSleepers(context);
   writeShown(context);
   publishOffline(context);
   for (const upstream of context.upstreams.all) {
@@ -29,6 +30,14 @@ export function onShutdown(context: Context): void {
     for (const { broker } of upstream.allShared())
       closeLink(context, broker, { how: "disconnect", endSession: !context.journal.enabled });
     if (sharedConnections.length === 0) closeLink(context, service, { how: "disconnect", endSession: true });
+  }
+}
+
+/** Of those that are parked. */
+function publishWillsOfSleepers(context: Context): void {
+  for (const row of context.sessions.parkedRows()) {
+    const session = context.sessions.hasWillAsleep(row) ? context.sessions.lookInto(row) : undefined;
+    if (session) publishWillAtOnce(context, session);
   }
 }
 

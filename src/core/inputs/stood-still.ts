@@ -10,7 +10,7 @@ import type { Context } from "../context.ts";
 export function onStoodStill(context: Context, ms: number): void {
   context.out.report({ event: "stood_still", ms });
   const { now, deadlines } = context;
-  for (const session of context.sessions.all()) {
+  for (const session of context.sessions.live()) {
     const { state, retry, outbox } = session;
     if (state === "disconnected" || state === "lost") continue;
     session.lastHeard = now; // its deadline looks at that when it comes up
@@ -18,6 +18,7 @@ export function onStoodStill(context: Context, ms: number): void {
     outbox.inFlight.tries = Math.max(0, outbox.inFlight.tries - 1); // the answer to the last may be lost
     deadlines.set(retry, now + context.retryOf(session).intervalMs);
   }
+  context.sessions.noteSleepersHeard(now);
   for (const { expiry } of context.pendingConnects.values()) {
     if (expiry.at !== undefined && expiry.at <= now) deadlines.set(expiry, now + context.repetitionMs);
   }

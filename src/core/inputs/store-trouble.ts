@@ -63,7 +63,7 @@ export function onPersisted(context: Context, token: CommitToken): void {
   context.out.report({ event: "persist_recovered" });
   for (const upstream of context.upstreams.all)
     for (const shared of upstream.allShared()) acknowledgeAwaitingStore(context, shared);
-  for (const session of [...context.sessions.all()]) {
+  for (const session of [...context.sessions.live()]) {
     context.touch(session);
     drainSoon(context, session);
   }

@@ -132,7 +132,10 @@ function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExcha
     onSubscribeAck(context, origin.session, request, notAuthorized);
   }
   entry.next = [];
-  for (const session of members) markRefused(context, session, filter);
+  for (const row of members) {
+    const session = context.sessions.at(row);
+    if (session) markRefused(context, session, filter);
+  }
   link.shared?.filters.remove(entry);
 }
 

@@ -16,8 +16,8 @@ export function changeState(context: Context, session: Session, event: ClientEve
   if (!next) return false;
   const before = session.state;
   context.sessions.setState(session, next);
-  context.sessions.setIdle(session, next === "disconnected" || next === "lost");
   supervise(context, session);
+  context.sessions.setIdle(session, next === "disconnected" || next === "lost");
   markChanged(context, session);
   if (next === before) return true;
   session.stateSince = context.now;

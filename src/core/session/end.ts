@@ -31,6 +31,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   context.deadlines.clear(session.retry);
   context.deadlines.clear(session.expiry);
   keepAllowance(context, session);
+  for (const { leaving } of context.upstreams.all) for (const shared of leaving) shared.gone.add(session.row);
   context.sessions.remove(session);
   session.isOver = true;
   context.journal.forget(session);

@@ -45,7 +45,7 @@ export function takeExpired(context: Context, session: Session): OutboxEntry[] {
 export function onClockSet(context: Context): void {
   const wall = context.environment.wallClock();
   if (wall === undefined) return;
-  for (const session of context.sessions.all()) {
+  for (const session of context.sessions.live()) {
     for (const entry of session.outbox) {
       if (entry.expiresAt === undefined) continue;
       if (entry.dueStands) {

@@ -40,12 +40,14 @@ export function onSharedDelivered(
   if (publication.qos > 0 && isRepeat(context, shared, link, input)) return;
   const topicName = fromBroker(shared.policy.topicPrefix, publication.topicName);
   const isWanted = topicName !== undefined && !isCounted(context, shared, link, topicName, input);
-  const recipients = isWanted ? recipientsOf(shared, topicName, input) : nobody;
+  const recipients = isWanted ? recipientsOf(context, shared, topicName, input) : nobody;
   const copies: (Publication | undefined)[] = [];
   let after: CommitToken | undefined;
-  for (const [session, asked] of recipients) {
+  for (const [row, asked] of recipients) {
     const qos = Math.min(asked, publication.qos) as QoS;
     if (qos === 0 && input.dup) continue; // it may have it, and is to have it at most once
+    const session = context.sessions.at(row);
+    if (!session) continue;
     copies[qos] ??= { ...publication, topicName: topicName ?? "", qos };
     after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
   }
@@ -71,19 +73,21 @@ function isCounted(
   return isCopy;
 }
 
-type Recipients = Iterable<readonly [Session, QoS]>;
+/** By their rows in the table of sessions. */
+type Recipients = Iterable<readonly [row: number, qos: QoS]>;
 
 const nobody: Recipients = [];
 
 /** Each client once, at the highest QoS of its subscriptions that match. */
 function recipientsOf(
+  context: Context,
   shared: SharedConnection<Session>,
   topicName: string,
   { publication, subscriptionIds }: Delivered,
 ): Recipients {
   const matched: SharedFilter<Session>[] = [];
   shared.filters.match(topicName, (entry) => matched.push(entry));
-  if (shared.isLeaving) dropGone(matched);
+  if (shared.isLeaving) dropGone(context, shared, matched);
   // MQTT 5: the broker says which subscriptions this copy is for; of overlapping ones it may send a copy each.
   const meant = subscriptionIds && matched.filter(({ id }) => subscriptionIds.includes(id));
   const entries = meant && meant.length > 0 ? meant : matched;
@@ -91,10 +95,10 @@ function recipientsOf(
   for (const entry of entries) if (entry.waits) noteLive(entry, topicName);
   const [only] = entries;
   if (only && entries.length === 1 && !isShared(only.filter)) return only.members;
-  const recipients = new Map<Session, QoS>();
+  const recipients = new Map<number, QoS>();
   for (const entry of entries) {
-    if (isShared(entry.filter)) addHighest(recipients, ...nextOf(entry));
-    else for (const [session, qos] of entry.members) addHighest(recipients, session, qos);
+    if (isShared(entry.filter)) addHighest(recipients, ...nextOf(context, entry));
+    else for (const [row, qos] of entry.members) addHighest(recipients, row, qos);
   }
   return recipients;
 }
@@ -103,40 +107,45 @@ function recipientsOf(
  * Subscriptions of an MQTT session that is being left are not removed at the broker one by one. A client that has ended its session, or the
  * subscription, does not get the message.
  */
-function dropGone(matched: readonly SharedFilter<Session>[]): void {
+function dropGone(
+  { sessions }: Context,
+  { gone }: SharedConnection<Session>,
+  matched: readonly SharedFilter<Session>[],
+): void {
   for (const { filter, members } of matched)
-    for (const session of [...members.keys()])
-      if (session.isOver || !session.subscriptions.has(filter)) members.delete(session);
+    for (const row of [...members.keys()])
+      if (gone.has(row) || !sessions.at(row)?.subscriptions.has(filter)) members.delete(row);
 }
 
-function addHighest(recipients: Map<Session, QoS>, session: Session, qos: QoS): void {
-  recipients.set(session, Math.max(recipients.get(session) ?? 0, qos) as QoS);
+function addHighest(recipients: Map<number, QoS>, row: number, qos: QoS): void {
+  recipients.set(row, Math.max(recipients.get(row) ?? 0, qos) as QoS);
 }
 
 /** A retained message is for those who have just subscribed. */
 function waiting(entries: readonly SharedFilter<Session>[], topicName: string): Recipients {
-  const recipients = new Map<Session, QoS>();
+  const recipients = new Map<number, QoS>();
   for (const { waits, members } of entries) {
     for (const wait of waits?.values() ?? []) {
-      if (wants(wait, topicName)) addHighest(recipients, wait.session, members.get(wait.session) ?? 0);
+      if (wants(wait, topicName)) addHighest(recipients, wait.session.row, members.get(wait.session.row) ?? 0);
     }
   }
   return recipients;
 }
 
 /** Members of a shared subscription take turns; one that is there comes before one that is not. */
-function nextOf({ members }: SharedFilter<Session>): [Session, QoS] {
-  let first: [Session, QoS] | undefined;
+function nextOf({ sessions }: Context, { members }: SharedFilter<Session>): [row: number, qos: QoS] {
+  let first: [row: number, qos: QoS] | undefined;
   for (let tries = Math.min(members.size, sharedTriesMax); tries > 0; tries--) {
     const next = members[Symbol.iterator]().next();
     if (next.done) break;
-    const [session, qos] = next.value;
-    members.delete(session);
-    members.set(session, qos);
-    first ??= [session, qos];
-    if (isReachable(session)) return [session, qos];
+    const [row, qos] = next.value;
+    members.delete(row);
+    members.set(row, qos);
+    first ??= [row, qos];
+    const session = sessions.liveAt(row);
+    if (session && isReachable(session)) return [row, qos];
   }
-  return first as [Session, QoS]; // an entry has members
+  return first as [row: number, qos: QoS]; // an entry has members
 }
 
 /**

@@ -42,5 +42,5 @@ export function noteShown(context: Context, session: Session, publication: Publi
 
 /** The process ends: what is not written yet. */
 export function writeShown(context: Context): void {
-  for (const session of context.sessions.all()) if (session.shown.isNew) noteChanged(context, session);
+  for (const session of context.sessions.live()) if (session.shown.isNew) noteChanged(context, session);
 }

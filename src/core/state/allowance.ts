@@ -27,6 +27,21 @@ export class Allowance {
     this.#at = now;
   }
 
+  /** What is left, to be put back with `restore`. */
+  get levels(): readonly number[] {
+    return [this.#up, this.#down, this.#octets, this.#at, this.refused, this.quarantinedUntil];
+  }
+
+  restore(levels: readonly number[]): void {
+    const [up = 0, down = 0, octets = 0, at = 0, refused = 0, quarantinedUntil = 0] = levels;
+    this.#up = up;
+    this.#down = down;
+    this.#octets = octets;
+    this.#at = at;
+    this.refused = refused;
+    this.quarantinedUntil = quarantinedUntil;
+  }
+
   /** One message of so many octets from the device; false: it is beyond. */
   takeUp(octets: number, now: Instant): boolean {
     this.#fill(now);

@@ -203,6 +203,11 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.#lines.next(this.hasRoom(2, limits));
   }
 
+  /** Does a publication of this client wait for its turn? */
+  hasWaiting(clientId: string): boolean {
+    return this.#lines.hasWaiting(clientId);
+  }
+
   get hasLine(): boolean {
     return this.#lines.hasFree;
   }

@@ -24,7 +24,7 @@ export function checkLinks({ links, sessions, upstreams }: Checked, found: Found
     if (link.id !== id) found(`link ${link.id} stands in the table as ${id}`);
     if (link.broker.link !== link) found(`link ${id} is in the table, and its MQTT session has done with it`);
     const { session, shared } = link;
-    if (session && sessions.byClientId(session.clientId) !== session)
+    if (session && !sessions.isCurrent(session))
       found(`link ${id} is for a session of client ${session.clientId} that is over`);
     if ((session ?? shared ?? { broker: link.upstream.service }).broker !== link.broker)
       found(`link ${id} serves another MQTT session than that of its owner`);
@@ -37,7 +37,7 @@ export function checkLinks({ links, sessions, upstreams }: Checked, found: Found
     known(service, `the gateway's own connection to "${name}"`);
     for (const { broker, upstreamKey } of sharedConnections) known(broker, `the shared connection ${upstreamKey}`);
   }
-  for (const { broker, clientId, shared } of sessions.all()) if (!shared) known(broker, `client ${clientId}`);
+  for (const { broker, clientId, shared } of sessions.live()) if (!shared) known(broker, `client ${clientId}`);
 }
 
 /** Answers how many deliveries say that a client's message holds them. */
@@ -47,6 +47,8 @@ export function checkBroker(subject: Subject): number {
   for (const [packetId, exchange] of broker.inFlight) {
     if (exchange.packetId !== packetId) found(`${who()}: packet ${exchange.packetId} is in flight as ${packetId}`);
     checkOrigin(subject, exchange);
+    if (exchange.kind === "publish" && exchange.owner?.isParked)
+      found(`${who()}: packet ${packetId} is of client ${exchange.owner.clientId}, which is parked`);
     if (exchange.kind === "publish" && exchange.accepted && exchange.owner)
       accepted.set(exchange.owner, (accepted.get(exchange.owner) ?? 0) + 1);
   }
@@ -76,7 +78,7 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
     return;
   const waiting = () =>
     `${who()}: the ${exchange.kind.toUpperCase()} under packet ${packetId} is MsgId ${msgId} of client ${session.clientId}`;
-  if (gateway.sessions.byClientId(session.clientId) !== session) found(`${waiting()}, whose session is over`);
+  if (!gateway.sessions.isCurrent(session)) found(`${waiting()}, whose session is over`);
   if (exchange.kind === "publish") {
     if (exchange.accepted) found(`${waiting()}, which has its answer`);
     if (exchange.owner !== session) found(`${waiting()}, and on the account of another`);

@@ -11,13 +11,13 @@ import type { SharedConnection } from "./shared-connection.ts";
 /** Members of filters and subscriptions of clients are the same thing seen from two sides. */
 export function checkShared(gateway: Checked, shared: SharedConnection<Session>, found: Found): void {
   for (const lane of shared.all()) checkLane(gateway, lane, found);
-  for (const session of gateway.sessions.all()) {
+  for (const session of gateway.sessions.each()) {
     if (session.shared !== shared) continue;
     for (const { filter, isRefused } of session.subscriptions.values())
-      if (!isRefused && !shared.entryOf(filter)?.members.has(session))
+      if (!isRefused && !shared.entryOf(filter)?.members.has(session.row))
         found(`client ${session.clientId} subscribes to ${filter}, and gets nothing of it`);
     for (const request of session.subscribesInFlight.values())
-      if (request.kind === "subscribe" && !shared.entryOf(request.filter)?.members.has(session))
+      if (request.kind === "subscribe" && !shared.entryOf(request.filter)?.members.has(session.row))
         found(`client ${session.clientId} waits for its SUBACK of ${request.filter}, and nobody asks for it`);
   }
 }
@@ -49,9 +49,13 @@ function checkFilter(
   const { filter, members, asking, next, waits } = entry;
   const who = `${filter} of the shared connection ${shared.upstreamKey}`;
   if (members.size === 0) found(`${who} has no members`);
-  for (const [session, qos] of members) {
+  for (const [row, qos] of members) {
+    const session = gateway.sessions.lookInto(row);
+    if (!session) {
+      found(`${who}: the session of the member in row ${row} is over`);
+      continue;
+    }
     const { clientId } = session;
-    if (gateway.sessions.byClientId(clientId) !== session) found(`${who}: the session of member ${clientId} is over`);
     if (session.shared !== shared.main) found(`${who}: member ${clientId} is of another connection`);
     let isAsked = false;
     for (const request of session.subscribesInFlight.values())
@@ -66,6 +70,8 @@ function checkFilter(
   if (next.length > 0 && !asking && !shared.unasked.has(entry) && !shared.undecided.has(entry))
     found(`${who}: ${next.length} wait for a SUBSCRIBE that nobody makes`);
   for (const [session, wait] of waits ?? []) {
+    const isGone = session.isParked ? "is parked" : session.isOver ? "is over" : "";
+    if (isGone) found(`${who}: client ${session.clientId} ${isGone}, and waits for what is retained`);
     if (wait.session !== session || wait.entry !== entry)
       found(`${who}: client ${session.clientId} waits for what is retained elsewhere`);
     const isKept =
@@ -83,9 +89,16 @@ export function checkRetainedWaits({ retainedWaits }: Checked, found: Found): vo
       `client ${first.session.clientId}: its time for what is retained of ${first.entry.filter} ends, and no deadline says so`,
     );
   let before = 0;
+  const counted = new Map<Session, number>();
   for (const { until = 0, session, entry } of retainedWaits.all()) {
+    counted.set(session, (counted.get(session) ?? 0) + 1);
     if (until < before)
       found(`client ${session.clientId}: its time for what is retained of ${entry.filter} is out of order`);
     before = until;
+  }
+  for (const [session, waits] of counted) {
+    const { clientId } = session;
+    if (session.retainedWaits !== waits) found(`client ${clientId} has ${waits} waits, counted otherwise`);
+    if (session.isParked) found(`client ${clientId} is parked, and waits for what is retained`);
   }
 }

@@ -15,6 +15,7 @@ import type { LinkId } from "../types.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import { checkBroker, checkLinks } from "./check-broker.ts";
 import { checkClient } from "./check-client.ts";
+import { differenceOf } from "./check-parked.ts";
 import { WrittenRecords } from "./check-records.ts";
 import { checkRetainedWaits, checkShared } from "./check-shared.ts";
 import type { Checked } from "./checked.ts";
@@ -52,11 +53,15 @@ export class CheckMemory {
 /** Looks at the gateway after this turn. @throws {AssertionError} where something is not as it must be. */
 export function checkInvariants(gateway: Checked, turn: Turn, memory: CheckMemory, procedures: Procedures): void {
   memory.turns++;
+  gateway.sessions.watch ??= (session, again) => {
+    const difference = differenceOf(session, again, gateway.now - gateway.repetitionMs);
+    assert(difference === undefined, `client ${session.clientId} is parked, and would come back with ${difference}`);
+  };
   if (gateway.stopping) return; // everything has ended: the tables are not updated any more
   const findings: string[] = [];
   const found: Found = (finding) => findings.push(finding);
   const isWhole = gateway.sessions.size <= wholeMax || memory.turns % wholeEvery === 0;
-  const sessions = isWhole ? [...gateway.sessions.all()] : named(gateway, turn);
+  const sessions = isWhole ? [...gateway.sessions.each()] : named(gateway, turn);
   if (isWhole) checkTables(gateway, found);
   if (isWhole) checkSums(gateway, sessions, found);
   checkSessions(gateway, sessions, isWhole, procedures, found);
@@ -94,15 +99,14 @@ function checkSetups({ pendingConnects, sessions }: Checked, found: Found): void
       found(`${who}: its set-up is at stage "${pending.stage}" with${session ? "" : "out"} a session`);
     if (session && session.pendingConnect !== pending)
       found(`${who}: its set-up has a session that knows nothing of it`);
-    if (session && sessions.byClientId(pending.clientId) !== session)
-      found(`${who}: its set-up has a session that is not in the table`);
+    if (session && !sessions.isCurrent(session)) found(`${who}: its set-up has a session that is not in the table`);
   }
 }
 
 /** Everything that waits for its time belongs to a session that exists. */
 function checkDeadlines({ deadlines, sessions, pendingConnects }: Checked, found: Found): void {
   deadlines.check(({ owner, name }) => {
-    if (owner instanceof Session && sessions.byClientId(owner.clientId) !== owner)
+    if (owner instanceof Session && !sessions.isCurrent(owner))
       found(`client ${owner.clientId}: a session that is over has its deadline "${name}" still`);
     if (owner instanceof PendingConnect && pendingConnects.get(owner.peer) !== owner)
       found(`client ${owner.clientId}: a set-up that is over has its deadline still`);
@@ -170,16 +174,16 @@ function named({ sessions, links, touched }: Checked, { input, effects }: Turn):
   const all = new Set<Session>(touched);
   const add = (session: Session | undefined) => session && all.add(session);
   const byLink = (linkId: LinkId) => add(links.get(linkId)?.session);
-  if (input?.kind === "datagram") add(sessions.byPeer(input.from));
+  if (input?.kind === "datagram") add(sessions.lookAt(input.from));
   else if (input && "linkId" in input) byLink(input.linkId);
-  else if (input && "clientId" in input) add(sessions.byClientId(input.clientId));
+  else if (input && "clientId" in input) add(sessions.look(input.clientId));
   for (const effect of effects) {
-    if (effect.kind === "send") add(sessions.byPeer(effect.to));
-    else if (effect.kind === "persist") for (const { clientId } of effect.changes) add(sessions.byClientId(clientId));
+    if (effect.kind === "send") add(sessions.lookAt(effect.to));
+    else if (effect.kind === "persist") for (const { clientId } of effect.changes) add(sessions.look(clientId));
     else if (effect.kind === "report") {
       const { event } = effect;
-      if ("clientId" in event && event.clientId !== undefined) add(sessions.byClientId(event.clientId));
+      if ("clientId" in event && event.clientId !== undefined) add(sessions.look(event.clientId));
     } else if ("linkId" in effect) byLink(effect.linkId);
   }
-  return [...all].filter((session) => sessions.byClientId(session.clientId) === session);
+  return [...all].filter((session) => session.isParked || sessions.isCurrent(session));
 }

@@ -183,7 +183,7 @@ interface FilterRequests<Client extends ExchangeClient> {
 const none: readonly never[] = [];
 
 /** A filter that at least one client of the shared connection subscribes to. There may be one for each client, or more. */
-export class SharedFilter<Client extends ExchangeClient> extends Members<Client> {
+export class SharedFilter<Client extends ExchangeClient> extends Members {
   readonly filter: string;
   /** MQTT 5 subscription identifier, made of the filter: a later run of the gateway makes the same. */
   readonly id: number;
@@ -196,7 +196,7 @@ export class SharedFilter<Client extends ExchangeClient> extends Members<Client>
   }
 
   /** Who subscribes, with the QoS asked for. Of a shared subscription the first in the row is next. */
-  get members(): Members<Client> {
+  get members(): Members {
     return this; // an object less for each filter
   }
 
@@ -206,7 +206,7 @@ export class SharedFilter<Client extends ExchangeClient> extends Members<Client>
   }
 
   set asking(asking: SubscribeExchange<Client> | undefined) {
-    this.#set({ ...this.#present, asking });
+    this.#requests = orNone({ ...presentOf(this.#requests), asking });
   }
 
   /** Requests that wait for the SUBSCRIBE after that. */
@@ -215,7 +215,7 @@ export class SharedFilter<Client extends ExchangeClient> extends Members<Client>
   }
 
   set next(next: readonly SubscribeExchange<Client>[]) {
-    this.#set({ ...this.#present, next: [...next] });
+    this.#requests = orNone({ ...presentOf(this.#requests), next: [...next] });
   }
 
   addNext(request: SubscribeExchange<Client>): void {
@@ -231,20 +231,22 @@ export class SharedFilter<Client extends ExchangeClient> extends Members<Client>
   addWait(wait: RetainedWait<Client>): void {
     const waits = this.#requests?.waits ?? new Map<Client, RetainedWait<Client>>();
     waits.set(wait.session, wait);
-    this.#set({ ...this.#present, waits });
+    this.#requests = orNone({ ...presentOf(this.#requests), waits });
   }
 
   removeWait(session: Client): void {
     if (!this.#requests?.waits?.delete(session)) return;
-    if (this.#requests.waits.size === 0) this.#set({ ...this.#requests, waits: undefined });
+    if (this.#requests.waits.size === 0) this.#requests = orNone({ ...this.#requests, waits: undefined });
   }
+}
 
-  get #present(): FilterRequests<Client> {
-    return this.#requests ?? { asking: undefined, next: [], waits: undefined };
-  }
+function presentOf<Client extends ExchangeClient>(
+  requests: FilterRequests<Client> | undefined,
+): FilterRequests<Client> {
+  return requests ?? { asking: undefined, next: [], waits: undefined };
+}
 
-  #set(requests: FilterRequests<Client>): void {
-    const { asking, next, waits } = requests;
-    this.#requests = asking || next.length > 0 || waits ? requests : undefined;
-  }
+function orNone<Client extends ExchangeClient>(requests: FilterRequests<Client>): FilterRequests<Client> | undefined {
+  const { asking, next, waits } = requests;
+  return asking || next.length > 0 || waits ? requests : undefined;
 }

@@ -1,67 +1,78 @@
 /**
- * The clients that subscribe to a filter of a shared connection, each with the QoS that it asked for. Nearly always there
- * is one, and it costs no table. Iterated in the order in which they were set, as a `Map` is.
+ * The clients that subscribe to a filter of a shared connection, each with the QoS that it asked for, by their rows in the table of
+ * sessions: a client may be parked. Nearly always there is one, and it costs no table. Iterated in the order in which they were set, as a
+ * `Map` is.
  */
 import type { QoS } from "../types.ts";
 
-export class Members<Client> {
+/** Row and QoS of the one client in one number: `row * 4 + qos`. */
+const nobody = -1;
+
+export class Members {
   /** The one client, while there is one. */
-  #only: Client | undefined = undefined;
-  #qos: QoS = 0;
+  #only = nobody;
   /** All, from the second on. */
-  #many: Map<Client, QoS> | undefined = undefined;
+  #many: Map<number, QoS> | undefined = undefined;
 
   get size(): number {
     if (this.#many) return this.#many.size;
-    return this.#only === undefined ? 0 : 1;
+    return this.#only === nobody ? 0 : 1;
   }
 
-  get(client: Client): QoS | undefined {
-    if (this.#many) return this.#many.get(client);
-    return client === this.#only ? this.#qos : undefined;
+  get(row: number): QoS | undefined {
+    if (this.#many) return this.#many.get(row);
+    return this.has(row) ? qosIn(this.#only) : undefined;
   }
 
-  has(client: Client): boolean {
-    return this.#many ? this.#many.has(client) : client === this.#only;
+  has(row: number): boolean {
+    return this.#many ? this.#many.has(row) : this.#only !== nobody && row === rowIn(this.#only);
   }
 
-  set(client: Client, qos: QoS): void {
-    if (this.#many) this.#many.set(client, qos);
-    else if (this.#only === undefined || this.#only === client) {
-      this.#only = client;
-      this.#qos = qos;
-    } else {
+  set(row: number, qos: QoS): void {
+    if (this.#many) this.#many.set(row, qos);
+    else if (this.#only === nobody || rowIn(this.#only) === row) this.#only = row * 4 + qos;
+    else {
       this.#many = new Map([
-        [this.#only, this.#qos],
-        [client, qos],
+        [rowIn(this.#only), qosIn(this.#only)],
+        [row, qos],
       ]);
-      this.#only = undefined;
+      this.#only = nobody;
     }
   }
 
-  delete(client: Client): boolean {
+  delete(row: number): boolean {
     if (this.#many) {
-      const wasThere = this.#many.delete(client);
+      const wasThere = this.#many.delete(row);
       if (this.#many.size === 0) this.#many = undefined;
       return wasThere;
     }
-    if (client !== this.#only) return false;
-    this.#only = undefined;
+    if (!this.has(row)) return false;
+    this.#only = nobody;
     return true;
   }
 
-  [Symbol.iterator](): IterableIterator<readonly [Client, QoS]> {
+  [Symbol.iterator](): IterableIterator<readonly [row: number, qos: QoS]> {
     if (this.#many) return this.#many.entries();
-    return (this.#only === undefined ? [] : [[this.#only, this.#qos] as const]).values();
+    return (this.#only === nobody ? [] : [[rowIn(this.#only), qosIn(this.#only)] as const]).values();
   }
 
-  keys(): IterableIterator<Client> {
+  keys(): IterableIterator<number> {
     if (this.#many) return this.#many.keys();
-    return (this.#only === undefined ? [] : [this.#only]).values();
+    return (this.#only === nobody ? [] : [rowIn(this.#only)]).values();
   }
 
   values(): IterableIterator<QoS> {
     if (this.#many) return this.#many.values();
-    return (this.#only === undefined ? [] : [this.#qos]).values();
+    return (this.#only === nobody ? [] : [qosIn(this.#only)]).values();
   }
+}
+
+// Functions, because each object of a class with private methods is larger by a field.
+
+function rowIn(member: number): number {
+  return member >> 2;
+}
+
+function qosIn(member: number): QoS {
+  return (member & 3) as QoS;
 }

@@ -127,6 +127,11 @@ export class Outbox {
     return this.#byPolicy[Symbol.iterator]();
   }
 
+  /** The last MsgId that was given. An outbox that starts there continues behind it. */
+  get lastMsgId(): number {
+    return this.#lastMsgId % msgIdMax;
+  }
+
   /**
    * After a restart MsgIds continue far above this one, which was stored. Others were used since then. If a client has just received a QoS
    * 2 message with one of them, it would take a new message with the same MsgId for a repetition. How far above is chosen anew in each run:

@@ -67,6 +67,21 @@ export class RecentPublishes {
     }
   }
 
+  /** How many are remembered. */
+  get size(): number {
+    return this.#ring.length / entrySize;
+  }
+
+  /** Those since this instant, the earliest first; without those that were forgotten. */
+  since(from: Instant): readonly Done[] {
+    const done: Done[] = [];
+    for (let i = this.size; i >= 1; i--) {
+      const at = ((this.#next - i + this.size) % this.size) * entrySize;
+      if (this.#ring[at + msgIdAt] !== nothing && (this.#ring[at + timeAt] ?? 0) >= from) done.push(this.#entry(at));
+    }
+    return done;
+  }
+
   clear(): void {
     this.#ring.length = 0;
     this.#next = 0;

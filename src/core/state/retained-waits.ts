@@ -11,6 +11,7 @@ export class RetainedWaits {
 
   add(wait: RetainedWait<Session>, until: Instant): void {
     wait.until = until;
+    wait.session.retainedWaits++;
     this.#list.push(wait);
   }
 
@@ -32,8 +33,9 @@ export class RetainedWaits {
   /** Removes and returns the waits that have ended. */
   takeDue(now: Instant): readonly RetainedWait<Session>[] {
     let over = 0;
-    for (const { until = 0 } of this.#list) {
+    for (const { until = 0, session } of this.#list) {
       if (until > now) break;
+      session.retainedWaits--;
       over++;
     }
     return this.#list.splice(0, over);

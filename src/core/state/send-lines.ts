@@ -75,6 +75,12 @@ export class SendLines<Client extends ExchangeClient> {
     return line?.packets.some((exchange) => isFor(exchange) && this.#waits(exchange)) === true;
   }
 
+  /** Does a publication of this client wait? */
+  hasWaiting(clientId: string): boolean {
+    const line = this.#lines.get(this.#isShared ? clientId : "");
+    return line !== undefined && line.packets.length > 0;
+  }
+
   clear(): void {
     this.#lines.clear();
     this.#empty = 0;

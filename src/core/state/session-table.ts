@@ -3,10 +3,15 @@
  * moved to another address only here, so the two tables cannot disagree.
  */
 import { assert, type Found } from "../assert.ts";
+import { noRow } from "../hash-rows.ts";
 import type { CoreEnvironment } from "../options.ts";
 import { forwardedNodeOf } from "../peer-id.ts";
 import type { ClientState, Instant, PeerId } from "../types.ts";
-import type { Session } from "./session.ts";
+import { HostCounts } from "./host-counts.ts";
+import { IdleOrder } from "./idle-order.ts";
+import { ParkedSessions } from "./parked-sessions.ts";
+import { isDormant, Parking, type Session } from "./session.ts";
+import { SessionForm, type Surroundings } from "./session-form.ts";
 
 /**
  * The session that is ended for a new client, if there is no place left: first one that never sent a message after its CONNECT, as an
@@ -29,25 +34,54 @@ const rememberedStartsMax = 10_000;
 
 const firstStartMax = 0x1000;
 
+const parkStepMs = 250;
+
+/** What the table needs of the deadlines. */
+interface SessionDeadlines {
+  set(deadline: Session["silence"] | Parking["deadline"], at: Instant): void;
+  clear(deadline: Session["silence"] | Session["retry"] | Session["expiry"] | Parking["deadline"]): void;
+}
+
 export class SessionTable {
+  /** Those that are objects. The others are parked. */
   readonly #byClientId = new Map<string, Session>();
   readonly #byPeer = new Map<PeerId, Session>();
-  /** Disconnected and lost ones, longest first: whom the operator knows, and others. */
-  readonly #idle = { vouched: new Set<Session>(), others: new Set<Session>() };
-  /** Clients without a proved name that have sent no message; the oldest first. */
+  /** By row; undefined: it is parked, or the row is free. */
+  readonly #byRow: (Session | undefined)[] = [];
+  readonly #freeRows: number[] = [];
+  /** Made when the first is parked. */
+  #parked: ParkedSessions | undefined = undefined;
+  /** Disconnected and lost ones that are objects: whom the operator knows, and others. */
+  readonly #idle = { vouched: new IdleOrder(), others: new IdleOrder() };
+  #idleNumber = 0;
+  /** Clients without a proved name that have sent no message; the oldest first. None of them is parked. */
   readonly #silent = new Set<Session>();
   readonly #byState: Record<ClientState, number> = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0 };
-  readonly #perHost = new Map<string, number>();
+  readonly #perHost: HostCounts;
   /** Next topic id for clients whose session ended; oldest first. */
   readonly #topicIdStarts = new Map<string, number>();
   readonly #environment: CoreEnvironment;
+  readonly #around: Surroundings;
+  readonly #deadlines: SessionDeadlines;
+  readonly #form: SessionForm;
+  /** Is told of each session that is parked, and of what would be made of it again. For tests. */
+  watch: ((session: Session, again: Session) => void) | undefined = undefined;
 
-  constructor(environment: CoreEnvironment) {
+  constructor(environment: CoreEnvironment, around: Surroundings, deadlines: SessionDeadlines) {
     this.#environment = environment;
+    this.#perHost = new HostCounts(() => environment.random());
+    this.#around = around;
+    this.#deadlines = deadlines;
+    this.#form = new SessionForm(around, (peer) => this.#hostOf(peer));
   }
 
   get size(): number {
-    return this.#byClientId.size;
+    return this.#byClientId.size + this.parked;
+  }
+
+  /** How many are parked. */
+  get parked(): number {
+    return this.#parked?.size ?? 0;
   }
 
   /** How many are in each state. */
@@ -55,16 +89,73 @@ export class SessionTable {
     return this.#byState;
   }
 
-  all(): IterableIterator<Session> {
+  /** All that are not parked: those for which something is open are among them. */
+  live(): IterableIterator<Session> {
     return this.#byClientId.values();
   }
 
-  byClientId(clientId: string): Session | undefined {
-    return this.#byClientId.get(clientId);
+  /** All, one after the other, to be looked at only: of a parked one this is a copy. None may be parked or ended meanwhile. */
+  *each(): IterableIterator<Session> {
+    for (let row = 0; row < this.#byRow.length; row++) {
+      const session = this.#byRow[row] ?? (this.#parked?.has(row) ? this.#parked.look(row) : undefined);
+      if (session) yield session;
+    }
   }
 
+  /** The parked ones as they are now, by row, for `at`. */
+  parkedRows(): Iterable<number> {
+    return this.#parked?.rows() ?? [];
+  }
+
+  /** A parked session is not parked any more. */
+  byClientId(clientId: string): Session | undefined {
+    const session = this.#byClientId.get(clientId);
+    if (session || !this.#parked) return session;
+    return this.#unpark(this.#parked.rowOf(clientId));
+  }
+
+  /** A parked session is not parked any more. */
   byPeer(peer: PeerId): Session | undefined {
-    return this.#byPeer.get(peer);
+    const session = this.#byPeer.get(peer);
+    if (session || !this.#parked) return session;
+    return this.#unpark(this.#parked.rowAt(peer));
+  }
+
+  /** A parked session is not parked any more. Undefined: there is none in this row. */
+  at(row: number): Session | undefined {
+    return this.#byRow[row] ?? this.#unpark(row);
+  }
+
+  /** The session in this row, unless it is parked. */
+  liveAt(row: number): Session | undefined {
+    return this.#byRow[row];
+  }
+
+  /** To be looked at only: of a parked one this is a copy. */
+  look(clientId: string): Session | undefined {
+    return this.#byClientId.get(clientId) ?? this.#look(this.#parked?.rowOf(clientId));
+  }
+
+  /** To be looked at only: of a parked one this is a copy. */
+  lookAt(peer: PeerId): Session | undefined {
+    return this.#byPeer.get(peer) ?? this.#look(this.#parked?.rowAt(peer));
+  }
+
+  /** To be looked at only: of a parked one this is a copy. */
+  lookInto(row: number): Session | undefined {
+    return this.#byRow[row] ?? this.#look(row);
+  }
+
+  /** Has the parked client in this row a will, and sleeps? */
+  hasWillAsleep(row: number): boolean {
+    if (!this.#parked?.has(row)) return false;
+    const { state, hasWill } = this.#parked.glance(row);
+    return hasWill && state === "asleep";
+  }
+
+  /** Is this the session of its client? */
+  isCurrent(session: Session): boolean {
+    return this.#byClientId.get(session.clientId) === session;
   }
 
   /** Where the topic ids of a new session of this client begin; random after a start of the gateway. */
@@ -73,20 +164,25 @@ export class SessionTable {
   }
 
   add(session: Session): void {
-    assert(!this.#byClientId.has(session.clientId), "a client has one session");
+    assert(this.look(session.clientId) === undefined, "a client has one session");
+    session.row = this.#freeRows.pop() ?? this.#byRow.length;
+    this.#byRow[session.row] = session;
     this.#byClientId.set(session.clientId, session);
     this.#byState[session.state]++;
     this.setIdle(session, isIdle(session));
     this.noteStanding(session);
+    if (isDormant(session)) this.#parkSoon(session);
   }
 
   /** The session's state is this from now on; whether it is in the table or not yet. */
   setState(session: Session, state: ClientState): void {
-    if (this.#byClientId.get(session.clientId) === session) {
+    const isHere = this.isCurrent(session);
+    if (isHere) {
       this.#byState[session.state]--;
       this.#byState[state]++;
     }
     session.state = state;
+    if (isHere && isDormant(session)) this.#parkSoon(session);
   }
 
   /** `spoke` or `vouched` may have changed. */
@@ -101,7 +197,7 @@ export class SessionTable {
   bind(session: Session, peer: PeerId): void {
     if (session.peer === peer) return;
     this.unbind(session);
-    const before = this.#byPeer.get(peer);
+    const before = this.byPeer(peer);
     if (before) this.unbind(before);
     session.peer = peer;
     this.#byPeer.set(peer, session);
@@ -116,10 +212,16 @@ export class SessionTable {
 
   remove(session: Session): void {
     this.unbind(session);
-    if (this.#byClientId.get(session.clientId) === session) this.#byState[session.state]--;
+    if (this.isCurrent(session)) {
+      this.#byState[session.state]--;
+      this.#byRow[session.row] = undefined;
+      this.#freeRows.push(session.row);
+      session.row = noRow;
+    }
+    if (session.parking) this.#deadlines.clear(session.parking.deadline);
     this.#byClientId.delete(session.clientId);
-    this.#idle.vouched.delete(session);
-    this.#idle.others.delete(session);
+    this.#idle.vouched.remove(session);
+    this.#idle.others.remove(session);
     this.#silent.delete(session);
     this.#count(session, undefined);
     this.#topicIdStarts.delete(session.clientId);
@@ -130,16 +232,77 @@ export class SessionTable {
     }
   }
 
-  /** Notes whether the session is without a client now, for `toGiveUp`. */
+  /** Notes whether the session is without a client now, for `toGiveUp`. Its deadline says since when. */
   setIdle(session: Session, idle: boolean): void {
-    this.#idle.vouched.delete(session);
-    this.#idle.others.delete(session);
-    if (idle) (session.vouched ? this.#idle.vouched : this.#idle.others).add(session);
+    this.#idle.vouched.remove(session);
+    this.#idle.others.remove(session);
+    const since = session.silence.at ?? Number.POSITIVE_INFINITY;
+    if (idle) (session.vouched ? this.#idle.vouched : this.#idle.others).add(session, since, ++this.#idleNumber);
+  }
+
+  /** It is looked whether the session may be parked, some time from now. */
+  #parkSoon(session: Session): void {
+    const { parkAfterMs } = this.#around.options.clients;
+    if (!session.shared || parkAfterMs === Number.POSITIVE_INFINITY) return;
+    session.parking ??= new Parking(session);
+    session.parking.heard = session.heard;
+    session.parking.tries = 0;
+    this.#deadlines.set(session.parking.deadline, inSteps(this.#around.now + parkAfterMs, parkAfterMs));
+  }
+
+  /** Makes octets of a session for which nothing is open (`mayBeParked`). The object must not be used any more. */
+  park(session: Session): void {
+    const { row, silence } = session;
+    assert(this.isCurrent(session) && silence.at !== undefined, "what is parked is in the table and has a deadline");
+    this.#parked ??= new ParkedSessions(this.#form, Math.floor(this.#environment.random() * 2 ** 31));
+    this.#parked.add(session, silence.at);
+    this.watch?.(session, this.#parked.look(row));
+    for (const deadline of [silence, session.retry, session.expiry]) this.#deadlines.clear(deadline);
+    if (session.parking) this.#deadlines.clear(session.parking.deadline);
+    if (session.peer !== undefined) this.#byPeer.delete(session.peer);
+    this.#byClientId.delete(session.clientId);
+    this.#idle.vouched.remove(session);
+    this.#idle.others.remove(session);
+    this.#byRow[row] = undefined;
+    session.isParked = true;
+  }
+
+  /** `row`: undefined, `noRow` or that of no parked session: there is none. */
+  #unpark(row: number): Session | undefined {
+    if (!this.#parked?.has(row)) return undefined;
+    const { session, due } = this.#parked.take(row);
+    this.#byRow[row] = session;
+    this.#byClientId.set(session.clientId, session);
+    if (session.peer !== undefined) this.#byPeer.set(session.peer, session);
+    this.#deadlines.set(session.silence, due);
+    if (isIdle(session)) this.setIdle(session, true);
+    this.#parkSoon(session);
+    return session;
+  }
+
+  #look(row: number | undefined): Session | undefined {
+    return row !== undefined && this.#parked?.has(row) ? this.#parked.look(row) : undefined;
+  }
+
+  /** When the first deadline of a parked session is due; undefined: none is. */
+  get nextParkedDue(): Instant | undefined {
+    const due = this.#parked?.nextDue;
+    return due === Number.POSITIVE_INFINITY ? undefined : due;
+  }
+
+  /** If the deadline of a parked session is due, this session is not parked any more, and its deadline is set. */
+  unparkDue(now: Instant): void {
+    if (this.#parked && this.#parked.nextDue <= now) this.#unpark(this.#parked.next?.row ?? noRow);
+  }
+
+  /** The silence until now counts against no parked client that sleeps. */
+  noteSleepersHeard(now: Instant): void {
+    this.#parked?.noteSleepersHeard(now);
   }
 
   /** Sessions whose client is, or was last, where this peer is. */
   atHostOf(peer: PeerId): number {
-    return this.#perHost.get(this.#hostOf(peer)) ?? 0;
+    return this.#perHost.of(this.#hostOf(peer));
   }
 
   /** The session to give up for a new client; undefined: there is none. */
@@ -148,12 +311,18 @@ export class SessionTable {
     if (silent) return silent;
     // Those will go first, in a moment.
     if (this.#silent.size > 0 && !newcomer.vouched) return undefined;
-    for (const session of this.#idle.others) {
-      if (!newcomer.vouched && newcomer.now - session.lastHeard < awayGraceMs) break; // and so are those behind it
-      if (isFree(session)) return session;
-    }
-    if (newcomer.vouched) for (const session of this.#idle.vouched) if (isFree(session)) return session;
-    return undefined;
+    const since = newcomer.vouched ? Number.POSITIVE_INFINITY : newcomer.now - awayGraceMs;
+    const other = this.#longestAway({ vouched: false }, since);
+    return other ?? (newcomer.vouched ? this.#longestAway({ vouched: true }, since) : undefined);
+  }
+
+  /** Of those without their client, for whom nothing is open, the one that is away for the longest time. `since`: it was not heard later. */
+  #longestAway(of: { readonly vouched: boolean }, since: Instant): Session | undefined {
+    const live = (of.vouched ? this.#idle.vouched : this.#idle.others).first(isFree);
+    const parked = this.#parked?.longestIdle(of);
+    const liveSince = live && live.lastHeard <= since ? live.idleSince : Number.POSITIVE_INFINITY;
+    if (parked && parked.lastHeard <= since && parked.due < liveSince) return this.#unpark(parked.row);
+    return live && live.lastHeard <= since ? live : undefined;
   }
 
   /** Of those where this peer is. */
@@ -180,18 +349,18 @@ export class SessionTable {
     const before = session.host;
     if (before === host) return;
     session.host = host;
-    if (before !== undefined) {
-      const left = (this.#perHost.get(before) ?? 1) - 1;
-      if (left > 0) this.#perHost.set(before, left);
-      else this.#perHost.delete(before);
-    }
-    if (host !== undefined) this.#perHost.set(host, (this.#perHost.get(host) ?? 0) + 1);
+    if (before !== undefined) this.#perHost.remove(before);
+    if (host !== undefined) this.#perHost.add(host);
   }
 
   /** Do the views agree? For tests. */
   check(found: Found): void {
+    this.#parked?.check(found);
+    for (const table of [this.#idle.vouched, this.#idle.others]) table.check(found);
     for (const [clientId, session] of this.#byClientId) {
       if (session.clientId !== clientId) found(`client ${session.clientId} stands in the table as ${clientId}`);
+      if (this.#byRow[session.row] !== session) found(`client ${clientId} has another row than the table says`);
+      if (session.isParked || this.#parked?.has(session.row)) found(`client ${clientId} is parked, and it is not`);
       if (session.peer !== undefined && this.#byPeer.get(session.peer) !== session)
         found(`client ${clientId} is at ${session.peer}, and the table of addresses says otherwise`);
       if (isIdle(session) !== (this.#idle.vouched.has(session) || this.#idle.others.has(session)))
@@ -201,28 +370,39 @@ export class SessionTable {
     }
     for (const [peer, session] of this.#byPeer) {
       if (session.peer !== peer) found(`${peer} stands for client ${session.clientId}, which is at ${session.peer}`);
-      if (this.#byClientId.get(session.clientId) !== session)
-        found(`${peer} stands for a session of client ${session.clientId} that is over`);
+      if (!this.isCurrent(session)) found(`${peer} stands for a session of client ${session.clientId} that is over`);
     }
+    this.#checkCounts(found);
+    for (const session of this.#silent)
+      if (!this.isCurrent(session) || session.spoke || session.vouched)
+        found(`client ${session.clientId} is over, or has spoken, and stands among the silent`);
+    for (const session of [...this.#idle.vouched.all(), ...this.#idle.others.all()])
+      if (!this.isCurrent(session))
+        found(`a session of client ${session.clientId} that is over is among those without a client`);
+  }
+
+  #checkCounts(found: Found): void {
     const states: Record<string, number> = {};
-    for (const { state } of this.#byClientId.values()) states[state] = (states[state] ?? 0) + 1;
+    const hosts: string[] = [];
+    let sessions = 0;
+    for (const { state, host } of this.each()) {
+      sessions++;
+      states[state] = (states[state] ?? 0) + 1;
+      if (host !== undefined) hosts.push(host);
+    }
+    if (sessions !== this.size) found(`${sessions} rows have a session, and ${this.size} are counted`);
+    if (this.#freeRows.length + sessions !== this.#byRow.length)
+      found(`of ${this.#byRow.length} rows ${sessions} have a session, and ${this.#freeRows.length} are free`);
     for (const [state, count] of Object.entries(this.#byState))
       if ((states[state] ?? 0) !== count)
         found(`${states[state] ?? 0} sessions are ${state}, and ${count} are counted`);
-    const hosts = new Map<string, number>();
-    for (const { host } of this.#byClientId.values())
-      if (host !== undefined) hosts.set(host, (hosts.get(host) ?? 0) + 1);
-    for (const [host, count] of this.#perHost)
-      if (hosts.get(host) !== count) found(`${host} has ${hosts.get(host) ?? 0} sessions, and ${count} are counted`);
-    if (hosts.size !== this.#perHost.size)
-      found(`${hosts.size} hosts have sessions, and ${this.#perHost.size} are counted`);
-    for (const session of this.#silent)
-      if (this.#byClientId.get(session.clientId) !== session || session.spoke || session.vouched)
-        found(`client ${session.clientId} is over, or has spoken, and stands among the silent`);
-    for (const session of [...this.#idle.vouched, ...this.#idle.others])
-      if (this.#byClientId.get(session.clientId) !== session)
-        found(`a session of client ${session.clientId} that is over is among those without a client`);
+    this.#perHost.check(hosts, found);
   }
+}
+
+/** Times at which sessions are parked are the same for many, unless they are parked at once. */
+function inSteps(at: Instant, parkAfterMs: number): Instant {
+  return parkAfterMs < parkStepMs ? at : Math.ceil(at / parkStepMs) * parkStepMs;
 }
 
 /** Nothing is open for it. */

@@ -8,6 +8,7 @@
 import { IdMap } from "../../id-map.ts";
 import type { AccessPolicy, Rights } from "../access.ts";
 import { Deadline } from "../deadlines.ts";
+import { noRow } from "../hash-rows.ts";
 import type { PredefinedTopics } from "../input.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Speech } from "../speech.ts";
@@ -36,6 +37,9 @@ export interface Subscription {
   readonly isRefused?: boolean;
 }
 
+/** In place of a place: it is not among the sessions without a client. */
+export const noIdlePlace = -1;
+
 /** A QoS 2 publication of the client that we have, or the broker: its PUBREL is awaited. */
 export interface Taken {
   readonly topicId: number;
@@ -46,8 +50,25 @@ export interface Taken {
   fromBeforeConnect: boolean;
 }
 
+/** When it is looked again whether a session may be parked. See session/park.ts. */
+export class Parking {
+  readonly deadline: Deadline<Session, "park">;
+  /** `Session.heard` when this was begun, and how often it was looked in vain since. */
+  heard: number;
+  tries = 0;
+  /** All commits up to this one must have been answered. */
+  behind: CommitToken = 0;
+
+  constructor(session: Session) {
+    this.deadline = new Deadline(session, "park");
+    this.heard = session.heard;
+  }
+}
+
 export class Session {
   readonly clientId: string;
+  /** Its number in the table of sessions, as long as it is there: also while it is parked. */
+  row = noRow;
   /** What the client spoke when it connected. */
   dialect: Speech;
   readonly registry: Registry;
@@ -95,6 +116,8 @@ export class Session {
   readonly recentPublishes = new RecentPublishes();
   /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
   readonly inboundQoS2 = new IdMap<Taken>();
+  /** How many of `RetainedWaits` are of this client. */
+  retainedWaits = 0;
   /** What it was last sent of each name. */
   readonly shown = new Shown();
   // How these go together is in standing.ts.
@@ -140,6 +163,14 @@ export class Session {
   limitsBy: AccessPolicy | undefined = undefined;
   /** The session has ended: code that still refers to it must not use it. */
   isOver = false;
+  /** Another object, or octets, stand for it now (parked-sessions.ts): this one must not be used. */
+  isParked = false;
+  /** Since it is without a client: when it may be parked. */
+  parking: Parking | undefined = undefined;
+  /** Its place among the sessions without a client. See idle-order.ts. */
+  idlePlace = noIdlePlace;
+  idleSince: Instant = 0;
+  idleNumber = 0;
   /** It stands in `Context.touched`. */
   touched = false;
   /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
@@ -199,6 +230,11 @@ export function homeOf(session: Session): string {
 /** The connection that the client goes by now. */
 export function placeOf({ shared, upstream }: Session): string {
   return shared?.upstreamKey ?? upstream.name;
+}
+
+/** Its client sleeps, has disconnected, or is lost. */
+export function isDormant({ state }: Pick<Session, "state">): boolean {
+  return state !== "active" && state !== "awake";
 }
 
 /** May the gateway speak first? (An answer to what the client sent is another matter.) */

@@ -38,6 +38,8 @@ export class SharedConnection<Client extends ExchangeClient> {
   readonly leaves: string | undefined;
   /** Of one that is left: whose clients go elsewhere, whether its subscriptions are ended, when it is taken for empty. */
   readonly movers: Client[] = [];
+  /** Rows of clients whose sessions have ended since: another client may have such a row now. */
+  readonly gone = new Set<number>();
   isUnsubscribed = false;
   quiet: Deadline<SharedConnection<Client>, "quiet"> | undefined = undefined;
   readonly broker: BrokerSession<Client>;

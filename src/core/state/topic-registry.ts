@@ -71,6 +71,11 @@ export class Registry {
     return this.#byName.size;
   }
 
+  /** The store knows something else of some ids. */
+  get hasChanged(): boolean {
+    return this.#changed !== undefined && this.#changed.size > 0;
+  }
+
   /** Of all names. */
   get octets(): number {
     return this.#octets;

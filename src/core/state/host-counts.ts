@@ -1,0 +1,112 @@
+/**
+ * How many sessions each host has: clients that are, or were last, at one of its addresses.
+ *
+ * There may be as many hosts as sessions. So beyond a thousand, hosts are known by two hashes of their names, of 32 bits each, and take no
+ * objects. Two hosts whose hashes are all the same would be counted as one. Nobody can prepare such hosts, because the hashes begin with
+ * numbers that nobody knows.
+ */
+import type { Found } from "../assert.ts";
+import { grown, HashRows, mixed, noRow } from "../hash-rows.ts";
+
+const fewMax = 1_000;
+
+export class HostCounts {
+  /** While there are few; undefined: there were too many once. */
+  #few: Map<string, number> | undefined = new Map();
+  #many: HashedCounts | undefined = undefined;
+  readonly #random: () => number;
+
+  /** `random`: 0 <= x < 1, which nobody can foretell. */
+  constructor(random: () => number) {
+    this.#random = random;
+  }
+
+  of(host: string): number {
+    return this.#many?.of(host) ?? this.#few?.get(host) ?? 0;
+  }
+
+  add(host: string): void {
+    if (this.#few && this.#few.size < fewMax) this.#few.set(host, this.of(host) + 1);
+    else this.#hashed().change(host, 1);
+  }
+
+  remove(host: string): void {
+    const left = this.of(host) - 1;
+    if (this.#many) this.#many.change(host, -1);
+    else if (left > 0) this.#few?.set(host, left);
+    else this.#few?.delete(host);
+  }
+
+  /** `hosts`: that of each session. For tests. */
+  check(hosts: Iterable<string>, found: Found): void {
+    this.#many?.check(found);
+    const counted = new Map<string, number>();
+    for (const host of hosts) counted.set(host, (counted.get(host) ?? 0) + 1);
+    for (const [host, count] of counted)
+      if (this.of(host) !== count) found(`${host} has ${count} sessions, and ${this.of(host)} are counted`);
+    const size = this.#many?.size ?? this.#few?.size;
+    if (counted.size !== size) found(`${counted.size} hosts have sessions, and ${size} are counted`);
+  }
+
+  #hashed(): HashedCounts {
+    if (!this.#many) {
+      const seed = () => Math.floor(this.#random() * 2 ** 31);
+      this.#many = new HashedCounts([seed(), seed()]);
+      for (const [host, count] of this.#few ?? []) this.#many.change(host, count);
+      this.#few = undefined;
+    }
+    return this.#many;
+  }
+}
+
+/** A row for each host: the hash by which it is found, another hash, and its count. */
+class HashedCounts {
+  readonly #rows = new HashRows();
+  #others = new Int32Array(fewMax);
+  #counts = new Int32Array(fewMax);
+  readonly #seeds: readonly [number, number];
+
+  constructor(seeds: readonly [number, number]) {
+    this.#seeds = seeds;
+  }
+
+  get size(): number {
+    return this.#rows.size;
+  }
+
+  of(host: string): number {
+    return this.#counts[this.#rowOf(host)] ?? 0;
+  }
+
+  change(host: string, by: number): void {
+    let row = this.#rowOf(host);
+    if (row === noRow) {
+      row = this.#rows.add(hashOf(host, this.#seeds[0], 0x01000193));
+      while (row >= this.#others.length) this.#others = grown(this.#others);
+      while (row >= this.#counts.length) this.#counts = grown(this.#counts);
+      this.#others[row] = hashOf(host, this.#seeds[1], 0x5bd1e995);
+      this.#counts[row] = 0;
+    }
+    const count = (this.#counts[row] ?? 0) + by;
+    this.#counts[row] = count;
+    if (count === 0) this.#rows.remove(row);
+  }
+
+  check(found: Found): void {
+    this.#rows.check(found);
+  }
+
+  #rowOf(host: string): number {
+    const other = hashOf(host, this.#seeds[1], 0x5bd1e995);
+    let row = this.#rows.first(hashOf(host, this.#seeds[0], 0x01000193));
+    while (row !== noRow && this.#others[row] !== other) row = this.#rows.after(row);
+    return row;
+  }
+}
+
+/** As FNV-1a, begun with the seed. */
+function hashOf(text: string, seed: number, factor: number): number {
+  let hash = seed;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), factor);
+  return mixed(hash);
+}

@@ -1,0 +1,170 @@
+/**
+ * Parked sessions: of a client that sleeps, has disconnected or is lost, and for which nothing is open. There is no object for one of them.
+ * Its contents are octets (session-form.ts) in a few large pieces of memory, and tables of numbers know its row by client id, by
+ * address and by the time at which its deadline is due.
+ *
+ * A session takes about 60 octets here beside its contents. SessionTable parks sessions, and makes objects of them again when somebody asks
+ * for them.
+ */
+import { Arena, type Place } from "../arena.ts";
+import type { Found } from "../assert.ts";
+import { grown, noRow } from "../hash-rows.ts";
+import { RowHeap, RowOrder } from "../row-heap.ts";
+import { RowIndex } from "../row-index.ts";
+import type { Instant, PeerId } from "../types.ts";
+import type { Session } from "./session.ts";
+import type { Glance, SessionForm } from "./session-form.ts";
+
+export class ParkedSessions {
+  readonly #form: SessionForm;
+  readonly #arena = new Arena((row, address) => {
+    this.#addresses[row] = address;
+  });
+  /** By row: where its octets are; 0: it is not parked. */
+  #addresses = new Int32Array(16);
+  readonly #byClientId: RowIndex;
+  readonly #byPeer: RowIndex;
+  /** In the order in which their deadlines are due. Of those without a client this is also the order in which they have left. */
+  readonly #order = new RowOrder();
+  readonly #asleep = new RowHeap(this.#order);
+  readonly #idle = { vouched: new RowHeap(this.#order), others: new RowHeap(this.#order) };
+
+  /** `seed`: a number that nobody knows. */
+  constructor(form: SessionForm, seed: number) {
+    this.#form = form;
+    this.#byClientId = new RowIndex(seed);
+    this.#byPeer = new RowIndex(~seed);
+  }
+
+  get size(): number {
+    return this.#byClientId.size;
+  }
+
+  has(row: number): boolean {
+    return (this.#addresses[row] ?? 0) !== 0;
+  }
+
+  /** The row of this client; `noRow`: it is not parked. */
+  rowOf(clientId: string): number {
+    return this.#byClientId.find(clientId, (row) => this.#form.isOf(this.#place(row), clientId));
+  }
+
+  /** The row of the client at this address; `noRow`: none is parked. */
+  rowAt(peer: PeerId): number {
+    return this.#byPeer.find(peer, (row) => this.#form.isAt(this.#place(row), peer));
+  }
+
+  /** Keeps the contents of this session, whose deadline is due then. */
+  add(session: Session, due: Instant): void {
+    const { row, clientId, peer } = session;
+    const { octets, length } = this.#form.write(session);
+    while (row >= this.#addresses.length) this.#addresses = grown(this.#addresses);
+    this.#addresses[row] = this.#arena.add(row, octets, length);
+    this.#byClientId.add(clientId, row);
+    if (peer !== undefined) this.#byPeer.add(peer, row);
+    this.#heapOf(session).add(row, due);
+  }
+
+  /** A session with these contents; `silence` says when its deadline is due, but is not set. It stays parked: this is a copy to look at. */
+  look(row: number): Session {
+    const session = this.#form.read(this.#place(row));
+    session.row = row;
+    session.isParked = true;
+    session.silence.at = this.#order.keys[row];
+    return session;
+  }
+
+  glance(row: number): Glance {
+    return this.#form.glance(this.#place(row));
+  }
+
+  /** It is not parked any more: the session, and when its deadline is due. */
+  take(row: number): { readonly session: Session; readonly due: Instant } {
+    const place = this.#place(row);
+    const session = this.#form.read(place);
+    const due = this.#order.keys[row] ?? 0;
+    this.#byClientId.remove(session.clientId, row);
+    if (session.peer !== undefined) this.#byPeer.remove(session.peer, row);
+    this.#heapOf(session).remove(row);
+    this.#form.release(place);
+    const address = this.#addresses[row] ?? 0;
+    this.#addresses[row] = 0;
+    this.#arena.remove(address);
+    session.row = row;
+    return { session, due };
+  }
+
+  /** The row whose deadline is due first, and when; undefined: none is parked. */
+  get next(): { readonly row: number; readonly due: Instant } | undefined {
+    let next: { readonly row: number; readonly due: Instant } | undefined;
+    for (const heap of [this.#asleep, this.#idle.vouched, this.#idle.others]) {
+      const { first, lowest } = heap;
+      if (first !== undefined && (!next || lowest < next.due)) next = { row: first, due: lowest };
+    }
+    return next;
+  }
+
+  /** When the first deadline is due; Infinity: none is parked. */
+  get nextDue(): Instant {
+    return Math.min(this.#asleep.lowest, this.#idle.vouched.lowest, this.#idle.others.lowest);
+  }
+
+  /** Of those that are disconnected or lost the one that left first, with its deadline, and when it was heard. */
+  longestIdle({
+    vouched,
+  }: {
+    readonly vouched: boolean;
+  }): { readonly row: number; readonly due: Instant; readonly lastHeard: Instant } | undefined {
+    const { first: row, lowest: due } = vouched ? this.#idle.vouched : this.#idle.others;
+    return row === undefined ? undefined : { row, due, lastHeard: this.#form.glance(this.#place(row)).lastHeard };
+  }
+
+  /** The silence until now counts against none that sleeps. */
+  noteSleepersHeard(now: Instant): void {
+    for (const row of this.#asleep.rows()) this.#form.noteHeard(this.#place(row), now);
+  }
+
+  /** All rows, as they are now. */
+  rows(): Int32Array {
+    const rows = new Int32Array(this.size);
+    let at = 0;
+    for (const heap of [this.#asleep, this.#idle.vouched, this.#idle.others])
+      for (const row of heap.rows()) rows[at++] = row;
+    return rows;
+  }
+
+  /** Octets of the contents. */
+  get octets(): number {
+    return this.#arena.octets;
+  }
+
+  /** Do the tables agree? For tests. */
+  check(found: Found): void {
+    for (const table of [this.#byClientId, this.#byPeer, this.#asleep, this.#idle.vouched, this.#idle.others])
+      table.check(found);
+    this.#arena.check((row) => this.#addresses[row] ?? 0, found);
+    const rows = this.rows();
+    if (rows.length !== this.size) found(`${rows.length} parked sessions have a deadline, ${this.size} are counted`);
+    let peers = 0;
+    for (const row of rows) {
+      const session = this.look(row);
+      if (this.rowOf(session.clientId) !== row) found(`parked client ${session.clientId} is not found by its id`);
+      if (session.peer === undefined) continue;
+      peers++;
+      if (this.rowAt(session.peer) !== row) found(`parked client ${session.clientId} is not found at ${session.peer}`);
+    }
+    if (peers !== this.#byPeer.size)
+      found(`${peers} parked clients have an address, ${this.#byPeer.size} are found by it`);
+    for (const [address, heap] of this.#addresses.entries())
+      if (heap !== 0 && !rows.includes(address)) found(`row ${address} has octets, and no deadline`);
+  }
+
+  #place(row: number): Place {
+    return this.#arena.place(this.#addresses[row] ?? noRow);
+  }
+
+  #heapOf({ state, vouched }: Session): RowHeap {
+    if (state === "asleep") return this.#asleep;
+    return vouched ? this.#idle.vouched : this.#idle.others;
+  }
+}
