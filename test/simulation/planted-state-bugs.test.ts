@@ -10,6 +10,7 @@ import type { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { Input } from "../../src/core/input.ts";
 import { Journal } from "../../src/core/journal.ts";
 import { BrokerSession } from "../../src/core/state/broker-session.ts";
+import { ParkedSessions } from "../../src/core/state/parked-sessions.ts";
 import type { Session } from "../../src/core/state/session.ts";
 import { SessionTable } from "../../src/core/state/session-table.ts";
 import { replace } from "./planted.ts";
@@ -63,7 +64,7 @@ vi.mock("../../src/core/broker/shared-subscriptions.ts", async (original) => {
   const subscribeOverShared: typeof subscriptions.subscribeOverShared = (context, shared, session, request) => {
     subscriptions.subscribeOverShared(context, shared, session, request);
     if (planted.fault === "a member of another QoS")
-      for (const { filters } of shared.all()) filters.get(request.filter)?.members.set(session, 2);
+      for (const { filters } of shared.all()) filters.get(request.filter)?.members.set(session.row, 2);
   };
   return { ...subscriptions, subscribeOverShared };
 });
@@ -106,6 +107,7 @@ interface Fault {
 const { mark } = Journal.prototype;
 const { setIdle } = SessionTable.prototype;
 const { queue, sent } = BrokerSession.prototype;
+const { add, rowOf } = ParkedSessions.prototype;
 const isSubscribe = () => input?.kind === "datagram" && input.bytes[1] === 0x12;
 
 const faults: Record<string, Fault> = {
@@ -152,6 +154,33 @@ const faults: Record<string, Fault> = {
   "a session that is over has a deadline": { finding: /a session that is over has its deadline "expiry" still/ },
   "a wait without an end": { mode: "aggregating", finding: /waits for what is retained, for ever/ },
   "a member of another QoS": { mode: "aggregating", finding: /subscribes at QoS \d, and gets it at 2/ },
+  "a parked client has no address any more": {
+    mode: "aggregating",
+    plant: () =>
+      replace(ParkedSessions.prototype, "add", function (this: ParkedSessions, session, due) {
+        const { peer } = session;
+        session.peer = undefined;
+        add.call(this, session, due);
+        session.peer = peer;
+      }),
+    finding: /is parked, and would come back with "peer"/,
+  },
+  "the deadline of a parked client comes late": {
+    mode: "aggregating",
+    plant: () =>
+      replace(ParkedSessions.prototype, "add", function (this: ParkedSessions, session, due) {
+        add.call(this, session, due + 60_000);
+      }),
+    finding: /would come back with "silence\."/,
+  },
+  "a parked client is not found by its id": {
+    mode: "aggregating",
+    plant: () =>
+      replace(ParkedSessions.prototype, "rowOf", function (this: ParkedSessions, clientId) {
+        return clientId.endsWith("1") ? -1 : rowOf.call(this, clientId);
+      }),
+    finding: /is not found by its id/,
+  },
   "a link stays in the table": { finding: /is in the table, and its MQTT session has done with it/ },
 };
 

@@ -91,6 +91,8 @@ export interface WorldOptions {
 /** Devices of every tenth seed, whose runs are shorter. */
 export const crowd = 60;
 
+const never = Number.POSITIVE_INFINITY;
+
 /** Everything by the dice of the seed. */
 export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
   const rng = new Rng(seed ^ 0x5eed);
@@ -120,6 +122,7 @@ export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
       uplink: stores ? storing(new Rng(seed ^ 0x570e)) : testOptions.uplink,
       buffer: bufferFor(rng.chance(0.3), polices ? new Rng(seed ^ 0xb0f1) : undefined),
       deadLetters: { ...testOptions.deadLetters, superseded: true },
+      clients: { ...testOptions.clients, parkAfterMs: new Rng(seed ^ 0x9a4c).pick([0, 0, 0, 10_000, never]) },
       upstream: {
         ...testOptions.upstream,
         mode,
