@@ -37,7 +37,7 @@ if (process.argv[4] === undefined) {
 function measure(name) {
   const wanted = [];
   for (let i = 0; wanted.length < count; i++) {
-    const client = { clientId: `dev-${i}` };
+    const client = { clientId: `dev-${i}`, row: i };
     for (const filter of shapes[name](i)) wanted.push({ client, filter });
   }
   const texts = new Set(wanted.map(({ filter }) => filter)); // makes each text one piece
