@@ -49,7 +49,7 @@ export type Dialects = readonly [Dialect, ...Dialect[]];
 export function dialectOf(context: Context, dialects: Dialects, from: PeerId, bytes: Uint8Array): Dialect {
   const [first] = dialects;
   if (dialects.length === 1) return first;
-  const known = (context.pendingConnects.get(from) ?? context.sessions.byPeer(from))?.dialect ?? first;
+  const known = (context.pendingConnects.get(from) ?? context.sessions.lookAt(from))?.dialect ?? first;
   const opened = dialects.find((dialect) => dialect !== known && dialect.isConnect(bytes));
   return opened ?? dialects.find((dialect) => dialect === known) ?? first;
 }

@@ -21,6 +21,7 @@ import { isReachable, type Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";
 import type { CommitToken, Publication, QoS } from "../types.ts";
 import { deliver } from "./deliver.ts";
+import { parkAgain } from "./park.ts";
 
 /** Members of a shared subscription that are looked at for one that is there. */
 const sharedTriesMax = 16;
@@ -46,10 +47,12 @@ export function onSharedDelivered(
   for (const [row, asked] of recipients) {
     const qos = Math.min(asked, publication.qos) as QoS;
     if (qos === 0 && input.dup) continue; // it may have it, and is to have it at most once
-    const session = context.sessions.at(row);
+    const live = context.sessions.liveAt(row);
+    const session = live ?? context.sessions.at(row);
     if (!session) continue;
     copies[qos] ??= { ...publication, topicName: topicName ?? "", qos };
     after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
+    if (!live) parkAgain(context, session); // if nothing was kept for it: there may be a million
   }
   if (publication.qos > 0) acknowledgeCustody(context, shared, link, { packetId, publication }, after);
 }

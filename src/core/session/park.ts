@@ -31,12 +31,13 @@ export function onParkDeadline(context: Context, session: Session): void {
   context.deadlines.set(parking.deadline, context.now + pause);
 }
 
-/** Parks a session that was looked at, or was restored, if nothing is open for it. */
+/**
+ * Parks a session that was parked until now, or was restored just now, if nothing was opened for it in this turn. (Nothing was
+ * promised to its client, so no commit matters.)
+ */
 export function parkAgain(context: Context, session: Session): void {
-  const { parkAfterMs } = context.options.clients;
-  if (parkAfterMs === Number.POSITIVE_INFINITY || !context.sessions.isCurrent(session)) return;
-  if (mayBeParked(context, session) && context.journal.lastCommit <= context.store.answered)
-    context.sessions.park(session);
+  if (context.options.clients.parkAfterMs === Number.POSITIVE_INFINITY) return;
+  if (context.sessions.isCurrent(session) && mayBeParked(context, session)) context.sessions.park(session);
 }
 
 /** It was heard since: what it said may have begun a commit. */

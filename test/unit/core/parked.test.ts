@@ -19,7 +19,7 @@ import {
   wake,
 } from "../../helpers/bench.ts";
 import { GatewayRun } from "../../helpers/gateway-run.ts";
-import { testOptions } from "../../simulation/options.ts";
+import { keepAll, testOptions } from "../../simulation/options.ts";
 
 const parkAfterMs = 10_000;
 /** Times at which sessions are parked are rounded up to 250 ms. */
@@ -208,6 +208,14 @@ describe("a parked session comes back", () => {
     expect(parked(gateway)).toBe(1);
     gateway.client(wake("b"), b).gets("REGISTER");
     expect(gateway.core.session("b")?.view.waitingMessages).toBe(1);
+  });
+
+  test("for a moment by a delivery that is not kept for it: that is counted, and it is parked again", () => {
+    const policy = { ...keepAll, qos0WhileAsleep: false };
+    const gateway = asleep(parking({ buffer: { ...testOptions.buffer, policyOf: () => policy } }));
+    expect(shared(gateway).delivers({ topicName: "d/a/x", qos: 0 }).drops).toEqual(["not-buffered"]);
+    expect(parked(gateway)).toBe(1);
+    expect(gateway.core.session("a")?.view.droppedMessages).toBe(1);
   });
 
   test("by its deadline: it is lost, and its will is published [6.14]", () => {
