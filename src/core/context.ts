@@ -217,8 +217,12 @@ export class Context implements Surroundings {
 
   /** May this client be at this peer? */
   admits(clientId: string, peer: PeerId): Admission {
+    return this.admitsBound(clientId, peer, this.sessions.byClientId(clientId)?.boundTo);
+  }
+
+  /** The same for a client whose session has this `boundTo`. */
+  admitsBound(clientId: string, peer: PeerId, boundTo: string | undefined): Admission {
     const identity = this.neighbourAt(peer);
-    const boundTo = this.sessions.byClientId(clientId)?.boundTo;
     if (boundTo !== undefined && boundTo !== this.proofAt(peer)) {
       const hint = `none: "${clientId}" belongs to ${boundTo}; sessions drop ends its session, if it is to be another's`;
       return { admitted: false, hint };

@@ -21,9 +21,27 @@ export function onAccessChanged(context: Context, access: AccessPolicy): void {
   for (const session of [...context.sessions.live()])
     if (staysAdmitted(context, session, { tell: true })) endForbidden(context, session);
   for (const row of parked) {
+    if (isAllAllowed(context, row)) continue;
     const session = context.sessions.at(row);
     if (!session) continue;
     if (staysAdmitted(context, session, { tell: true })) endForbidden(context, session);
     parkAgain(context, session); // one after the other: there may be a million
   }
+}
+
+/** Do the new rules leave this parked session as it is? Asked without making an object of it, because most rules concern few clients. */
+function isAllAllowed(context: Context, row: number): boolean {
+  const glance = context.sessions.glanceAt(row);
+  if (!glance || glance.isBound) return false;
+  const { clientId, peer, vouched } = glance;
+  if (peer !== undefined) {
+    const admission = context.admitsBound(clientId, peer, undefined);
+    if (!admission.admitted || (admission.byName === true) !== vouched) return false;
+  }
+  const rights = context.rightsAt(clientId, peer);
+  if (!rights) return true;
+  const session = context.sessions.lookInto(row);
+  if (!session || (session.will && !rights.mayPublish(session.will.topicName))) return false;
+  for (const filter of session.subscriptions.keys()) if (!rights.maySubscribe(filter)) return false;
+  return true;
 }

@@ -36,7 +36,9 @@ export function onShutdown(context: Context): void {
 /** Of those that are parked. */
 function publishWillsOfSleepers(context: Context): void {
   for (const row of context.sessions.parkedRows()) {
-    const session = context.sessions.hasWillAsleep(row) ? context.sessions.lookInto(row) : undefined;
+    const glance = context.sessions.glanceAt(row);
+    if (!glance?.hasWill || glance.state !== "asleep") continue;
+    const session = context.sessions.lookInto(row);
     if (session) publishWillAtOnce(context, session);
   }
 }

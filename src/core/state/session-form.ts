@@ -81,6 +81,8 @@ export interface Glance {
   readonly vouched: boolean;
   readonly lastHeard: Instant;
   readonly hasWill: boolean;
+  /** It has `boundTo`. */
+  readonly isBound: boolean;
 }
 
 export class SessionForm {
@@ -301,7 +303,7 @@ export class SessionForm {
   glance(place: Place): Glance {
     const from = new OctetReader(place);
     const [a, b] = [from.octet(), from.octet()];
-    this.#skipToName(place, from);
+    this.#skipToName(from);
     const clientId = from.text();
     return {
       state: states[a & stateMask] ?? "lost",
@@ -310,6 +312,7 @@ export class SessionForm {
       vouched: (a & first.vouched) !== 0,
       lastHeard: place.view.getFloat64(place.at + lastHeardAt),
       hasWill: (b & second.will) !== 0,
+      isBound: (b & second.boundTo) !== 0,
     };
   }
 
@@ -318,7 +321,7 @@ export class SessionForm {
     const from = new OctetReader(place);
     from.octet();
     from.octet();
-    this.#skipToName(place, from);
+    this.#skipToName(from);
     return from.isText(clientId);
   }
 
@@ -327,7 +330,7 @@ export class SessionForm {
     const from = new OctetReader(place);
     from.octet();
     if ((from.octet() & second.peer) === 0) return false;
-    this.#skipToName(place, from);
+    this.#skipToName(from);
     from.isText(""); // passes over the client id
     return from.isText(peer);
   }
@@ -338,7 +341,7 @@ export class SessionForm {
   }
 
   /** From behind the second octet. */
-  #skipToName(_place: Place, from: OctetReader): void {
+  #skipToName(from: OctetReader): void {
     const c = from.octet();
     from.float();
     for (let left = c & third.rights ? 4 : 2; left > 0; left--) from.count();

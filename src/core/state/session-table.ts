@@ -11,7 +11,7 @@ import { HostCounts } from "./host-counts.ts";
 import { IdleOrder } from "./idle-order.ts";
 import { ParkedSessions } from "./parked-sessions.ts";
 import { isDormant, Parking, type Session } from "./session.ts";
-import { SessionForm, type Surroundings } from "./session-form.ts";
+import { type Glance, SessionForm, type Surroundings } from "./session-form.ts";
 
 /**
  * The session that is ended for a new client, if there is no place left: first one that never sent a message after its CONNECT, as an
@@ -146,11 +146,9 @@ export class SessionTable {
     return this.#byRow[row] ?? this.#look(row);
   }
 
-  /** Has the parked client in this row a will, and sleeps? */
-  hasWillAsleep(row: number): boolean {
-    if (!this.#parked?.has(row)) return false;
-    const { state, hasWill } = this.#parked.glance(row);
-    return hasWill && state === "asleep";
+  /** What can be seen of the parked session in this row without making an object. Undefined: none is parked there. */
+  glanceAt(row: number): Glance | undefined {
+    return this.#parked?.has(row) ? this.#parked.glance(row) : undefined;
   }
 
   /** Is this the session of its client? */
