@@ -181,7 +181,7 @@ test("a wrong key, and another's client id, are not let in; a key that is remove
 test("device add: let in with the key that is printed once, and nobody else by that name; rotated and removed, it is out", async () => {
   await start();
   // The command shows a key on a terminal only; it asks this socket.
-  await expect(cli(["device", "add", "dev9"])).rejects.toThrow("a key is shown on a terminal only");
+  await expect(cli(["device", "add", "dev9"])).rejects.toThrow("a key is shown only on a terminal");
   const { key: made } = await ask(join(folder, "data", "control.sock"), "device.add", { name: "dev9" });
   const stranger = device({ identity: "dev2", key: Buffer.from(otherKey, "hex") });
   stranger.start();

@@ -104,7 +104,7 @@ function onMessageBeforeConnAck(context: Context, pending: PendingConnect<Sessio
 }
 
 function onMessageOfClient(context: Context, session: Session, peer: PeerId, message: Message): void {
-  if (message.type === "WILLMSG" && onRepeatedWillMsg(context, session)) return;
+  if (message.type === "WILLMSG" && onRepeatedWillMsg(context, session, message)) return;
   if (!goesOn(context, session, message.type === "DISCONNECT")) return;
   switch (message.type) {
     case "PUBLISH":

@@ -258,10 +258,15 @@ export function onWillMsg(context: Context, pending: PendingConnect<Session>, me
 }
 
 /** WILLMSG is repeated after CONNACK: the CONNACK was lost, and is sent again. */
-export function onRepeatedWillMsg(context: Context, session: Session): boolean {
-  if (!session.lastConnect?.byWillMsg || !session.lastConnect.nothingSince || session.peer === undefined) return false;
-  context.tell(session, connAck("accepted"));
-  return true;
+export function onRepeatedWillMsg(context: Context, session: Session, { willMsg }: WillMsg): boolean {
+  const { lastConnect, will, state, peer } = session;
+  if (peer === undefined) return false;
+  // Without `lastConnect` the CONNECT came in an earlier run, or at the gateway that had the client before.
+  const isRepeated = lastConnect
+    ? lastConnect.byWillMsg && lastConnect.nothingSince
+    : state === "active" && will !== undefined && Buffer.compare(will.payload, willMsg) === 0;
+  if (isRepeated) context.tell(session, connAck("accepted"));
+  return isRepeated;
 }
 
 function finishDialogue(context: Context, pending: PendingConnect<Session>): void {

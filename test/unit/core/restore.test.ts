@@ -214,6 +214,19 @@ test("the will of a CONNECT that the broker refused is on disk as it is in memor
   expect(run.next().bench.core.session("c1")?.record.will).toEqual(will);
 });
 
+test("WILLMSG is repeated in the next run, because CONNACK was lost: CONNACK is sent again; another will is not taken [6.3]", () => {
+  const run = new GatewayRun();
+  const willMsg = (text: string) => ({ type: "WILLMSG", willMsg: octets(text) }) as const;
+  run.keep(run.bench.client(connect({ cleanSession: false, will: true })));
+  run.keep(run.bench.client({ type: "WILLTOPIC", qos: 1, retain: false, willTopic: "w" }));
+  run.keep(run.bench.client(willMsg("gone")));
+  run.keep(run.bench.link().up()).gets("CONNACK");
+  const { bench } = run.next();
+  bench.client(willMsg("other")).gets();
+  expect(bench.client(willMsg("gone")).gets("CONNACK").message("CONNACK").returnCode).toBe(0);
+  expect(bench.core.session("c1")?.view.state).toBe("active");
+});
+
 test("a SUBSCRIBE before the connection of a restored session stands is answered by the broker, which may refuse it", () => {
   const policyOf = () => ({ ...testOptions.uplink.policyOf(""), whenAway: "store" as const });
   const run = new GatewayRun({ uplink: { ...testOptions.uplink, policyOf } });
