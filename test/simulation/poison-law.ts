@@ -12,7 +12,8 @@
  *   It counts only while the connection is up: from CONNACK on, over all ends that the predicate causes and the pauses after them. From any
  *   other end (a cut, an outage, a faulty broker, the death of the gateway) until the next CONNACK it does not count. It does not count
  *   either while the gateway stands still, and while the broker seems faulty (it ended for three different packets in a row without an
- *   answer in between, until the next answer).
+ *   answer in between, until the next answer). Of a pause after an end that the predicate caused, the part does not count by which cuts
+ *   without an answer in between have lengthened it.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
 import type { Change } from "../../src/core/record.ts";
@@ -102,7 +103,7 @@ export class PoisonLaw {
     this.#seen.push(packet);
     const line = this.#line(packet.connection);
     line.row.add(key);
-    line.closedAt = this.#now();
+    line.died(this.#now());
     if (line.row.size >= differentMin) {
       line.stop(this.#now());
       line.sickAt = this.#now();
@@ -159,6 +160,7 @@ export class PoisonLaw {
 
   up(connection: string): void {
     const line = this.#line(connection);
+    line.up(this.#now());
     line.outside.clear();
     if (line.row.size < differentMin) this.#stands(line);
   }
@@ -177,7 +179,7 @@ export class PoisonLaw {
       if (this.#lineOf(id) === connection)
         for (const key of [...waiting]) if (key.startsWith("unsubscribe ")) waiting.delete(key);
     const line = this.#line(connection);
-    line.stop(this.#now());
+    line.cut(this.#now());
     this.#paused = this.#paused.filter((other) => other !== line);
   }
 
@@ -225,6 +227,7 @@ export class PoisonLaw {
     this.#isOver(line.outside.get(packetId) ?? "");
     line.outside.delete(packetId);
     line.row.clear();
+    line.answered();
     this.#stands(line);
   }
 

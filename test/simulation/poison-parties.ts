@@ -3,9 +3,24 @@ import type { Instant, Publication } from "../../src/core/types.ts";
 import { exactlyOnceMaximum, type SeenPacket } from "./broker.ts";
 
 /** A connection to the broker, and how long it has stood. */
+/** The longest pause after so many connections in a row that ended without an answer. */
+function pauseMs(ends: number): number {
+  return Math.min(60_000, 1_000 * 2 ** Math.max(0, ends - 1));
+}
+
 export class Line {
   standsSince: Instant | undefined;
   #before = 0;
+  /** Connections in a row that ended without an answer: for the predicate, and for any reason. */
+  #deaths = 0;
+  #ends = 0;
+  #isUp = false;
+  #hadAnswer = false;
+  /**
+   * The part of the pause after a death that does not count: the pauses double with each such end, also with cuts, for
+   * which the gateway is not to blame.
+   */
+  #excused: { readonly from: Instant; readonly to: Instant } | undefined;
   /** Packets that are sent and not answered, by packet id. */
   readonly outside = new Map<number, string>();
   /** When they were so many last that it may as well be the broker. */
@@ -15,7 +30,46 @@ export class Line {
   readonly row = new Set<string>();
 
   stood(now: Instant): number {
-    return this.#before + (this.standsSince === undefined ? 0 : now - this.standsSince);
+    return this.#before + (this.standsSince === undefined ? 0 : now - this.standsSince - this.#excusedMs(now));
+  }
+
+  #excusedMs(now: Instant): number {
+    return this.#excused ? Math.max(0, Math.min(now, this.#excused.to) - this.#excused.from) : 0;
+  }
+
+  /** CONNACK came. */
+  up(now: Instant): void {
+    if (this.standsSince !== undefined) this.#before -= this.#excusedMs(now);
+    this.#excused = undefined;
+    this.#isUp = true;
+    this.#hadAnswer = false;
+  }
+
+  answered(): void {
+    this.#hadAnswer = true;
+  }
+
+  /** The broker closed it for a packet. */
+  died(now: Instant): void {
+    this.closedAt = now;
+    this.#ended();
+    this.#deaths++;
+    const [from, to] = [now + pauseMs(this.#deaths), now + pauseMs(this.#ends)];
+    this.#excused = to > from ? { from, to } : undefined;
+  }
+
+  /** It ended for another reason. */
+  cut(now: Instant): void {
+    this.stop(now);
+    this.#excused = undefined;
+    this.#ended();
+  }
+
+  #ended(): void {
+    if (this.#hadAnswer) [this.#deaths, this.#ends] = [0, 0];
+    this.#hadAnswer = false;
+    if (this.#isUp) this.#ends++;
+    this.#isUp = false;
   }
 
   stop(now: Instant): void {
