@@ -76,7 +76,7 @@ export class Front {
       now: () => timers.now(),
       retryMs,
     });
-    this.#late = new LateWatch({ timers, later, limitMs: retryMs });
+    this.#late = new LateWatch({ timers, limitMs: retryMs });
     this.#lookUps = new LookUps({ book, timers, counters, shards: ownership.shards });
     const shared = {
       ...parts,

@@ -7,20 +7,18 @@
 import type { Instant } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
 
-/** Milliseconds between two notes that the process runs. */
+/** Milliseconds between two ticks, each of which notes that the process runs. */
 const tickMs = 100;
 /**
- * The waiting datagrams are read in this time and this number of turns, whichever lasts longer. Without a limit, a socket
- * that is never empty would stay late without end. One turn reads some dozens of a socket's datagrams, and the first
- * turn may take long.
+ * Everything that waited is read when nothing came during so many ticks. A transport may put off reading by a few
+ * milliseconds, and the first turn may take long.
  */
-const drainMs = 500;
-const drainTurns = 16;
+const quietTicks = 2;
+/** Without this limit, a socket that is never empty would stay late without end. */
+const ticksMax = 6;
 
 export interface LateWatchParts {
   readonly timers: Pick<Timers, "now" | "every">;
-  /** Calls at the end of this turn of the event loop. */
-  readonly later: (call: () => void) => void;
   /** A datagram that has waited for less than this may still be sent. Milliseconds. */
   readonly limitMs: number;
 }
@@ -28,11 +26,11 @@ export interface LateWatchParts {
 export class LateWatch {
   readonly #parts: LateWatchParts;
   #ranAt: Instant;
-  /** The time since which datagrams that waited are read; undefined: all of them are read. */
-  #drainsSince: Instant | undefined;
-  #sawSome = false;
-  /** Turns since then. */
-  #turns = 0;
+  /** True while datagrams may be read that waited. */
+  #drains = false;
+  /** Ticks since then, and since the last such datagram. */
+  #ticks = 0;
+  #quiet = 0;
   #end: (() => void) | undefined;
 
   constructor(parts: LateWatchParts) {
@@ -56,32 +54,27 @@ export class LateWatch {
    * read before late timers, and if the process stood still since the datagram was read.
    */
   isLate(now: Instant): boolean {
-    if (this.#drainsSince === undefined && (!this.#end || !this.#stoodStill(now))) return false;
-    this.#sawSome = true;
+    if (!this.#drains && (!this.#end || !this.#stoodStill(now))) return false;
+    this.#quiet = 0;
     return true;
   }
 
   #tick(): void {
     const now = this.#parts.timers.now();
-    this.#stoodStill(now);
+    if (!this.#stoodStill(now) && this.#drains) {
+      this.#ticks++;
+      this.#quiet++;
+      if (this.#quiet > quietTicks || this.#ticks >= ticksMax) this.#drains = false;
+    }
     this.#ranAt = now;
   }
 
   #stoodStill(now: Instant): boolean {
     if (now - this.#ranAt < this.#parts.limitMs) return false;
-    if (this.#drainsSince === undefined) this.#parts.later(this.#look);
-    this.#drainsSince = now;
-    this.#turns = 0;
+    this.#drains = true;
+    this.#ticks = 0;
+    this.#quiet = 0;
     this.#ranAt = now;
     return true;
   }
-
-  /** Sockets are read once in each turn. If none had a datagram, nothing waits any more. */
-  readonly #look = (): void => {
-    const { timers, later } = this.#parts;
-    const isLong = ++this.#turns >= drainTurns && timers.now() - (this.#drainsSince ?? 0) >= drainMs;
-    if (!this.#sawSome || isLong) this.#drainsSince = undefined;
-    else later(this.#look);
-    this.#sawSome = false;
-  };
 }
