@@ -55,10 +55,13 @@ function moveSubscriptions(context: Context, session: Session): void {
  */
 function moveExchange(context: Context, session: Session, id: number, record: UplinkRecord): void {
   const { clientId } = session;
-  context.journal.remove({ of: "uplink", clientId, id, record: undefined });
-  // The session has ended, and the client got no answer. It will send the message again in a new session.
-  if (session.isOver && record.origin) return;
+  // If the session has ended and the client got no answer, the client sends the message again in a new session.
+  const isGivenUp = session.isOver && record.origin !== undefined;
   const packetId = session.broker.freePacketId();
+  // No id is free. The record stays in the store for the next run.
+  if (packetId === undefined && record.stage !== "released" && !isGivenUp) return;
+  context.journal.remove({ of: "uplink", clientId, id, record: undefined });
+  if (isGivenUp) return;
   if (record.publication.qos === 2) {
     context.counters.qos2Uncertain++;
     context.out.report({ event: "qos2_uncertain", clientId, packetId: id });
