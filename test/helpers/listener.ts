@@ -63,6 +63,23 @@ export class Listener {
     this.#udp.act((device, now) => device.wake(now));
   }
 
+  /**
+   * Wakes until `holds`, and once at least; then it is asleep again. Once may be too early: in transparent mode a sleeper has a
+   * connection of its own, so what another device has got may not have come for this one yet.
+   */
+  async wakeUntil(what: string, holds: () => boolean, patienceMs?: number): Promise<void> {
+    this.wake();
+    const handedOver = () => {
+      if (!this.isAsleep) return false;
+      if (holds()) return true;
+      this.wake();
+      return false;
+    };
+    await until(what, handedOver, patienceMs).catch((error: unknown) => {
+      throw new Error(`${error}; received: ${JSON.stringify(this.received.slice(-20))}`);
+    });
+  }
+
   get isConnected(): boolean {
     return this.#udp.device.state === "active";
   }

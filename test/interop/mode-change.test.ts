@@ -90,9 +90,7 @@ async function live(protocol: "3.1.1" | "5", modes: readonly Mode[]): Promise<vo
       const from = said;
       await say(10);
       await until(`what comes now (${mode})`, has(active, from), 60_000);
-      sleeper.wake();
-      await until("handed over", has(sleeper, from), 60_000);
-      await until("asleep", () => sleeper.isAsleep);
+      await sleeper.wakeUntil("handed over", has(sleeper, from), 60_000);
       await sleepMs(leftAfterMs);
     }
     for (const device of [active, sleeper]) {
