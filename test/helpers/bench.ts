@@ -137,6 +137,8 @@ export class Bench {
   wallAhead: number | undefined = undefined;
   /** The link that was opened last, by MQTT client id. */
   readonly links = new Map<string, LinkId>();
+  /** What the gateway did at its start. */
+  readonly began: Turn;
   #packetId = 0;
 
   /** `states`: what a store kept of an earlier run. `identityOf`, `rssiOf`: what its network knows of a peer. */
@@ -165,10 +167,12 @@ export class Bench {
         random: () => 0,
       },
     );
-    if (states.length > 0) this.input({ kind: "restored", states });
-    this.#turn(this.core.timeout(this.now)); // the service link
+    const restored = states.length > 0 ? this.input({ kind: "restored", states }).effects : [];
+    const opened = this.#turn(this.core.timeout(this.now)).effects; // the service link
     const own = `${options.upstream?.clientIdPrefix ?? ""}gateway`;
-    if (this.links.has(own)) this.link(own).up(states.length > 0); // it may wait for sessions that are left first
+    // It may wait for sessions that are left first.
+    const up = this.links.has(own) ? this.link(own).up(states.length > 0).effects : [];
+    this.began = new Turn([...restored, ...opened, ...up]);
   }
 
   /** A message comes from a client. */

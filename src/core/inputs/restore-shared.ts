@@ -20,16 +20,15 @@ export function restoreShared(context: Context, stored: StoredState): void {
   const { session, received } = stored;
   const { clientId } = session;
   const shared = sharedWithKey(context, clientId);
+  const kept = new Set(session.subscriptions.flatMap(({ filter, isRefused }) => (isRefused ? [] : [filter])));
   if (!shared) {
-    const filters = new Set(session.subscriptions.flatMap(({ filter, isRefused }) => (isRefused ? [] : [filter])));
-    if (leaveShared(context, clientId, filters, received)) return;
+    if (leaveShared(context, clientId, kept, received)) return;
     context.journal.forget({ clientId });
     for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
     return;
   }
   shared.resumes = true;
-  const kept = session.subscriptions.flatMap(({ filter, isRefused }) => (isRefused ? [] : [filter]));
-  if (shared.isLane) shared.keeps = new Set(kept);
+  if (shared.isLane) shared.keeps = kept;
   for (const { filter, isRefused } of session.subscriptions) if (isRefused) shared.owed.add(filter);
   restoreExperience(context, shared.broker, clientId, stored);
   for (const [packetId, { hash }] of received) {
