@@ -115,8 +115,9 @@ export class Observer {
 
   /** The gateway's own account, where the network shows nothing. */
   reported(event: GatewayEvent): void {
-    // Given up and counted: what was in flight is off the network.
-    if (event.event === "drop" && event.clientId !== undefined) this.#client(event.clientId).inFlight = undefined;
+    // Given up and counted: what was in flight is off the network. What a full buffer drops was not in flight.
+    if (event.event === "drop" && event.clientId !== undefined && event.reason !== "buffer-full")
+      this.#client(event.clientId).inFlight = undefined;
     if (event.event === "will_published" && event.by === "gateway" && !this.#client(event.clientId).saidGoodbye)
       this.#client(event.clientId).willsBegun++;
     if (event.event === "qos2_uncertain") this.#client(event.clientId).uncertain = true;
