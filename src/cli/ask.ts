@@ -108,7 +108,7 @@ function answered(
 
 function unreached(place: Place, cause: Error): string {
   if ("code" in cause && (cause.code === "EPIPE" || cause.code === "ECONNRESET"))
-    return "the gateway closed the connection without an answer: it is ending, or the request is too long for it";
+    return "the gateway closed the connection without an answer: it is ending, it answers eight other commands, or the request is too long for it";
   const isNobody = "code" in cause && cause.code === "ECONNREFUSED";
   if (typeof place !== "string")
     return `${place.url.origin}: ${isNobody ? "no gateway answers there" : cause.message || String(cause)}`;

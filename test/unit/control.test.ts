@@ -165,6 +165,7 @@ test("no more than eight ask at a time; who does not finish his question is cut 
   for (const socket of slow) socket.resume().write("GET /queue HTTP/1.1\r\n");
   const ninth = open();
   await once(ninth, "close");
+  await expect(ask(socketPath, "queue.depth", {})).rejects.toThrow("it answers eight other commands");
   await Promise.all(slow.map((socket) => once(socket, "close")));
   expect(await json("GET /queue")).toMatchObject([200, { deadLetters: 1 }]);
 });
