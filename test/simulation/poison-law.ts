@@ -12,7 +12,8 @@
  *   It counts only while the connection is up: from CONNACK on, over all ends that the predicate causes and the pauses after them. From any
  *   other end (a cut, an outage, a faulty broker, the death of the gateway) until the next CONNACK it does not count. It does not count
  *   either while the gateway stands still, and while the broker seems faulty (it ended for three different packets in a row without an
- *   answer in between, until the next answer). Of a pause after an end that the predicate caused, the part does not count by which cuts
+ *   answer in between, until the next answer). Each time it began to seem faulty adds 10 s to the 30, because the gateway has to forget then what
+ *   it had found out. Of a pause after an end that the predicate caused, the part does not count by which cuts
  *   without an answer in between have lengthened it.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
@@ -41,6 +42,8 @@ import { textOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
 
 const usualSilenceMaxMs = 30_000;
+/** So long three deaths of one packet take at least. When the broker has seemed sick, all that was found out begins anew. */
+const forgottenMs = 10_000;
 /** So long the pauses of a broker that seems sick are felt. */
 const sickSpellMs = 600_000;
 /** Within this time a device notices that its connection is over. */
@@ -104,10 +107,7 @@ export class PoisonLaw {
     const line = this.#line(packet.connection);
     line.row.add(key);
     line.died(this.#now());
-    if (line.row.size >= differentMin) {
-      line.stop(this.#now());
-      line.sickAt = this.#now();
-    }
+    if (line.row.size >= differentMin) line.seemsSick(this.#now());
     this.#holdsUp(packet);
   }
 
@@ -448,7 +448,8 @@ export class PoisonLaw {
   everyStep(): void {
     for (const [clientId, client] of this.#clients) {
       if (client.waiting.size === 0 || client.connects) continue;
-      const silentMs = this.#line(this.#lineOf(clientId)).stood(this.#now()) - client.since;
+      const line = this.#line(this.#lineOf(clientId));
+      const silentMs = line.stood(this.#now()) - client.since - forgottenMs * line.sickSpellsSince(client.since);
       if (silentMs <= this.longestSilenceMs || isItsOwnFault(client) || waitsForPoison(client, this.#ends)) continue;
       this.longestSilenceMs = silentMs;
       if (silentMs <= this.#silenceMaxMs) continue;

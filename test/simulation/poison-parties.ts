@@ -25,6 +25,8 @@ export class Line {
   readonly outside = new Map<number, string>();
   /** When they were so many last that it may as well be the broker. */
   sickAt = Number.NEGATIVE_INFINITY;
+  /** How long it had stood each time when they became so many. */
+  readonly #sickSpells: number[] = [];
   closedAt = Number.NEGATIVE_INFINITY;
   /** Different packets for which it ended in a row, without an answer in between. */
   readonly row = new Set<string>();
@@ -70,6 +72,18 @@ export class Line {
     this.#hadAnswer = false;
     if (this.#isUp) this.#ends++;
     this.#isUp = false;
+  }
+
+  /** Until the next answer it may as well be the broker that is sick. */
+  seemsSick(now: Instant): void {
+    if (this.standsSince !== undefined) this.#sickSpells.push(this.stood(now));
+    this.sickAt = now;
+    this.stop(now);
+  }
+
+  /** How often it began to seem sick since it had stood for so long. */
+  sickSpellsSince(stood: number): number {
+    return this.#sickSpells.filter((at) => at >= stood).length;
   }
 
   stop(now: Instant): void {
