@@ -25,11 +25,14 @@ export function onAccessChanged(context: Context, access: AccessPolicy): void {
     const session = context.sessions.at(row);
     if (!session) continue;
     if (staysAdmitted(context, session, { tell: true })) endForbidden(context, session);
-    parkAgain(context, session); // one after the other: there may be a million
+    parkAgain(context, session); // one after the other, because there may be a million sessions
   }
 }
 
-/** Do the new rules leave this parked session as it is? Asked without making an object of it, because most rules concern few clients. */
+/**
+ * Whether the new rules leave this parked session as it is. Most rules concern few clients, so the session is checked
+ * without making an object of it.
+ */
 function isAllAllowed(context: Context, row: number): boolean {
   const glance = context.sessions.glanceAt(row);
   if (!glance || glance.isBound) return false;

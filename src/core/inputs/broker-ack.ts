@@ -71,7 +71,7 @@ export function onSharedSubscribed(
     onSubscribeAck(context, origin.session, request, granted);
   }
   if (code >= 0x80) {
-    // Who had subscribed before keeps nothing either: the broker has it no more.
+    // Clients that had subscribed before lose the subscription too, because the broker has it no more.
     for (const row of [...entry.members.keys()]) {
       dropLateRefused(context, context.sessions.at(row), entry.filter, code);
       entry.members.delete(row);
@@ -92,17 +92,21 @@ export function onSharedSubscribed(
   }
 }
 
-/** Its client has no answer yet, and is still there. */
+/** The client still exists, and this request was not answered yet. */
 function isAwaited(request: SubscribeExchange<Session>): boolean {
   const { origin } = request;
   return origin !== undefined && origin.session.subscribesInFlight.get(origin.msgId) === request;
 }
 
-/** At QoS 2 the broker may still ask for a PUBREL of an exchange that we gave up: it gets one, or it would ask for ever. */
+/**
+ * At QoS 2 the broker may still ask for the PUBREL of an exchange that the gateway gave up. The gateway sends the
+ * PUBREL, because otherwise the broker would ask for ever.
+ */
 function unmatched(context: Context, link: Link, input: Extract<Input, { kind: "brokerAck" }>): void {
   if (input.ack === "pubcomp" && link.broker.retired.delete(input.packetId)) {
     const clientId = link.session?.clientId ?? link.shared?.key ?? "";
-    return forgetRetired(context, clientId, input.packetId); // released: the id may mean another message now
+    // The exchange is over: the packet id may mean another message now.
+    return forgetRetired(context, clientId, input.packetId);
   }
   context.counters.dropped["unmatched-ack"]++;
   if (input.ack === "pubrec" && input.code < 0x80) {

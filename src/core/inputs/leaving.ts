@@ -21,12 +21,12 @@ import type { Session } from "../state/session.ts";
 import { SharedConnection } from "../state/shared-connection.ts";
 import { mayMeet, type Upstream } from "../state/upstream.ts";
 
-/** So long after the last message a session is taken for empty. */
+/** When nothing has arrived for this long, in milliseconds, the session counts as empty. */
 const quietMs = 2_000;
 
 /**
- * The client used another connection before, which `SessionRecord.home` names. False: nothing at the broker has to be left, or it is still
- * the same session.
+ * The client used another connection before, which `SessionRecord.home` names. Returns false if nothing has to be left
+ * at the broker, or if the session there is still the same one.
  */
 export function beginLeaving(
   context: Context,
@@ -57,7 +57,10 @@ export function beginLeaving(
   return true;
 }
 
-/** A shared connection of an earlier run that the configuration has no more. False: nor its upstream. */
+/**
+ * Leaves a shared connection of an earlier run that is not in the configuration any more. Returns false if its upstream
+ * is not in the configuration either.
+ */
 export function leaveShared(
   context: Context,
   key: string,
@@ -122,7 +125,7 @@ export function openLeavings(context: Context): void {
   }
 }
 
-/** Does what goes by this connection now have to wait until subscriptions at this broker are ended? */
+/** Whether the packets of this connection have to wait until subscriptions at this broker have ended. */
 function isHeldBack({ leaving }: Upstream<Session>): boolean {
   for (const shared of leaving) if (!shared.isUnsubscribed) return true;
   return false;
@@ -159,7 +162,7 @@ export function onLeavingUp(
   onLeavingAnswered(context, shared, link.upstream);
 }
 
-/** UNSUBACK arrived, or there is nothing to unsubscribe from: what waited for this continues. */
+/** UNSUBACK has arrived, or there is nothing to unsubscribe from. Everything that waited for this continues. */
 export function onLeavingAnswered(
   context: Context,
   shared: SharedConnection<Session>,
@@ -170,7 +173,7 @@ export function onLeavingAnswered(
   goOn(context, upstream);
 }
 
-/** Something came over it: it is not empty yet. */
+/** A message arrived over this connection, so its session is not empty yet. */
 export function noteHeard(context: Context, shared: SharedConnection<Session>): void {
   if (shared.quiet) context.deadlines.set(shared.quiet, context.now + quietMs);
 }
@@ -179,20 +182,20 @@ export function onQuietDeadline(context: Context, shared: SharedConnection<Sessi
   const { broker } = shared;
   const { link } = broker;
   const upstream = link && context.links.get(link.id)?.upstream;
-  if (!upstream || !link.up) return; // with the next connection
+  if (!upstream || !link.up) return; // it continues with the next connection
   const isUndecided = shared.ackAwaitingStore.length > 0 || !shared.isUnsubscribed;
   if (isUndecided) return noteHeard(context, shared);
   end(context, shared, upstream);
 }
 
-/** The broker will not have us there any more, or nothing is left there. */
+/** The broker does not accept the gateway there any more, or nothing is left in the session. */
 export function giveUpLeaving(context: Context, shared: SharedConnection<Session>, upstream: Upstream<Session>): void {
   closeLink(context, shared.broker, { how: "disconnect", endSession: true });
   shared.isUnsubscribed = true;
   finish(context, shared, upstream);
 }
 
-/** A connection with clean session on is the end of the session in both versions of MQTT. */
+/** In both versions of MQTT, connecting with a clean session ends the old session. */
 function end(context: Context, shared: SharedConnection<Session>, upstream: Upstream<Session>): void {
   closeLink(context, shared.broker, { how: "disconnect", endSession: true });
   shared.resumes = false;
@@ -213,13 +216,13 @@ function finish(context: Context, shared: SharedConnection<Session>, upstream: U
   goOn(context, upstream);
 }
 
-/** Of several shared connections that this client's filters stood on, another one is not left yet. */
+/** Whether another shared connection that had filters of this client is not left yet. */
 function isMovingFrom({ leaving }: Upstream<Session>, session: Session): boolean {
   for (const { movers } of leaving) if (movers.includes(session)) return true;
   return false;
 }
 
-/** What waited is done now, as far as it does not wait for another one. */
+/** Continues what waited for the leaving, unless it waits for another connection that is being left. */
 function goOn(context: Context, upstream: Upstream<Session>): void {
   if (isHeldBack(upstream)) return;
   openOwn(context, upstream);
@@ -235,7 +238,7 @@ function goOn(context: Context, upstream: Upstream<Session>): void {
   }
 }
 
-/** The connections of the gateway's own, and those that clients share, that are not open yet. */
+/** Opens the gateway's own connections and the shared connections that are not open yet. */
 function openOwn(context: Context, upstream: Upstream<Session>): void {
   for (const shared of upstream.sharedConnections)
     for (const lane of shared.all())

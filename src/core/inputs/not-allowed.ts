@@ -14,10 +14,11 @@ import { onSharedSubscribed } from "./broker-ack.ts";
 import { notAuthorized, takeOutPublish } from "./take-out.ts";
 
 export function settleNotAllowed(context: Context): void {
-  // What now goes instead may be the next that may not.
+  // The packet that is sent instead may not be allowed either, so the loop looks again.
   for (let next = context.notAllowed.shift(); next; next = context.notAllowed.shift()) {
     const { broker, exchange } = next;
-    if (exchange.packetId !== 0 && broker.inFlight.get(exchange.packetId) !== exchange) continue; // it is over otherwise
+    // Otherwise it is over.
+    if (exchange.packetId !== 0 && broker.inFlight.get(exchange.packetId) !== exchange) continue;
     if (exchange.kind === "subscribe") endSubscribe(context, broker, exchange);
     else if (exchange.kind === "publish") {
       if (exchange.packetId !== 0) takeOutPublish(context, broker, exchange, "topic-not-allowed");
@@ -36,7 +37,7 @@ function endSubscribe(context: Context, broker: BrokerSession<Session>, exchange
   else onSubscribeAck(context, link?.session, exchange, notAuthorized);
 }
 
-/** Undefined: it is no request over a shared connection. */
+/** Returns undefined if this is not a request over a shared connection. */
 function subscribersOf(
   { sessions }: Context,
   { shared }: SubscribeExchange<Session>,

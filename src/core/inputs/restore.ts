@@ -34,7 +34,7 @@ import { beginLeaving } from "./leaving.ts";
 import { beginMove, hasForwarding } from "./restore-moved.ts";
 import { isSharedKey, restoreShared } from "./restore-shared.ts";
 
-/** One slice of what the store has. */
+/** Restores one slice of the records in the store. */
 export function onRestored(context: Context, input: Extract<Input, { kind: "restored" }>): void {
   const { states = [], known = [], letters = [], highest } = input;
   if (highest) {
@@ -70,7 +70,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   for (const [id, topic] of stored.topics ?? []) restoreTopic(session, id, topic);
   for (const { id, ...topic } of record.topics) {
     const restored = restoreTopic(session, id, topic);
-    session.registry.noteChanged(restored); // from here on it has its own record
+    session.registry.noteChanged(restored); // from here on the session has a record of its own
   }
   if (record.topics.length > 0) markChanged(context, session);
   for (const shown of record.shown ?? []) session.shown.restore(shown);
@@ -86,7 +86,8 @@ function restoreSession(context: Context, stored: StoredState): void {
   const left = placeToLeave(record, homeOf(session));
   const isMoved = left !== undefined;
   if (isMoved) leaveHome(context, session, stored, left);
-  // The ids belong to a connection of its own: they are valid if the client uses that one again.
+  // The packet ids belong to the client's own connection, so they are valid only if the client uses this connection
+  // again.
   if (!isMoved || (left !== (record.home ?? "") && !session.shared)) restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
   const move = isMoved ? { session, uplink: [...stored.uplink] } : undefined;
@@ -102,7 +103,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   supervise(context, session);
   context.sessions.setIdle(session, isIdle);
   session.isUnasked = true;
-  // Its session had ended; only an exchange on a shared connection had not.
+  // The session had ended. Only an exchange on a shared connection had not.
   if (isIdle && session.clean && !session.willPending && !session.awaitsForwarding)
     return endSession(context, session, "it was over before the restart");
   // The transports are not open yet: a client that is refused gets the answer to its next message.
@@ -113,13 +114,18 @@ function restoreSession(context: Context, stored: StoredState): void {
   parkAgain(context, session);
 }
 
-/** The place of this client's session at the broker in the last run, if it is not the present one. It may have been moving. */
+/**
+ * The place of this client's session at the broker in the last run, if it is not the present place. The client may have
+ * been moving to another place when that run ended.
+ */
 function placeToLeave({ home = "", movingTo }: SessionRecord, now: string): string | undefined {
   if (home !== now) return home;
   return movingTo === now ? undefined : movingTo;
 }
 
-/** What it received at QoS 2 and the other broker has not released: it is on disk here. */
+/**
+ * Takes over the QoS 2 messages that the client received and the other broker has not released. They are on disk here.
+ */
 function leaveHome(context: Context, session: Session, stored: StoredState, home: string): void {
   const { session: record, received } = stored;
   const { clientId, clean } = record;
@@ -128,7 +134,7 @@ function leaveHome(context: Context, session: Session, stored: StoredState, home
   for (const [id] of received) context.journal.remove({ of: "received", clientId, id, record: undefined });
 }
 
-/** The configuration may have given its id at the broker to another client since. */
+/** The configuration may have given this client's id at the broker to another client since the last run. */
 function hasItsId(context: Context, session: Session): boolean {
   const { clientId, peer, upstream } = session;
   const holder = holderOfId(context, clientId, upstream);
@@ -159,7 +165,7 @@ function restoreOutbox(context: Context, session: Session, { queued }: StoredSta
   return entries;
 }
 
-/** The broker will send again what has no PUBREC, and PUBREL for the rest. */
+/** The broker sends again what has no PUBREC yet, and sends PUBREL for the rest. */
 function restoreReceived(session: Session, stored: StoredState, entries: ReadonlyMap<number, OutboxEntry>): void {
   for (const [packetId, { seq, hash }] of stored.received) {
     const entry = entries.get(seq);
@@ -187,7 +193,8 @@ function restoreBacklog(session: Session, { backlog, taken }: StoredState): void
 
 function restoreUplink(session: Session, { uplink }: StoredState): void {
   for (const [packetId, record] of uplink) {
-    // Released: the device may have its PUBCOMP, and sleep. If it has not, it asks, and is answered at once.
+    // The exchange was released. The device may have its PUBCOMP and sleep. If it has no PUBCOMP, it repeats PUBREL and
+    // is answered at once.
     const isOpen = record.stage === "open" && record.origin !== undefined;
     const origin: PublishExchange<Session>["origin"] = isOpen ? { session, ...record.origin } : undefined;
     const exchange = exchangeFrom(packetId, record, { owner: session, origin });

@@ -33,7 +33,7 @@ export function onShutdown(context: Context): void {
   }
 }
 
-/** Of those that are parked. */
+/** Publishes the wills of parked sessions. */
 function publishWillsOfSleepers(context: Context): void {
   for (const row of context.sessions.parkedRows()) {
     const glance = context.sessions.glanceAt(row);
@@ -43,7 +43,7 @@ function publishWillsOfSleepers(context: Context): void {
   }
 }
 
-/** There is no time for an acknowledgement. */
+/** Publishes the will without waiting for an acknowledgement, because the process is about to end. */
 function publishWillAtOnce(context: Context, session: Session): void {
   const { clientId } = session;
   const { link } = session.broker;

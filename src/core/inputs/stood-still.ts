@@ -6,16 +6,16 @@
  */
 import type { Context } from "../context.ts";
 
-/** `ms`: for so long, at most. */
+/** `ms`: the process stood still for at most this long. */
 export function onStoodStill(context: Context, ms: number): void {
   context.out.report({ event: "stood_still", ms });
   const { now, deadlines } = context;
   for (const session of context.sessions.live()) {
     const { state, retry, outbox } = session;
     if (state === "disconnected" || state === "lost") continue;
-    session.lastHeard = now; // its deadline looks at that when it comes up
+    session.lastHeard = now; // the deadline of the session is compared with this when it is due
     if (!outbox.inFlight) continue;
-    outbox.inFlight.tries = Math.max(0, outbox.inFlight.tries - 1); // the answer to the last may be lost
+    outbox.inFlight.tries = Math.max(0, outbox.inFlight.tries - 1); // the answer to the last copy may be lost
     deadlines.set(retry, now + context.retryOf(session).intervalMs);
   }
   context.sessions.noteSleepersHeard(now);

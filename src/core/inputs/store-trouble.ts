@@ -10,16 +10,16 @@ import type { FromClient } from "../words.ts";
 
 const probeMs = 2_000;
 
-/** Devices repeat themselves after 10 to 15 seconds [§7.2]: an answer should come before. */
+/** Devices repeat a message after 10 to 15 seconds [§7.2]. An answer should come before that. */
 const slowMs = 5_000;
 
 /**
- * Commits without an answer, once the store counts as failing. Each holds what was asked for and what was to be said; a
- * disk that hangs for a week must not fill the memory.
+ * At most so many commits may be unanswered once the store counts as failing. Each commit holds what was requested and
+ * what would have been answered, and a disk that does not answer for a week must not fill the memory.
  */
 const unansweredMax = 10_000;
 
-/** Messages that change nothing on disk, or only what is there already and goes away. */
+/** Messages that change nothing on disk, or that only remove what is on disk already. */
 const needNoStore: ReadonlySet<string> = new Set([
   "SEARCHGW",
   "PUBLISH",
@@ -30,14 +30,17 @@ const needNoStore: ReadonlySet<string> = new Set([
   "REGACK",
 ]);
 
-/** Whether too much waits for a store that does not answer to accept this. The device asks again, here or elsewhere. */
+/**
+ * Whether too many commits wait for a store that does not answer, so that this message cannot be accepted. The device
+ * asks again, here or at another gateway.
+ */
 export function isBeyondStore(context: Context, message: FromClient): boolean {
   const { store, journal } = context;
   if (!store.fails || journal.lastCommit - store.answered < unansweredMax) return false;
   return !needNoStore.has(message.type) && !(message.type === "PINGREQ" && message.clientId === "");
 }
 
-/** At the end of each turn: from now on the store has to answer. */
+/** Called at the end of each turn. From now on the store has to answer. */
 export function watchStore(context: Context): void {
   const { store, journal, now } = context;
   if (store.busySince !== undefined || journal.lastCommit <= store.answered) return;
@@ -69,7 +72,10 @@ export function onPersisted(context: Context, token: CommitToken): void {
   }
 }
 
-/** Is it slow? Otherwise a commit of nothing, if it failed: what the store could not write before goes with it. */
+/**
+ * Checks whether the store is slow. If it failed before, an empty commit is made: it also writes what the store could
+ * not write before.
+ */
 export function probeStore(context: Context): void {
   const { store } = context;
   const since = store.busySince;

@@ -21,7 +21,7 @@ import { contentKey, kindKey } from "../state/packet-key.ts";
 import { type Session, unbindUplink } from "../state/session.ts";
 import type { Suspicion } from "../state/suspicion.ts";
 
-/** MQTT 5 reason of a refusal by the broker, as which this counts. */
+/** A packet that is taken out counts as refused by the broker with this reason of MQTT 5. */
 export const notAuthorized = 0x87;
 
 export function takeOut(context: Context, link: Link, suspicion: Suspicion<Exchange<Session>>): void {
@@ -79,7 +79,10 @@ function report(
   });
 }
 
-/** Nothing of it goes to the broker any more. What the broker may have of it from before is uncertain. */
+/**
+ * Takes out a publication: nothing of it is sent to the broker any more. If an earlier part of the exchange may have
+ * reached the broker, it is counted as uncertain.
+ */
 export function takeOutPublish(
   context: Context,
   broker: BrokerSession<Session>,
@@ -90,7 +93,8 @@ export function takeOutPublish(
   const mayBeThere = publication.qos === 2 && (exchange.sentBefore || exchange.stage !== "waiting");
   const clientId = owner?.clientId ?? "";
   const note = (detail: string) => {
-    if (reason === "refused-by-broker") context.drop(reason, { clientId, detail }); // otherwise the caller has counted it
+    // Otherwise the caller has counted it.
+    if (reason === "refused-by-broker") context.drop(reason, { clientId, detail });
   };
   broker.finish(exchange);
   forgetExchange(context, exchange);
@@ -106,7 +110,7 @@ export function takeOutPublish(
   }
   if (accepted && owner) return onAcceptedSettled(context, owner, exchange, notAuthorized, { reason, mayBeThere });
   note(`QoS ${publication.qos} ${publication.topicName}`);
-  if (owner) drainSoon(context, owner); // it may have been this one that filled the window
+  if (owner) drainSoon(context, owner); // this exchange may have been the one that filled the window
   if (!origin) return;
   const { session, msgId, topicId } = origin;
   unbindUplink(exchange);
@@ -119,7 +123,7 @@ function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExcha
   broker.finish(exchange);
   const { filter } = exchange;
   if (!exchange.shared) {
-    onSubscribeAck(context, undefined, exchange, notAuthorized); // answers who waits
+    onSubscribeAck(context, undefined, exchange, notAuthorized); // answers the client that waits
     if (link.session) markRefused(context, link.session, filter);
     return;
   }
@@ -139,7 +143,10 @@ function takeOutSubscribe(context: Context, link: Link, exchange: SubscribeExcha
   link.shared?.filters.remove(entry);
 }
 
-/** It is kept and shown, and not asked for. MQTT-SN has no message that would tell the client. */
+/**
+ * The subscription is kept and shown to the operator, but the gateway does not subscribe to it at the broker. MQTT-SN
+ * has no message that would tell the client.
+ */
 function markRefused(context: Context, session: Session, filter: string): void {
   const subscription = session.subscriptions.get(filter);
   if (!subscription) return;
@@ -148,11 +155,11 @@ function markRefused(context: Context, session: Session, filter: string): void {
   markChanged(context, session);
 }
 
-/** UNSUBACK has no code: the client is through with the filter, and nothing of it is delivered any more. */
+/** UNSUBACK has no code. The client has left the filter, and no message of it is delivered to the client any more. */
 function takeOutUnsubscribe(context: Context, link: Link, exchange: UnsubscribeExchange<Session>): void {
   const { broker, shared } = link;
   broker.finish(exchange);
-  if (shared) settleUnsubscribe(context, shared, exchange.filter); // the next run does not ask again
+  if (shared) settleUnsubscribe(context, shared, exchange.filter); // the next run does not unsubscribe again
   broker.deafTo.set(exchange.filter, true);
   onUnsubscribeAck(context, exchange);
 }
