@@ -10,7 +10,7 @@ import { type ClientEvent, nextState } from "../state/client-state.ts";
 import type { Session } from "../state/session.ts";
 import { markChanged } from "./session-record.ts";
 
-/** Makes one transition in the table of client-state.ts; false: there is no such transition. */
+/** Makes one transition in the table of client-state.ts. Returns false if there is no such transition. */
 export function changeState(context: Context, session: Session, event: ClientEvent, why: string): boolean {
   const next = nextState(session.state, event);
   if (!next) return false;
@@ -27,7 +27,9 @@ export function changeState(context: Context, session: Session, event: ClientEve
   return true;
 }
 
-/** The announced time and what is allowed on top: a tenth above a minute, half up to it. In milliseconds. [§7.2] */
+/**
+ * The announced time with the tolerance, in milliseconds: a tenth more above a minute, half more up to a minute. [§7.2]
+ */
 export function withGrace(seconds: number): number {
   return seconds * (seconds > 60 ? 1_100 : 1_500);
 }

@@ -12,10 +12,13 @@ import { detachInFlight, forgetTaken } from "./duplicates.ts";
 import { keepAllowance } from "./limits.ts";
 import { forgetPendingConnect } from "./pending-connects.ts";
 
-/** Clients without a session of whose packets something is remembered. */
+/** The gateway remembers refused packets of at most so many clients that have no session any more. */
 const experienceMax = 10_000;
 
-/** Nothing is left of the session here. What it still held is counted. Its link is closed by the caller, or was. */
+/**
+ * Removes everything of the session, and counts the messages that it still held. The caller closes its link, or has
+ * closed it.
+ */
 export function endSession(context: Context, session: Session, why: string): void {
   if (session.pendingConnect) forgetPendingConnect(context, session.pendingConnect);
   dropWaiting(context, session, "session-ended");

@@ -8,10 +8,13 @@ import type { Session } from "../state/session.ts";
 import type { Instant } from "../types.ts";
 import { queuedRecord, wallAt } from "./queued-record.ts";
 
-/** Between two looks at one queue, which may be long. What is about to be sent is looked at anyway. */
+/**
+ * Time between two checks of one queue, in milliseconds, because a queue may be long. A message that is about to be
+ * sent is checked in any case.
+ */
 const lookPauseMs = 1_000;
 
-/** A wall clock that is put right by less is left alone. */
+/** If the wall clock is corrected by less than this, in milliseconds, nothing is stored again. */
 const clockSlackMs = 1_000;
 
 /** This session is looked at when the first of its messages expires. */
@@ -20,12 +23,12 @@ export function watchExpiry(context: Context, session: Session, expiresAt: Insta
   context.deadlines.set(session.expiry, expiresAt);
 }
 
-/** Has it waited too long, and may go? */
+/** Whether this message has waited too long and may be dropped. */
 export function isExpired(context: Context, entry: OutboxEntry): boolean {
   return entry.expiresAt !== undefined && entry.expiresAt <= context.now && isFree(entry);
 }
 
-/** Those whose time is over; arms the next look. The caller drops them. */
+/** Returns the messages that have expired, and sets the deadline for the next check. The caller drops the messages. */
 export function takeExpired(context: Context, session: Session): OutboxEntry[] {
   const over: OutboxEntry[] = [];
   let next: Instant | undefined;

@@ -23,10 +23,10 @@ import type { CommitToken, Publication, QoS } from "../types.ts";
 import { deliver } from "./deliver.ts";
 import { parkAgain } from "./park.ts";
 
-/** Members of a shared subscription that are looked at for one that is there. */
+/** At most so many members of a shared subscription are checked to find one that is reachable. */
 const sharedTriesMax = 16;
 
-/** Acknowledged deliveries at QoS 1 that are remembered; a broker has no more unanswered at a time. */
+/** So many acknowledged deliveries at QoS 1 are remembered. A broker has no more unanswered deliveries at a time. */
 const recentDeliveriesMax = 1_000;
 
 type Delivered = Extract<Input, { kind: "delivered" }>;
@@ -46,18 +46,21 @@ export function onSharedDelivered(
   let after: CommitToken | undefined;
   for (const [row, asked] of recipients) {
     const qos = Math.min(asked, publication.qos) as QoS;
-    if (qos === 0 && input.dup) continue; // it may have it, and is to have it at most once
+    if (qos === 0 && input.dup) continue; // the client may have it, and must get it at most once
     const live = context.sessions.liveAt(row);
     const session = live ?? context.sessions.at(row);
     if (!session) continue;
     copies[qos] ??= { ...publication, topicName: topicName ?? "", qos };
     after = deliver(context, session, copies[qos], input.expirySeconds) ?? after;
-    if (!live) parkAgain(context, session); // if nothing was kept for it: there may be a million
+    if (!live) parkAgain(context, session); // if nothing was kept for the client, because there may be a million
   }
   if (publication.qos > 0) acknowledgeCustody(context, shared, link, { packetId, publication }, after);
 }
 
-/** Whether this is a further copy of a message that was distributed. Only if it is not known how this broker sends copies. */
+/**
+ * Whether this is a further copy of a message that was distributed already. Copies are counted only if it is not known
+ * how this broker sends them.
+ */
 function isCounted(
   { now, counters }: Context,
   shared: SharedConnection<Session>,
@@ -76,12 +79,12 @@ function isCounted(
   return isCopy;
 }
 
-/** By their rows in the table of sessions. */
+/** The recipients, by their rows in the table of sessions. */
 type Recipients = Iterable<readonly [row: number, qos: QoS]>;
 
 const nobody: Recipients = [];
 
-/** Each client once, at the highest QoS of its subscriptions that match. */
+/** Returns each client once, at the highest QoS of its subscriptions that match. */
 function recipientsOf(
   context: Context,
   shared: SharedConnection<Session>,
@@ -91,7 +94,8 @@ function recipientsOf(
   const matched: SharedFilter<Session>[] = [];
   shared.filters.match(topicName, (entry) => matched.push(entry));
   if (shared.isLeaving) dropGone(context, shared, matched);
-  // MQTT 5: the broker says which subscriptions this copy is for; of overlapping ones it may send a copy each.
+  // MQTT 5: the broker says which subscriptions this copy is for. It may send a copy for each of several overlapping
+  // subscriptions.
   const meant = subscriptionIds && matched.filter(({ id }) => subscriptionIds.includes(id));
   const entries = meant && meant.length > 0 ? meant : matched;
   if (publication.retain) return waiting(entries, topicName);
@@ -124,7 +128,7 @@ function addHighest(recipients: Map<number, QoS>, row: number, qos: QoS): void {
   recipients.set(row, Math.max(recipients.get(row) ?? 0, qos) as QoS);
 }
 
-/** A retained message is for those who have just subscribed. */
+/** A retained message goes to the clients that have just subscribed. */
 function waiting(entries: readonly SharedFilter<Session>[], topicName: string): Recipients {
   const recipients = new Map<number, QoS>();
   for (const { waits, members } of entries) {
@@ -135,7 +139,7 @@ function waiting(entries: readonly SharedFilter<Session>[], topicName: string): 
   return recipients;
 }
 
-/** Members of a shared subscription take turns; one that is there comes before one that is not. */
+/** The members of a shared subscription take turns. A member that is reachable comes before one that is not. */
 function nextOf({ sessions }: Context, { members }: SharedFilter<Session>): [row: number, qos: QoS] {
   let first: [row: number, qos: QoS] | undefined;
   for (let tries = Math.min(members.size, sharedTriesMax); tries > 0; tries--) {
@@ -148,7 +152,7 @@ function nextOf({ sessions }: Context, { members }: SharedFilter<Session>): [row
     const session = sessions.liveAt(row);
     if (session && isReachable(session)) return [row, qos];
   }
-  return first as [row: number, qos: QoS]; // an entry has members
+  return first as [row: number, qos: QoS]; // an entry has at least one member
 }
 
 /**

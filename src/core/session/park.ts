@@ -1,10 +1,10 @@
 /**
- * When a session is parked: a while after its client has gone to sleep, has left, or is lost, or after the session was needed meanwhile. See
- * state/parked-sessions.ts.
+ * When a session is parked: some time after its client has gone to sleep, has left or is lost, or after the session was
+ * needed meanwhile. See state/parked-sessions.ts.
  *
- * Only a session for which nothing is open is parked, because everything that is open refers to the session as an object. If something is
- * open, it is looked again later, each time after twice the time: most of what is open ends with the next message of the client, and when the
- * client sleeps again, the time begins anew.
+ * Only a session for which nothing is open is parked, because everything that is open refers to the session as an
+ * object. If something is open, the gateway checks the session again later, each time after twice the time. Most of
+ * what is open ends with the next message of the client, and when the client sleeps again, the time begins anew.
  *
  * In transparent mode a session has a connection of its own, which is an object too, so it is not parked.
  */
@@ -17,10 +17,13 @@ import { wasJustTold } from "./publish-down.ts";
 const firstPauseMs = 1_000;
 const pauseMaxMs = 600_000;
 
-/** Beyond so many packets it is not looked whether one is of this client: with so many, the broker is slow or away. */
+/**
+ * If more packets than this are under way, the gateway does not check whether one of them is of this client, and the
+ * session is not parked. So many packets are under way only if the broker is slow or away.
+ */
 const underWayMax = 1_000;
 
-/** The time has come to look whether the session may be parked. */
+/** The deadline for checking whether the session may be parked is due. */
 export function onParkDeadline(context: Context, session: Session): void {
   const { parking } = session;
   if (!parking || !isDormant(session)) return;
@@ -32,22 +35,24 @@ export function onParkDeadline(context: Context, session: Session): void {
 }
 
 /**
- * Parks a session that was parked until now, or was restored just now, if nothing was opened for it in this turn. (Nothing was
- * promised to its client, so no commit matters.)
+ * Parks a session that was parked until now, or that was just restored, if nothing was opened for it in this turn. No
+ * commit has to be waited for, because nothing was promised to the client.
  */
 export function parkAgain(context: Context, session: Session): void {
   if (context.options.clients.parkAfterMs === Number.POSITIVE_INFINITY) return;
   if (context.sessions.isCurrent(session) && mayBeParked(context, session)) context.sessions.park(session);
 }
 
-/** It was heard since: what it said may have begun a commit. */
+/** The client was heard since the last check. Its message may have begun a commit. */
 function begin(context: Context, session: Session, parking: Parking): void {
   parking.heard = session.heard;
   parking.tries = 0;
   parking.behind = context.journal.lastCommit;
 }
 
-/** All commits that may concern the session are done: if one fails, what was promised on it is taken back. */
+/**
+ * Whether all commits that may concern the session are done. If a commit fails, what was promised on it is withdrawn.
+ */
 function isStored(context: Context, parking: Parking): boolean {
   const { answered } = context.store;
   if (context.journal.lastCommit <= answered) return true;
@@ -55,17 +60,18 @@ function isStored(context: Context, parking: Parking): boolean {
   return parking.behind <= answered;
 }
 
-/** Is nothing open for this session, neither here nor anywhere else? */
+/** Whether nothing is open for this session, neither here nor anywhere else. */
 export function mayBeParked(context: Context, session: Session): boolean {
   if (!isDormant(session) || !session.shared) return false;
-  if (session.silence.at === undefined || session.silence.at <= context.now) return false; // its end is due
-  // One that has not spoken may have to make room for another at any moment.
+  // The session is about to end.
+  if (session.silence.at === undefined || session.silence.at <= context.now) return false;
+  // A client that has sent no message yet may have to make room for another one at any moment.
   if (!session.spoke && !session.vouched) return false;
   if (session.touched || context.storeFails || context.journal.isMarked(session.clientId)) return false;
   return !isUnsettled(session) && hasNothingOpen(context, session) && !isReferredTo(context, session);
 }
 
-/** It is connecting, leaving, or moving to another connection, or the broker has refused it. */
+/** Whether the client is connecting, leaving or moving to another connection, or the broker has refused it. */
 function isUnsettled(session: Session): boolean {
   const { pendingConnect, willPending, awaitsForwarding, leaves, isHeldBack, isOver, brokerRefused } = session;
   return (
@@ -92,17 +98,20 @@ function hasNothingOpen(context: Context, session: Session): boolean {
   return true;
 }
 
-/** Does something that stays refer to the session as an object? */
+/** Whether something that continues to exist refers to the session as an object. */
 function isReferredTo(context: Context, session: Session): boolean {
   const { broker, shared, clientId } = session;
-  if (context.moves.length > 0) return true; // only at the start
+  if (context.moves.length > 0) return true; // moves exist only at the start
   if (context.drain.waiting.has(session) || session.retainedWaits > 0 || broker.hasWaiting(clientId)) return true;
   for (const exchange of broker.pings) if (exchange?.owner === session) return true;
   for (const lane of shared?.all() ?? []) if (isReferredToBy(lane, session)) return true;
   return false;
 }
 
-/** By what is under way over this connection. Also if the client does not wait for it any more. */
+/**
+ * Whether a packet that is under way over this connection refers to the session, also if the client does not wait for
+ * it any more.
+ */
 function isReferredToBy({ broker, unasked, undecided }: SharedConnection<Session>, session: Session): boolean {
   if (broker.inFlight.size + unasked.size + undecided.size > underWayMax) return true;
   for (const exchange of broker.inFlight.values()) {

@@ -29,18 +29,21 @@ export function repeatedRetained(session: Session, publication: Publication): "s
   return where;
 }
 
-/** It is in flight to the client already. */
+/** Finds the message among those that wait for the client or are in flight to it. */
 function waiting({ outbox }: Session, { topicName, payload }: Publication): OutboxEntry | undefined {
   const isSame = (other: Publication) => other.topicName === topicName && sameBytes(other.payload, payload);
   return outbox.find((entry) => isSame(entry.publication));
 }
 
-/** The client has this, or it was sent and wants no answer. What is not known to be retained is written with the next change, or at the end. */
+/**
+ * The client has this message, or the message was sent and needs no answer. If the message is not known to be retained,
+ * it is written with the next change or at the end of the process.
+ */
 export function noteShown(context: Context, session: Session, publication: Publication): void {
   if (!session.shared && session.shown.note(publication)) noteChanged(context, session);
 }
 
-/** The process ends: what is not written yet. */
+/** The process ends: writes what is not written yet. */
 export function writeShown(context: Context): void {
   for (const session of context.sessions.live()) if (session.shown.isNew) noteChanged(context, session);
 }
