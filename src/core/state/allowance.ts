@@ -1,6 +1,6 @@
 /**
- * How much one device may still send and be sent: buckets that fill with time, and what happens to a device that
- * ignores its limit.
+ * How many messages and octets a device may still send and receive. The limits are buckets that fill with time. Also
+ * what happens to a device that ignores its limit.
  */
 import type { DeviceLimits } from "../access.ts";
 import type { Instant } from "../types.ts";
@@ -9,14 +9,14 @@ const dayMs = 86_400_000;
 
 export class Allowance {
   limits: DeviceLimits;
-  /** Messages, and octets of this day, that are left. */
+  /** What is left: messages, and octets of this day. */
   #up: number;
   #down: number;
   #octets: number;
   #at: Instant;
-  /** Refusals in a row, without a pause that is long enough to fill the bucket. */
+  /** Consecutive refusals, without a pause that is long enough to fill the bucket. */
   refused = 0;
-  /** Nothing it says is acted on before. */
+  /** Until this time, every message of the device is ignored. */
   quarantinedUntil: Instant = 0;
 
   constructor(limits: DeviceLimits, now: Instant) {
@@ -27,7 +27,7 @@ export class Allowance {
     this.#at = now;
   }
 
-  /** What is left, to be put back with `restore`. */
+  /** What is left in the buckets. `restore` takes these values. */
   get levels(): readonly number[] {
     return [this.#up, this.#down, this.#octets, this.#at, this.refused, this.quarantinedUntil];
   }
@@ -42,7 +42,7 @@ export class Allowance {
     this.quarantinedUntil = quarantinedUntil;
   }
 
-  /** One message of so many octets from the device; false: it is beyond. */
+  /** Takes one message of this many octets from the device. Returns false if it is beyond the limit. */
   takeUp(octets: number, now: Instant): boolean {
     this.#fill(now);
     if (this.#up < 1 || this.#octets < octets) return false;
@@ -51,12 +51,12 @@ export class Allowance {
     return true;
   }
 
-  /** One message to the device. Answers 0, or how long it waits for the next try, in ms. */
+  /** Takes one message to the device. Returns 0, or the time until the next try, in milliseconds. */
   takeDown(octets: number, now: Instant): number {
     this.#fill(now);
     const { downPerSecond, octetsPerDay } = this.limits;
     if (this.#down < 1) return Math.ceil(((1 - this.#down) * 1_000) / downPerSecond);
-    // A message larger than a whole day's octets goes with a full bucket, or it would wait for ever.
+    // A message larger than the octets of a whole day needs a full bucket. Otherwise it would wait for ever.
     const wanted = Math.min(octets, octetsPerDay);
     if (this.#octets < wanted) return Math.ceil(((wanted - this.#octets) * dayMs) / octetsPerDay);
     this.#down--;
@@ -75,7 +75,7 @@ export class Allowance {
   }
 }
 
-/** Infinity: there is no limit. */
+/** Infinity means that there is no limit. */
 function filled(level: number, most: number, more: number): number {
   return most === Number.POSITIVE_INFINITY ? most : Math.min(most, level + more);
 }

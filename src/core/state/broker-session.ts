@@ -1,10 +1,10 @@
 /**
  * The state of one MQTT session, as [MQTT-3.1.1 4.1] defines it for a client: the packets of the gateway that the
  * broker has not completed, and the packets of the broker that the gateway has not completed. It outlives connections
- * (links), so QoS 1 is sent again with its packet id, and QoS 2 is exactly once over any cut.
+ * (links). So a QoS 1 packet is sent again with its packet id, and QoS 2 stays exactly once when a connection is cut.
  *
- * A delivery of the broker is *acknowledged* when somebody has custody of it: the device, or the gateway (buffered and
- * stored). Until then the broker is responsible. It sends the delivery again after a reconnect, and `received`
+ * A delivery of the broker is *acknowledged* when the device or the gateway (buffered and stored) has custody of it.
+ * Until then the broker is responsible. The broker sends the delivery again after a reconnect, and `received`
  * recognizes it.
  */
 
@@ -34,14 +34,17 @@ export interface Connection {
   readonly id: LinkId;
   readonly policy: UpstreamPolicy;
   up: boolean;
-  /** The broker accepted it at least once. */
+  /** The broker accepted this connection at least once. */
   wasUp: boolean;
   congested: boolean;
-  /** Since when it is down, after it was up. */
+  /** Since when the connection is down, after it was up. */
   downSince: Instant | undefined;
-  /** While it is down, or not up yet: before this instant no request is answered in place of the broker. */
+  /**
+   * While the connection is down, or not up yet: before this time the gateway does not answer a request in place of the
+   * broker.
+   */
   answersFrom: Instant;
-  /** An attempt to connect has come to nothing since: the broker is not there. */
+  /** An attempt to connect has failed since: the broker is not reachable. */
   isMissed: boolean;
   limits: BrokerLimits;
   readonly clean: boolean;
@@ -51,7 +54,10 @@ export interface Connection {
   readonly will: Will | undefined;
 }
 
-/** What was learnt of packets for which a broker closes: of one client, or of a connection that clients share. */
+/**
+ * What the gateway has learnt about packets for which a broker closes the connection: packets of one client, or of a
+ * shared connection.
+ */
 export interface Experience<Client extends ExchangeClient> {
   readonly search: Suspects<Exchange<Client>>;
   readonly kinds: LearntKinds;
@@ -59,11 +65,11 @@ export interface Experience<Client extends ExchangeClient> {
 
 /** See inputs/will-in-connect.ts. */
 export interface WillTrial {
-  /** What it is (`willKey`). */
+  /** Identifies the will (`willKey`). */
   readonly key: string;
-  /** Connections that ended before CONNACK. */
+  /** Number of connections that ended before CONNACK. */
   ends: number;
-  /** Between them one without it was accepted. */
+  /** Between these ends, a connection without the will was accepted. */
   isWitnessed: boolean;
 }
 
@@ -73,53 +79,66 @@ export class BrokerSession<Client extends ExchangeClient> {
   link: Connection | undefined = undefined;
   readonly inFlight = new IdMap<Exchange<Client>>();
   readonly received = new IdMap<Received>();
-  /** Deliveries that did not fit, in their order. The broker is still responsible. They are enqueued when there is space. */
+  /**
+   * Deliveries for which there was no room, in their order. The broker is still responsible for them. They are enqueued
+   * when there is space.
+   */
   readonly deferred = new SmallMap<Received, true>();
-  /** Counts the connections of this session; the present or last one. */
+  /** The number of the present or last connection of this session. */
   connection = 0;
   /**
-   * The broker may have begun a new session without our knowledge: an attempt to connect ended before its answer, the broker restarted from
-   * an older state, or our last run ended before it had subscribed. A session that it then calls present may be without our subscriptions.
+   * The broker may have begun a new session without the gateway's knowledge: an attempt to connect ended before its
+   * answer, the broker restarted from an older state, or the last run of the gateway ended before it had subscribed. If
+   * the broker then says that the session is present, the session may be without the gateway's subscriptions.
    */
   sessionUncertain = true;
   #lastPacketId: number;
   #open = 0;
   #openExactlyOnce = 0;
-  /** What waits for the broker's window, or for its turn while a suspect is looked for. */
+  /** Packets that wait for the broker's window, or for their turn while the gateway searches for a suspect. */
   readonly #lines: SendLines<Client>;
   /** Packets sent on the present connection and not answered. */
   #unanswered = 0;
-  /** The owner of the connection, for packets without a client: see `identityOf`. */
+  /** The owner of the connection, for packets without a client. See `identityOf`. */
   readonly key: string;
-  /** What was learnt of packets for which this broker closes. */
+  /** What the gateway has learnt about packets for which this broker closes the connection. */
   readonly search: Suspects<Exchange<Client>>;
   readonly kinds: LearntKinds;
-  /** Packet ids of QoS 2 that were taken out: the broker may have the message, and would swallow the next one. */
+  /**
+   * Packet ids of QoS 2 packets that were taken out. The broker may have the message and would ignore the next message
+   * with this id.
+   */
   readonly retired = new IdMap<true>();
-  /** PINGREQs of ours that are not answered, and the QoS 0 publication that each follows, if any. */
+  /** The unanswered PINGREQs of the gateway. Each has the QoS 0 publication that was sent before it, if any. */
   readonly pings: (PublishExchange<Client> | undefined)[] = [];
-  /** Something at QoS 0 left since the last answer. */
+  /** A QoS 0 publication was sent since the last answer. */
   saidUnanswerable = false;
-  /** Until then each publication at QoS 0 is followed by a PINGREQ. */
+  /** Until this time, each QoS 0 publication is followed by a PINGREQ. */
   watchUntil: Instant = 0;
-  /** A client has publications on disk that are not read yet: a test waits for this. */
+  /**
+   * A client has publications on disk that are not read yet. A test (a packet sent alone) waits for them until this
+   * time.
+   */
   expectsMoreUntil: Instant = 0;
-  /** PUBRELs wait for the sign of life of this connection. */
+  /** PUBRELs wait until the broker has answered on this connection. */
   owesReleases = false;
-  /** On this connection the broker has answered as if of another QoS, and that was said. */
+  /** On this connection the broker has answered with the acknowledgement of another QoS, and this was reported. */
   saidOtherQoS = false;
-  /** A will for which the broker seems to close at CONNECT. */
+  /** A will because of which the broker seems to close the connection at CONNECT. */
   willTrial: WillTrial | undefined = undefined;
-  /** The broker said this to a connection that ended at once. The next connection treats its session as a new one. */
+  /**
+   * The broker said that it has no session, on a connection that ended at once. The next connection treats its session
+   * as a new one.
+   */
   wasForgotten = false;
-  /** Filters that an UNSUBSCRIBE could not be brought to the broker for: nothing of them is delivered. */
+  /** Filters for which no UNSUBSCRIBE could be sent to the broker. Their messages are not delivered. */
   readonly deafTo = new SmallMap<string, true>();
-  /** Filters for which the last SUBSCRIBE was the gateway's, of which the client knows nothing. */
+  /** Filters for which the gateway itself sent the last SUBSCRIBE. The client does not know of it. */
   readonly askedAgain = new SmallMap<string, true>();
 
   /**
-   * `start`: where packet ids begin. Random for a session that the broker may remember from an earlier run of the
-   * gateway: an id that still means a QoS 2 message of then would swallow a new one.
+   * `start`: the first packet id. Random for a session that the broker may remember from an earlier run of the gateway,
+   * because an id that still belongs to a QoS 2 message of that run would make a new message disappear.
    */
   constructor(
     start: number,
@@ -142,32 +161,32 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.#unanswered;
   }
 
-  /** Publications that count against the broker's Receive Maximum: sent, not finished. */
+  /** Publications that count against the broker's Receive Maximum: those that were sent and are not finished. */
   get openPublications(): number {
     return this.#open;
   }
 
-  /** Does the broker take one more of this QoS now? */
+  /** Whether the broker accepts one more publication of this QoS now. */
   hasRoom(qos: QoS, limits: BrokerLimits): boolean {
     if (this.#open >= limits.receiveMaximum) return false;
     return qos < 2 || this.#openExactlyOnce < (limits.exactlyOnceMaximum ?? limits.receiveMaximum);
   }
 
-  /** The client has its answer for this one, and does not wait for it any more (`unbindUplink`). */
+  /** The client has its answer for this publication and does not wait for it any more (`unbindUplink`). */
   accept(exchange: PublishExchange<Client>): void {
     if (exchange.accepted) return;
     exchange.accepted = true;
     countAccepted(exchange, 1);
   }
 
-  /** The client's answer could not be given after all: it waits again (`bindUplink`). */
+  /** The answer could not be given to the client, so the client waits again (`bindUplink`). */
   takeBack(exchange: PublishExchange<Client>): void {
     if (!exchange.accepted) return;
     exchange.accepted = false;
     countAccepted(exchange, -1);
   }
 
-  /** A free packet id; undefined when all 65535 are taken. */
+  /** Returns a free packet id; undefined when all 65535 are in use. */
   freePacketId(): number | undefined {
     if (this.inFlight.size + this.retired.size >= 65_535) return undefined;
     do this.#lastPacketId = (this.#lastPacketId % 65_535) + 1;
@@ -175,35 +194,38 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.#lastPacketId;
   }
 
-  /** An exchange of an earlier run; what was released still counts against the broker's window. */
+  /** Adds an exchange of an earlier run. A publication that was released still counts against the broker's window. */
   restore(exchange: PublishExchange<Client>): void {
     this.add(exchange);
     if (exchange.stage !== "waiting") this.#countOpen(exchange, 1);
     else this.queue(exchange);
   }
 
-  /** It waits for its turn. */
+  /** The packet waits for its turn. */
   queue(exchange: Exchange<Client>): void {
     this.#lines.add(exchange);
   }
 
-  /** How many wait before it, of the same client. */
+  /** How many packets of the same client wait before this one. */
   waitingBefore(exchange: Exchange<Client>): number {
     return this.#lines.lineOf(exchange).length;
   }
 
-  /** All that is not sent waits for its turn, in the order in which it came: a suspect is looked for. */
+  /**
+   * Everything that was not sent waits for its turn, in the order in which it came, because the gateway searches for a
+   * suspect.
+   */
   queueAll(): void {
     this.#lines.clear();
     for (const exchange of this.inFlight.values()) if (this.#waits(exchange)) this.#lines.add(exchange);
   }
 
-  /** The next that waits and may be sent now; it is taken out of the line. */
+  /** Returns the next waiting packet that may be sent now, and takes it out of its line. */
   nextWaiting(limits: BrokerLimits): Exchange<Client> | undefined {
     return this.#lines.next(this.hasRoom(2, limits));
   }
 
-  /** Does a publication of this client wait for its turn? */
+  /** Whether a publication of this client waits for its turn. */
   hasWaiting(clientId: string): boolean {
     return this.#lines.hasWaiting(clientId);
   }
@@ -222,7 +244,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.#lines.isEmpty && this.search.isForgetful && this.kinds.size === 0;
   }
 
-  /** What may be sent now, while suspects are looked for. */
+  /** Chooses what may be sent now, while the gateway searches for suspects. */
   choose(now: Instant, limits: BrokerLimits): Choice<Exchange<Client>> {
     this.#lines.sift();
     const waiting: Waiting<Exchange<Client>> = {
@@ -252,12 +274,12 @@ export class BrokerSession<Client extends ExchangeClient> {
     return tooMany < 0 ? packets : packets.slice(0, tooMany);
   }
 
-  /** Does a request for the same filter wait, which this one is not to overtake? */
+  /** Whether an earlier request for the same filter waits. This request must not overtake it. */
   waitsBefore({ filter }: SubscribeExchange<Client> | UnsubscribeExchange<Client>): boolean {
     return !this.isIdle && this.#lines.hasRequestFor(filter);
   }
 
-  /** No suspect holds anybody any more. */
+  /** No packet waits behind a suspect any more. */
   clearUnanswered(): void {
     this.#lines.sift();
   }
@@ -285,7 +307,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     }
   }
 
-  /** The broker answered it, with any code. */
+  /** The broker has answered this packet, with any code. */
   answered(exchange: Exchange<Client>, now: Instant): void {
     if (!isOutside(exchange)) return;
     this.#unanswered--;
@@ -310,7 +332,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     if (exchange.accepted) countAccepted(exchange, -1);
   }
 
-  /** It is over; if it was not answered, nothing is learnt of it. */
+  /** The exchange is over. If it was not answered, nothing is learnt from it. */
   #giveUp(exchange: Exchange<Client>): void {
     if (isOutside(exchange)) this.#unanswered--;
     if (exchange.suspicion) this.search.detach(exchange);
@@ -322,7 +344,10 @@ export class BrokerSession<Client extends ExchangeClient> {
     if (publication.qos === 2) this.#openExactlyOnce += by;
   }
 
-  /** The connection is over. Answers what is to be taken out, and the pause until the next attempt. To be cut afterwards. */
+  /**
+   * The connection has ended. Returns which packets are to be taken out, and the pause until the next attempt. The
+   * caller calls `cut` afterwards.
+   */
   ended(now: Instant, end: EndOfConnection): ReturnType<Suspects<Exchange<Client>>["ended"]> {
     const outside: Exchange<Client>[] = [];
     if (this.#unanswered > 0) {
@@ -334,7 +359,7 @@ export class BrokerSession<Client extends ExchangeClient> {
     return this.search.ended(now, outside, end, (exchange) => identityOf(exchange, this.key));
   }
 
-  /** The connection ended: what was sent is to be sent again, what the broker received stays received. */
+  /** The connection has ended. What was sent is to be sent again; what the broker has received stays received. */
   cut(now: Instant): void {
     this.search.ended(now, [], byUs, (exchange) => identityOf(exchange, this.key));
     this.deferred.clear(); // the broker will send them again
@@ -358,7 +383,10 @@ export class BrokerSession<Client extends ExchangeClient> {
     }
   }
 
-  /** Is what is open and unanswered counted right, and does the line hold what waits, in its order? For tests. */
+  /**
+   * Checks that open and unanswered packets are counted correctly, and that the lines hold the waiting packets in their
+   * order. For tests.
+   */
   check(found: Found): void {
     let open = 0;
     let exactlyOnce = 0;

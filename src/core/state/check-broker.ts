@@ -1,24 +1,29 @@
-/** The checks of what is between the gateway and a broker: connections, exchanges, deliveries. See check.ts. */
+/** Checks of the state between the gateway and a broker: connections, exchanges, deliveries. See check.ts. */
 import type { Found } from "../assert.ts";
 import type { BrokerSession } from "./broker-session.ts";
 import type { Checked } from "./checked.ts";
 import type { Exchange, Received } from "./exchanges.ts";
 import type { Session } from "./session.ts";
 
-/** Beyond so many deliveries without room, further ones are left at the broker. See session/deliver.ts. */
+/**
+ * When so many deliveries wait without room, further ones are not acknowledged at the broker. See session/deliver.ts.
+ */
 const outsideMax = 1_000;
 
 interface Subject {
   readonly gateway: Checked;
   readonly broker: BrokerSession<Session>;
-  /** Whose it is, for what is found. */
+  /** The name of the subject, for the findings. */
   readonly who: () => string;
   /** Collects the accepted publications that each client has in flight here. */
   readonly accepted: Map<Session, number>;
   readonly found: Found;
 }
 
-/** A connection in the table serves the MQTT session that knows it, and each that a session knows is in the table. */
+/**
+ * Each connection in the table serves the MQTT session that knows it, and each connection that a session knows is in
+ * the table.
+ */
 export function checkLinks({ links, sessions, upstreams }: Checked, found: Found): void {
   for (const [id, link] of links) {
     if (link.id !== id) found(`link ${link.id} stands in the table as ${id}`);
@@ -40,7 +45,7 @@ export function checkLinks({ links, sessions, upstreams }: Checked, found: Found
   for (const { broker, clientId, shared } of sessions.live()) if (!shared) known(broker, `client ${clientId}`);
 }
 
-/** Answers how many deliveries say that a client's message holds them. */
+/** Returns how many deliveries say that a message of a client holds them. */
 export function checkBroker(subject: Subject): number {
   const { broker, who, found, accepted } = subject;
   broker.check((finding) => found(`${who()}: ${finding}`));
@@ -68,7 +73,7 @@ export function checkBroker(subject: Subject): number {
   return held;
 }
 
-/** What a client waits for knows it, and it what it waits for. */
+/** An exchange and the client that waits for it must refer to each other. */
 function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Session>): void {
   const { origin, packetId } = exchange;
   if (!origin) return;
@@ -87,7 +92,7 @@ function checkOrigin({ gateway, who, found }: Subject, exchange: Exchange<Sessio
     found(`${waiting()}, which does not wait for it`);
 }
 
-/** A delivery that is ours to acknowledge waits somewhere, or the broker asks again. */
+/** A delivery that the gateway has to acknowledge is in some outbox, or the broker sends it again. */
 function checkHolder({ gateway, broker, who, found }: Subject, received: Received): void {
   const { packetId, stage, held, connection } = received;
   if (held && stage !== "open") found(`${who()}: delivery ${packetId} is held for a client, and ${stage}`);

@@ -8,7 +8,7 @@ import type { SharedFilter } from "./exchanges.ts";
 import type { Session } from "./session.ts";
 import type { SharedConnection } from "./shared-connection.ts";
 
-/** Members of filters and subscriptions of clients are the same thing seen from two sides. */
+/** The members of filters and the subscriptions of clients are two views of the same facts, so they must agree. */
 export function checkShared(gateway: Checked, shared: SharedConnection<Session>, found: Found): void {
   for (const lane of shared.all()) checkLane(gateway, lane, found);
   for (const session of gateway.sessions.each()) {
@@ -22,7 +22,7 @@ export function checkShared(gateway: Checked, shared: SharedConnection<Session>,
   }
 }
 
-/** Where the broker sends a copy for each filter, none stands where another overlaps with it. */
+/** If the broker sends a copy for each filter, no two overlapping filters may be on the same lane. */
 function checkLane(gateway: Checked, lane: SharedConnection<Session>, found: Found): void {
   const who = `the shared connection ${lane.upstreamKey}`;
   lane.filters.check((finding) => found(`${who}: ${finding}`));
@@ -80,7 +80,7 @@ function checkFilter(
   }
 }
 
-/** They end in their order, and a deadline is set for the first. */
+/** The waits end in their order, and a deadline is set for the first one. */
 export function checkRetainedWaits({ retainedWaits }: Checked, found: Found): void {
   const { deadline } = retainedWaits;
   const [first] = retainedWaits.all();

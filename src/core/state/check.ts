@@ -22,35 +22,38 @@ import type { Checked } from "./checked.ts";
 import { PendingConnect } from "./pending-connect.ts";
 import { Session } from "./session.ts";
 
-/** A turn: what it was about, and what came of it. */
+/** A turn: its input, and what followed from it. */
 export interface Turn {
-  /** Undefined: the time. */
+  /** Undefined: the turn was caused by the time. */
   readonly input: Input | undefined;
   readonly effects: readonly Effect[];
 }
 
-/** What the check asks of the layers above. */
+/** Functions of higher layers that the check needs. */
 export interface Procedures {
   recordOf(session: Session): SessionRecord;
   silenceAllowedMs(session: Session): number;
 }
 
-/** Up to so many sessions all of them are looked at after each turn; beyond, those that the turn touched or names. */
+/**
+ * Up to so many sessions, all of them are checked after each turn. If there are more, only those that the turn touched
+ * or names are checked.
+ */
 const wholeMax = 200;
 
-/** Turns after which all sessions are looked at, however many there are. */
+/** After so many turns all sessions are checked, however many there are. */
 const wholeEvery = 1_000;
 
-/** Findings that an error tells. */
+/** An error names at most so many findings. */
 const toldMax = 5;
 
-/** What a check knows of the turns before. */
+/** What a check remembers of earlier turns. */
 export class CheckMemory {
   turns = 0;
   readonly written = new WrittenRecords();
 }
 
-/** Looks at the gateway after this turn. @throws {AssertionError} where something is not as it must be. */
+/** Checks the gateway after this turn. @throws {AssertionError} where the state is not as it must be. */
 export function checkInvariants(gateway: Checked, turn: Turn, memory: CheckMemory, procedures: Procedures): void {
   memory.turns++;
   gateway.sessions.watch ??= (session, again) => {
@@ -103,7 +106,7 @@ function checkSetups({ pendingConnects, sessions }: Checked, found: Found): void
   }
 }
 
-/** Everything that waits for its time belongs to a session that exists. */
+/** Every deadline belongs to a session that exists. */
 function checkDeadlines({ deadlines, sessions, pendingConnects }: Checked, found: Found): void {
   deadlines.check(({ owner, name }) => {
     if (owner instanceof Session && !sessions.isCurrent(owner))
@@ -126,7 +129,7 @@ function checkSums({ counters }: Checked, sessions: readonly Session[], found: F
       found(`the counter ${name} says ${counters[name]}, all clients together have ${sums[name]}`);
 }
 
-/** `isWhole`: these are all sessions, and what is shared can be compared with what each has of it. */
+/** `isWhole`: these are all sessions, so the shared counters can be compared with the sums over the sessions. */
 function checkSessions(
   gateway: Checked,
   sessions: readonly Session[],

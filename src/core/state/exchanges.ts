@@ -9,18 +9,20 @@ import type { Account } from "./account.ts";
 import { Members } from "./members.ts";
 import type { Suspicion } from "./suspicion.ts";
 
-/** What this file needs of a client: its name, and the account of its publications that are not at the broker yet. */
+/**
+ * What this file needs of a client: its name, and the account of its publications that the broker does not have yet.
+ */
 export interface ExchangeClient {
   readonly clientId: string;
   readonly account: Account;
 }
 
-/** The PUBLISH of a client that a publication comes from. */
+/** The PUBLISH of a client from which a publication was made. */
 export interface PublishOrigin<Client> {
   readonly session: Client;
   readonly msgId: number;
   readonly topicId: number;
-  /** `hashOf` the payload as the client sent it, where another was made of it; absent: they are the same. */
+  /** `hashOf` the payload as the client sent it, if the gateway changed the payload. Absent if both are the same. */
   readonly heard?: number;
 }
 
@@ -28,28 +30,34 @@ export interface PublishExchange<Client extends ExchangeClient> {
   readonly kind: "publish";
   readonly packetId: number;
   readonly publication: Publication;
-  /** Whose account it is on; undefined for the gateway's own. */
+  /** The client on whose account the publication is; undefined for the gateway's own publications. */
   readonly owner: Client | undefined;
-  /** Where the publication comes from: answers go there. The gateway's own have none. */
+  /** The PUBLISH that the publication comes from, and to which answers go. The gateway's own publications have none. */
   origin: PublishOrigin<Client> | undefined;
-  /** The client has connected again since and may not know of it; only a repetition with DUP matches it. */
+  /**
+   * The client has connected again since then and may not know of this publication. Only a repetition with DUP matches
+   * it.
+   */
   fromBeforeConnect: boolean;
   /**
-   * waiting: not sent on this connection; sent: PUBLISH is out; received: the broker has answered it, and at QoS 2 PUBREL
-   * waits for the device; released: PUBREL is out.
+   * waiting: not sent on this connection. sent: PUBLISH was sent. received: the broker has answered; at QoS 2 the
+   * exchange waits for the PUBREL of the device. released: PUBREL was sent.
    */
   stage: "waiting" | "sent" | "received" | "released";
   /** PUBLISH was sent on an earlier connection. */
   sentBefore: boolean;
-  /** A will of a lost client: the link closes when the broker has it. */
+  /** The will of a lost client. The link closes when the broker has it. */
   readonly isWill: boolean;
-  /** It has a record, to be deleted at its end. */
+  /** The exchange has a record, which is deleted when the exchange ends. */
   stored: boolean;
-  /** The client has been answered: what is left is between us and the broker. */
+  /** The client has been answered. What is left of the exchange is between the gateway and the broker. */
   accepted: boolean;
-  /** Number of the record in the backlog that it came from, to be deleted at its end; 0 = none. */
+  /**
+   * The number of the record in the backlog from which this publication was made. The record is deleted when the
+   * exchange ends. 0 = none.
+   */
   readonly backlogId: number;
-  /** It was outside when a connection ended, or is like one that was (suspects.ts). */
+  /** The packet was unanswered when a connection ended, or it is like one that was (suspects.ts). */
   suspicion: Suspicion<Exchange<Client>> | undefined;
 }
 
@@ -87,7 +95,7 @@ export interface SubscribeExchange<Client extends ExchangeClient> {
   readonly packetId: number;
   readonly filter: string;
   readonly qos: QoS;
-  /** The SUBSCRIBE to answer; undefined when the gateway subscribes again by itself. */
+  /** The SUBSCRIBE to answer; undefined if the gateway subscribes again by itself. */
   readonly origin:
     | {
         readonly session: Client;
@@ -97,15 +105,21 @@ export interface SubscribeExchange<Client extends ExchangeClient> {
         readonly predefinedId: number;
       }
     | undefined;
-  /** A repetition, made in doubt: the client has what is retained. */
+  /**
+   * The SUBSCRIBE is repeated because it is uncertain whether the subscription exists. The client has the retained
+   * messages already.
+   */
   readonly withoutRetained?: boolean;
-  /** Over a shared connection: the requests of clients that it answers, and who waits for what is retained. */
+  /**
+   * Over a shared connection: the requests of clients that this exchange answers, and the clients that wait for
+   * retained messages.
+   */
   readonly shared?: {
     readonly entry: SharedFilter<Client>;
     readonly requests: readonly SubscribeExchange<Client>[];
     readonly waits: readonly RetainedWait<Client>[];
   };
-  /** It is out on the present connection. */
+  /** The packet was sent on the present connection. */
   isSent: boolean;
   suspicion: Suspicion<Exchange<Client>> | undefined;
 }
@@ -131,7 +145,7 @@ export function newUnsubscribe<Client extends ExchangeClient>(
   return { kind: "unsubscribe", ...of, isSent: false, suspicion: undefined };
 }
 
-/** Is it sent on the present connection, and not answered? */
+/** Whether the packet was sent on the present connection and is not answered. */
 export function isOutside<Client extends ExchangeClient>(exchange: Exchange<Client>): boolean {
   return exchange.kind === "publish" ? exchange.stage === "sent" : exchange.isSent;
 }
@@ -141,25 +155,31 @@ export type Exchange<Client extends ExchangeClient> =
   | SubscribeExchange<Client>
   | UnsubscribeExchange<Client>;
 
-/** A delivery at QoS 1 or 2 that the broker has not finished with. */
+/** A delivery at QoS 1 or 2 that the broker has not completed. */
 export interface Received {
   readonly packetId: number;
   readonly publication: Publication;
-  /** On which connection it came (last). Acknowledgements for another one are not sent: the broker will ask again. */
+  /**
+   * The number of the connection on which it last came. An acknowledgement is not sent over another connection, because
+   * the broker will send the delivery again there.
+   */
   connection: number;
-  /** open: ours to acknowledge; done: to be acknowledged as soon as the broker asks again; acknowledged: PUBREC is out. */
+  /**
+   * open: the gateway has to acknowledge it. done: the gateway acknowledges it as soon as the broker sends it again.
+   * acknowledged: PUBREC was sent.
+   */
   stage: "open" | "done" | "acknowledged";
-  /** MQTT 5 message expiry. */
+  /** When the message expires (MQTT 5 message expiry). */
   readonly expiresAt: Instant | undefined;
-  /** A message in the client's outbox is this one; which, its `OutboxEntry.received` says. */
+  /** A message in the client's outbox holds this delivery: the one whose `OutboxEntry.received` is this object. */
   held: boolean;
-  /** It has a record, to be deleted when the broker releases it. */
+  /** The delivery has a record, which is deleted when the broker releases the delivery. */
   stored: boolean;
-  /** Of QoS 2: `contentHash`; undefined = not known, from an older store. */
+  /** At QoS 2: `contentHash`. Undefined if it is not known, because an older version stored the record. */
   readonly hash: number | undefined;
-  /** What a script made of it, while it waits for room. */
+  /** The payloads that a script made from it, while it waits for room. */
   payloads?: PayloadPolicy;
-  /** The commit that its acknowledgement waits for, also where it is said again over another connection. */
+  /** The commit that the acknowledgement waits for, also if the acknowledgement is repeated over another connection. */
   after?: CommitToken | undefined;
 }
 
@@ -167,13 +187,16 @@ export interface Received {
 export interface RetainedWait<Client extends ExchangeClient> {
   readonly session: Client;
   readonly entry: SharedFilter<Client>;
-  /** Names that it got already. When the broker repeats them for another client, they are not passed to it again. */
+  /**
+   * Topic names of which the client has got the retained message already. If the broker repeats such a message for
+   * another client, the client does not get it again.
+   */
   seen: Set<string> | undefined;
-  /** Undefined until the broker has answered the SUBSCRIBE. */
+  /** The end of the wait. Undefined until the broker has answered the SUBSCRIBE. */
   until: Instant | undefined;
 }
 
-/** What is under way for a filter. Nearly always nothing is. */
+/** The open requests for a filter. Nearly always there are none. */
 interface FilterRequests<Client extends ExchangeClient> {
   asking: SubscribeExchange<Client> | undefined;
   next: SubscribeExchange<Client>[];
@@ -182,10 +205,12 @@ interface FilterRequests<Client extends ExchangeClient> {
 
 const none: readonly never[] = [];
 
-/** A filter that at least one client of the shared connection subscribes to. There may be one for each client, or more. */
+/**
+ * A filter to which at least one client of the shared connection subscribes. There may be one or more for each client.
+ */
 export class SharedFilter<Client extends ExchangeClient> extends Members {
   readonly filter: string;
-  /** MQTT 5 subscription identifier, made of the filter: a later run of the gateway makes the same. */
+  /** MQTT 5 subscription identifier, computed from the filter. A later run of the gateway computes the same one. */
   readonly id: number;
   #requests: FilterRequests<Client> | undefined = undefined;
 
@@ -195,9 +220,12 @@ export class SharedFilter<Client extends ExchangeClient> extends Members {
     this.id = id;
   }
 
-  /** Who subscribes, with the QoS asked for. Of a shared subscription the first in the row is next. */
+  /**
+   * The clients that subscribe, with the QoS that each asked for. In a shared subscription the first one in the order
+   * is the next recipient.
+   */
   get members(): Members {
-    return this; // an object less for each filter
+    return this; // this object itself, which saves an object for each filter
   }
 
   /** The SUBSCRIBE that the broker has not answered. */
@@ -209,7 +237,7 @@ export class SharedFilter<Client extends ExchangeClient> extends Members {
     this.#requests = orNone({ ...presentOf(this.#requests), asking });
   }
 
-  /** Requests that wait for the SUBSCRIBE after that. */
+  /** Requests that wait for the next SUBSCRIBE. */
   get next(): readonly SubscribeExchange<Client>[] {
     return this.#requests?.next ?? none;
   }
@@ -223,7 +251,7 @@ export class SharedFilter<Client extends ExchangeClient> extends Members {
     else this.next = [request];
   }
 
-  /** Who gets what is retained. */
+  /** The clients that get the retained messages. */
   get waits(): ReadonlyMap<Client, RetainedWait<Client>> | undefined {
     return this.#requests?.waits;
   }

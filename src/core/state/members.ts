@@ -1,7 +1,7 @@
 /**
- * The clients that subscribe to a filter of a shared connection, each with the QoS that it asked for, by their rows in the table of
- * sessions: a client may be parked. Nearly always there is one, and it costs no table. Iterated in the order in which they were set, as a
- * `Map` is.
+ * The clients that subscribe to a filter of a shared connection, each with the QoS that it asked for. A client is
+ * represented by its row in the table of sessions, because its session may be parked. Nearly always there is one
+ * client, which costs no table. Iteration is in the order of insertion, as with a `Map`.
  */
 import type { QoS } from "../types.ts";
 
@@ -9,9 +9,9 @@ import type { QoS } from "../types.ts";
 const nobody = -1;
 
 export class Members {
-  /** The one client, while there is one. */
+  /** The only client, while there is one. */
   #only = nobody;
-  /** All, from the second on. */
+  /** All clients, if there are two or more. */
   #many: Map<number, QoS> | undefined = undefined;
 
   get size(): number {
@@ -67,7 +67,7 @@ export class Members {
   }
 }
 
-// Functions, because each object of a class with private methods is larger by a field.
+// These are functions, because each object of a class with private methods is larger by a field.
 
 function rowIn(member: number): number {
   return member >> 2;

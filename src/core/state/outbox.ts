@@ -23,20 +23,20 @@ import { entryBytes, newUnanswered, type OutboxEntry, type Unanswered } from "./
 
 const nothing: Readonly<Tally> = { messages: 0, bytes: 0 };
 
-/** How far the present round has come. */
+/** The state of the present round. */
 interface Round {
-  /** Repetitions. */
+  /** The number of repetitions in this round. */
   tries: number;
-  /** The first copy left, and the last one. */
+  /** When the first copy was sent, and when the last one was sent. */
   readonly since: Instant;
   sentAt: Instant;
   /** `Session.heard` when the first copy was sent. */
   readonly heardThen: number;
-  /** PINGREQs of an awake client meanwhile. */
+  /** The PINGREQs of an awake client since then. */
   pings: number;
-  /** Until this commit is done nothing of it leaves; undefined = it waits for none. */
+  /** Nothing of the round is sent until this commit is done; undefined = it waits for no commit. */
   behind: CommitToken | undefined;
-  /** It was sent in an earlier round: also the first copy of this one has DUP. */
+  /** The message was sent in an earlier round, so the first copy of this round has DUP too. */
   readonly isAgain: boolean;
 }
 
@@ -52,37 +52,46 @@ export type InFlight = Round &
   );
 
 /**
- * MsgIds towards clients are below 0x8000: a client that keeps them in 16 signed bits dies of more.
+ * MsgIds towards clients are below 0x8000, because a client that keeps them in signed 16-bit numbers fails with larger
+ * ones.
  */
 const msgIdMax = 0x7fff;
-/** More than are given between a commit and the end of the process; MsgIds come round after eight such starts. */
+/**
+ * More MsgIds than are given between a commit and the end of the process. The MsgIds repeat after eight such starts.
+ */
 const givenSince = 4_096;
 
-/** Wake-ups in a row in which new messages may leave no turn for messages that were put aside. */
+/** In at most so many consecutive wake-ups, new messages may leave no turn for messages that stand aside. */
 const passedOverMax = 3;
 
-/** Sent and not finished, at most: beyond, nothing new is begun, so that there are always free MsgIds. */
+/**
+ * At most so many messages are sent and not finished. At this limit no new message is begun, so there are always free
+ * MsgIds.
+ */
 const openMax = 1_000;
 
 export class Outbox {
-  /** A queue with a moving head: taking from the front is cheap. */
+  /** A queue with a moving head, so that taking from the front is cheap. */
   #entries: OutboxEntry[] = [];
   #head = 0;
   #bytes = 0;
-  /** Of all outboxes together. */
+  /** The sums of all outboxes together. */
   readonly #total: Tally;
   readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
   readonly #start: number;
   #lastMsgId: number;
-  /** Entries that have a MsgId, by it. */
+  /** The entries that have a MsgId, by this MsgId. */
   readonly #byMsgId = new IdMap<OutboxEntry>();
-  /** Names whose REGISTER the client did not answer. */
+  /** Topic names whose REGISTER the client did not answer. */
   readonly names = new SmallMap<string, Unanswered>();
-  /** How many entries were sent without an answer and may be put aside. */
+  /** The number of entries that were sent without an answer and may stand aside. */
   #tried = 0;
-  /** Answers of the client to what it was sent, of any kind. */
+  /** The number of answers of any kind that the client has given to what it was sent. */
   answers = 0;
-  /** Wake-ups, counted; and the last one in which something was tried that stands aside: one is enough. */
+  /**
+   * The number of wake-ups, and the last wake-up in which a message that stands aside was tried. One such message is
+   * tried in each wake-up.
+   */
   wakeUps = 0;
   triedAsideIn = 0;
   /** When a round last ended without an answer. */
@@ -90,17 +99,20 @@ export class Outbox {
   /** `Session.heard` when another message was last tried because nothing was heard in a whole round. */
   silentAt = -1;
   inFlight: InFlight | undefined = undefined;
-  /** Sent at QoS 0 right after the SUBACK that told the id: the client may refuse them, see client-answers.ts. */
+  /**
+   * Messages that were sent at QoS 0 right after the SUBACK that told the topic id. The client may refuse them, see
+   * client-answers.ts.
+   */
   justSent: OutboxEntry[] = [];
-  /** The client said "congestion", or is not ready: nothing goes out before. */
+  /** The client has answered "congestion", or it is not ready. Nothing is sent before this time. */
   pausedUntil: Instant = 0;
-  /** Messages that may still be sent before the client may sleep again; Infinity while active. */
+  /** The number of messages that may still be sent before the client may sleep again; Infinity while it is active. */
   allowance = Number.POSITIVE_INFINITY;
 
   /**
-   * `start`: where MsgIds towards the client begin. Random, since the client may hold a QoS 2 message of an earlier
-   * run of the gateway, under an id that must not mean a new one. `total`: what waits in all outboxes together; each
-   * counts its own in there.
+   * `start`: the first MsgId towards the client. It is random, because the client may hold a QoS 2 message of an
+   * earlier run of the gateway, and a new message with the same MsgId would be taken for it. `total`: the sums over all
+   * outboxes. Each outbox adds its own.
    */
   constructor(start: number, total: Tally) {
     this.#start = start;
@@ -112,22 +124,22 @@ export class Outbox {
     return this.#entries.length - this.#head;
   }
 
-  /** Size of what waits, see `entryBytes`. */
+  /** The size of the waiting messages, see `entryBytes`. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** What of it falls under this policy. */
+  /** The waiting messages to which this policy applies. */
   of(policy: BufferPolicy): Readonly<Tally> {
     return this.#byPolicy.get(policy) ?? nothing;
   }
 
-  /** What waits, by policy. */
+  /** The waiting messages, by policy. */
   tallies(): IterableIterator<readonly [BufferPolicy, Readonly<Tally>]> {
     return this.#byPolicy[Symbol.iterator]();
   }
 
-  /** The last MsgId that was given. An outbox that starts there continues behind it. */
+  /** The last MsgId that was given. An outbox with this `start` continues behind it. */
   get lastMsgId(): number {
     return this.#lastMsgId % msgIdMax;
   }
@@ -152,19 +164,19 @@ export class Outbox {
     if (entry.unanswered) this.#tried++;
   }
 
-  /** It goes before all others: it left just now, and the client was not ready for it. */
+  /** Puts this entry before all others: it was sent just now, and the client was not ready for it. */
   putFirst(entry: OutboxEntry): void {
     this.#entries.splice(this.#head, 0, entry);
     this.#count(entry, 1);
   }
 
-  /** It is about to be sent for the first time: its MsgId, for as long as it waits. */
+  /** The entry is about to be sent for the first time. It gets a MsgId, which it keeps as long as it waits. */
   giveMsgId(entry: OutboxEntry): void {
     entry.msgId = this.freeMsgId();
     this.#byMsgId.set(entry.msgId, entry);
   }
 
-  /** What is known of unanswered copies of this entry. */
+  /** The record of the unanswered copies of this entry. */
   unansweredOf(entry: OutboxEntry): Unanswered {
     if (!entry.unanswered) {
       entry.unanswered = newUnanswered();
@@ -173,14 +185,14 @@ export class Outbox {
     return entry.unanswered;
   }
 
-  /** The client answered a step: unanswered copies of the last step say nothing about the next one. */
+  /** The client has answered a step. Unanswered copies of the last step say nothing about the next one. */
   forgetUnanswered(entry: OutboxEntry): void {
     if (!entry.unanswered) return;
     entry.unanswered = undefined;
     this.#tried--;
   }
 
-  /** What holds this entry back: its own history, or that of its name's REGISTER. */
+  /** The record that makes this entry wait: its own, or the record of the REGISTER of its topic name. */
   historyOf(entry: OutboxEntry): Unanswered | undefined {
     return entry.unanswered ?? (entry.released ? undefined : this.names.get(entry.publication.topicName));
   }
@@ -213,18 +225,21 @@ export class Outbox {
       }
     }
     if (!dueHistory) return first;
-    const hasServed = this.vainAt + overdueMs <= now; // or some that are overdue in turn would leave the others nothing
+    // Otherwise some messages that are overdue in turn would leave no turn for the others.
+    const hasServed = this.vainAt + overdueMs <= now;
     const isOverdue = isAwake ? this.#wasPassedOver(dueHistory) : dueHistory.until + overdueMs < now && hasServed;
     return isOverdue ? due : (first ?? due);
   }
 
-  /** Were there wake-ups in which nothing that stands aside was tried, and is it the turn of this one for that? */
+  /**
+   * Whether there were wake-ups in which no message that stands aside was tried, and this entry is the next one to try.
+   */
   #wasPassedOver({ wakeUp }: Unanswered): boolean {
     const missed = this.wakeUps - Math.max(wakeUp, this.triedAsideIn) - 1;
     return missed >= passedOverMax || (missed > 0 && this.allowance <= 1);
   }
 
-  /** When the first of those that stand aside is tried again with an active client; undefined = none does. */
+  /** When the first of the messages that stand aside is tried again with an active client; undefined = none is. */
   nextAside(): Instant | undefined {
     if (this.#tried === 0 && this.names.size === 0) return undefined;
     let next: Instant | undefined;
@@ -249,7 +264,7 @@ export class Outbox {
     }
   }
 
-  /** Takes the head off. */
+  /** Removes the first entry. */
   shift(): void {
     const entry = this.#entries[this.#head];
     if (!entry) return;
@@ -264,7 +279,7 @@ export class Outbox {
     }
   }
 
-  /** Takes any entry off. */
+  /** Removes any entry. */
   remove(entry: OutboxEntry): void {
     if (entry === this.head()) return this.shift();
     const at = this.#entries.indexOf(entry, this.#head);
@@ -298,7 +313,7 @@ export class Outbox {
     }
   }
 
-  /** Takes all off. */
+  /** Removes all entries. */
   clear(): readonly OutboxEntry[] {
     const all = [...this];
     this.#total.messages -= all.length;
@@ -314,19 +329,22 @@ export class Outbox {
     return all;
   }
 
-  /** The entry that was sent under this MsgId and is not finished: in flight, put back, or standing aside. */
+  /** The entry that was sent with this MsgId and is not finished: in flight, put back, or standing aside. */
   sentAs(msgId: number): OutboxEntry | undefined {
     return this.#byMsgId.get(msgId);
   }
 
-  /** A MsgId that nothing unfinished uses. */
+  /** Returns a MsgId that no unfinished entry uses. */
   freeMsgId(): number {
     do this.#lastMsgId = (this.#lastMsgId % msgIdMax) + 1;
     while (this.#byMsgId.has(this.#lastMsgId));
     return this.#lastMsgId;
   }
 
-  /** Are the tallies and MsgIds those of what waits, and is one thing in flight, of it? Hands over each entry. For tests. */
+  /**
+   * Checks that the tallies and MsgIds match the waiting entries, and that at most one entry is in flight. Calls `each`
+   * with each entry. For tests.
+   */
   check(each: (entry: OutboxEntry) => void, found: Found): void {
     let bytes = 0;
     const byPolicy = new Map<BufferPolicy, Tally>();

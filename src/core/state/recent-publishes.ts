@@ -9,12 +9,12 @@ export interface Done {
   readonly topicId: number;
   readonly qos: QoS;
   readonly hash: number;
-  /** The answer waits for this commit, as a repeated one must. */
+  /** The commit that the answer waits for. A repeated answer waits for it too. */
   readonly after: CommitToken | undefined;
   readonly at: Instant;
 }
 
-/** Where the parts of an entry stand, and how many there are. */
+/** The positions of the parts of an entry, and their number. */
 const msgIdAt = 0;
 
 const topicIdAt = 1;
@@ -29,15 +29,21 @@ const timeAt = 5;
 
 const entrySize = 6;
 
-/** In place of a MsgId: forgotten; in place of a commit: none. */
+/** In place of a MsgId: the entry was forgotten. In place of a commit: there is none. */
 const nothing = -1;
 
 export class RecentPublishes {
-  /** All entries in one array of numbers: something is noted with every message, and an object for each would grow old. */
+  /**
+   * All entries in one array of numbers. An entry is recorded with every message, and an object for each would live
+   * long enough to burden the garbage collector.
+   */
   readonly #ring: number[] = [];
   #next = 0;
 
-  /** Notes the latest; at `max` the earliest is forgotten. Of the same MsgId the latest counts. */
+  /**
+   * Records the latest publication. When there are `max` entries, the earliest one is overwritten. If several have the
+   * same MsgId, the latest one counts.
+   */
   note(done: Done, max: number): void {
     const ring = this.#ring;
     const at = this.#next * entrySize;
@@ -50,7 +56,7 @@ export class RecentPublishes {
     this.#next = (this.#next + 1) % max;
   }
 
-  /** The latest with this MsgId. */
+  /** Finds the latest publication with this MsgId. */
   find(msgId: number): Done | undefined {
     const size = this.#ring.length / entrySize;
     for (let i = 1; i <= size; i++) {
@@ -60,19 +66,19 @@ export class RecentPublishes {
     return undefined;
   }
 
-  /** Forgets all with this MsgId. */
+  /** Forgets all publications with this MsgId. */
   forget(msgId: number): void {
     for (let at = 0; at < this.#ring.length; at += entrySize) {
       if (this.#ring[at + msgIdAt] === msgId) this.#ring[at + msgIdAt] = nothing;
     }
   }
 
-  /** How many are remembered. */
+  /** The number of publications that are remembered. */
   get size(): number {
     return this.#ring.length / entrySize;
   }
 
-  /** Those since this instant, the earliest first; without those that were forgotten. */
+  /** The publications since this time, the earliest first, without those that were forgotten. */
   since(from: Instant): readonly Done[] {
     const done: Done[] = [];
     for (let i = this.size; i >= 1; i--) {

@@ -1,23 +1,23 @@
 /**
- * The packets that wait to be sent over one connection, one line for each client. The first client in the row sends one
- * packet and goes to the end of the row. So one busy client of a shared connection does not delay the others, and the
- * packets of each client stay in order.
+ * The packets that wait to be sent over one connection. Each client has a line of packets, and the lines stand in a
+ * row. The first line in the row sends one packet and goes to the end of the row. So one busy client of a shared
+ * connection does not delay the others, and the packets of each client stay in order.
  *
  * An empty line is kept for a while, because a client that had to wait once often has to wait again. A line knows its
- * client by name and holds nothing of a session.
+ * client by name and has no reference to a session.
  */
 import { Queue } from "../queue.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Exchange, ExchangeClient } from "./exchanges.ts";
 
-/** Of one client, or of all who share a request. */
+/** The waiting packets of one client, or of all clients that share a request. */
 interface Line<Client extends ExchangeClient> {
   readonly packets: Exchange<Client>[];
-  /** The row in which it stands; undefined: it is empty, and stands in none. */
+  /** The row in which the line stands; undefined: the line is empty and stands in no row. */
   row: Queue<Line<Client>> | undefined;
 }
 
-/** Empty lines that are kept beside as many as are not. */
+/** At most so many empty lines are kept in addition to the number of lines that are not empty. */
 const emptyMax = 256;
 
 const nothing: readonly never[] = [];
@@ -26,15 +26,17 @@ const nameOfRequest = (filter: string) => `\u0000${filter}`;
 
 export class SendLines<Client extends ExchangeClient> {
   readonly #isShared: boolean;
-  /** It still waits, and was not given up meanwhile. */
+  /** Whether the packet still waits and was not given up meanwhile. */
   readonly #waits: (exchange: Exchange<Client>) => boolean;
   readonly #lines = new SmallMap<string, Line<Client>>();
-  /** Lines that stand in no row. */
+  /** The number of lines that stand in no row. */
   #empty = 0;
   readonly #free = new Queue<Line<Client>>();
-  /** Those whose next one is of QoS 2, of which the broker takes no more now: the others do not wait for them. */
+  /**
+   * Lines whose next packet has QoS 2, while the broker accepts no more of QoS 2. The other lines do not wait for them.
+   */
   readonly #exactlyOnce = new Queue<Line<Client>>();
-  /** Those whose next one is a suspect. */
+  /** Lines whose next packet is a suspect. */
   readonly #held = new Queue<Line<Client>>();
 
   constructor(isShared: boolean, waits: (exchange: Exchange<Client>) => boolean) {
@@ -63,19 +65,19 @@ export class SendLines<Client extends ExchangeClient> {
     if (!line.row) this.#place(line);
   }
 
-  /** In which this one waits, or would wait. */
+  /** The line in which this packet waits, or would wait. */
   lineOf(exchange: Exchange<Client>): readonly Exchange<Client>[] {
     return this.#lines.get(this.#nameOf(exchange))?.packets ?? nothing;
   }
 
-  /** Does a request for this filter wait? */
+  /** Whether a request for this filter waits. */
   hasRequestFor(filter: string): boolean {
     const line = this.#lines.get(this.#isShared ? nameOfRequest(filter) : "");
     const isFor = (exchange: Exchange<Client>) => exchange.kind !== "publish" && exchange.filter === filter;
     return line?.packets.some((exchange) => isFor(exchange) && this.#waits(exchange)) === true;
   }
 
-  /** Does a publication of this client wait? */
+  /** Whether a publication of this client waits. */
   hasWaiting(clientId: string): boolean {
     const line = this.#lines.get(this.#isShared ? clientId : "");
     return line !== undefined && line.packets.length > 0;
@@ -87,7 +89,7 @@ export class SendLines<Client extends ExchangeClient> {
     for (const row of [this.#free, this.#exactlyOnce, this.#held]) row.clear();
   }
 
-  /** The next that may be sent now; it is taken out of its line. */
+  /** Returns the next packet that may be sent now, and takes it out of its line. */
   next(mayExactlyOnce: boolean): Exchange<Client> | undefined {
     return (
       (mayExactlyOnce ? this.#nextOf(this.#exactlyOnce, true) : undefined) ?? this.#nextOf(this.#free, mayExactlyOnce)
@@ -115,7 +117,7 @@ export class SendLines<Client extends ExchangeClient> {
     return undefined;
   }
 
-  /** It is sent out of its turn, for a test. */
+  /** This packet is sent out of turn, as a test. */
   take(exchange: Exchange<Client>): void {
     const line = this.#lines.get(this.#nameOf(exchange));
     const at = line?.packets.indexOf(exchange) ?? -1;
@@ -126,7 +128,9 @@ export class SendLines<Client extends ExchangeClient> {
     if (line.packets.length > 0) this.#place(line);
   }
 
-  /** Lines that a suspect held back, and does not any more, continue; packets that were given up are skipped. */
+  /**
+   * Lines that a suspect held back and does not hold back any more continue. Packets that were given up are skipped.
+   */
   sift(): void {
     for (let left = this.#held.length; left > 0; left--) {
       const line = this.#held.shift();
@@ -149,19 +153,25 @@ export class SendLines<Client extends ExchangeClient> {
     return false;
   }
 
-  /** What really waits in the lines whose first is a suspect: what was given up behind it is not to be sent as a test. */
+  /**
+   * The packets that still wait in lines whose first packet is a suspect. Packets behind it that were given up must not
+   * be sent as a test.
+   */
   held(): Iterable<readonly Exchange<Client>[]> {
     return Array.from(this.#held, (line) => this.#triable(line));
   }
 
-  /** What really waits, line by line. */
+  /** The packets that still wait, line by line. */
   all(): (readonly Exchange<Client>[])[] {
     return [...this.#held, ...this.#exactlyOnce, ...this.#free]
       .map((line) => this.#triable(line))
       .filter((own) => own.length > 0);
   }
 
-  /** Of each line, those that no publication waits before: of requests for different filters none has to be the first. */
+  /**
+   * In each line, the packets that no publication waits before. Of requests for different filters, none has to be the
+   * first.
+   */
   *heads(): Iterable<Exchange<Client>> {
     for (const line of this.all()) {
       for (const exchange of line) {
@@ -171,18 +181,19 @@ export class SendLines<Client extends ExchangeClient> {
     }
   }
 
-  /** The n-th when owners take turns, each with its first few. */
+  /** The n-th packet when the lines take turns, each with its first few packets. */
   inTurn(turn: number, each: number): Exchange<Client> | undefined {
     const lines = this.all();
-    // Each turn one further back too: should every line be headed by a forbidden packet, the second turn passes.
+    // Each turn is also one packet further back, so that the second turn passes if a forbidden packet is the first of
+    // every line.
     const place = turn % lines.length;
     const own = lines[place];
     return own?.[(place + Math.floor(turn / lines.length)) % Math.min(own.length, each)];
   }
 
   /**
-   * What really waits, and may be sent out of its turn: not a request behind another one for the same filter, or an UNSUBSCRIBE
-   * would end what the SUBSCRIBE after it began.
+   * Packets of this line that still wait and may be sent out of turn. A request behind another one for the same filter
+   * is not among them: otherwise an UNSUBSCRIBE would end what the later SUBSCRIBE began.
    */
   #triable({ packets }: Line<Client>): Exchange<Client>[] {
     const filters = new Set<string>();
@@ -195,13 +206,13 @@ export class SendLines<Client extends ExchangeClient> {
     });
   }
 
-  /** The first that still waits; what was given up before it is taken out. */
+  /** The first packet that still waits. Packets before it that were given up are removed. */
   #firstOf({ packets }: Line<Client>): Exchange<Client> | undefined {
     while (packets[0] && !this.#waits(packets[0])) packets.shift();
     return packets[0];
   }
 
-  /** At the end of the row that its first one belongs to. */
+  /** Puts the line at the end of the row that its first packet belongs to. */
   #place(line: Line<Client>): void {
     this.#stand(line, line.packets[0]?.suspicion?.isSuspect ? this.#held : this.#free);
   }
@@ -212,7 +223,7 @@ export class SendLines<Client extends ExchangeClient> {
     this.#empty--;
   }
 
-  /** It was taken out of its row. */
+  /** The line was taken out of its row. */
   #leave(line: Line<Client>): void {
     line.row = undefined;
     this.#empty++;
@@ -224,7 +235,7 @@ export class SendLines<Client extends ExchangeClient> {
     this.#empty = 0;
   }
 
-  /** Client ids have no U+0000, so a filter is never taken for one. */
+  /** Client ids have no U+0000, so a filter is never mistaken for a client id. */
   #nameOf(exchange: Exchange<Client>): string {
     if (!this.#isShared) return "";
     if (exchange.kind !== "publish") return nameOfRequest(exchange.filter);

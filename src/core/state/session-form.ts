@@ -1,9 +1,11 @@
 /**
- * A session with nothing open as octets, and back. The stored record has most of this too, but a restart forgets what a sleep must not: when
- * the client was heard, its position in the MsgIds, what it may still repeat, what is left of its limits.
+ * Turns a session with nothing open into octets, and back. The stored record has most of this too. But a restart may
+ * forget what parking must not lose: when the client was heard, its position in the MsgIds, what it may still repeat,
+ * and what is left of its limits.
  *
- * What is not written here is empty in a session that is parked (`hasNothingOpen`), or is computed again. `differenceOf` (check-parked.ts)
- * compares every property of two sessions, so a property that is added to `Session` and forgotten here is found by the tests.
+ * What is not written here is empty in a session that is parked (`hasNothingOpen`), or is computed again.
+ * `differenceOf` (check-parked.ts) compares every property of two sessions, so the tests find a property that is added
+ * to `Session` and forgotten here.
  */
 import type { AccessPolicy, Rights } from "../access.ts";
 import type { Place } from "../arena.ts";
@@ -33,7 +35,7 @@ import {
 import { Registry } from "./topic-registry.ts";
 import type { Upstream, Upstreams } from "./upstream.ts";
 
-/** The parts of the gateway that are needed to make a session of octets. `Context` has them. */
+/** The parts of the gateway that are needed to make a session from octets. `Context` has them. */
 export interface Surroundings {
   readonly options: CoreOptions;
   readonly now: Instant;
@@ -45,11 +47,11 @@ export interface Surroundings {
   readonly journal: { readonly enabled: boolean };
 }
 
-/** Of the first octet: the state, and flags. */
+/** The first octet: the state, and flags. */
 const states: readonly ClientState[] = ["asleep", "disconnected", "lost"];
 const stateMask = 0x03;
 const first = { clean: 0x04, spoke: 0x08, vouched: 0x10, isUnasked: 0x20, lacksId: 0x40 };
-/** Of the second and third octet: what is there at all. */
+/** Flags in the second and third octet: which parts follow. */
 const second = {
   peer: 0x01,
   host: 0x02,
@@ -68,7 +70,7 @@ const third = {
   account: 0x10,
   outbox: 0x20,
   unprovenWaits: 0x40,
-  /** It does not use the first dialect at the first connection of the first upstream. */
+  /** The session does not use the first dialect at the first connection of the first upstream. */
   place: 0x80,
 };
 const lastHeardAt = 3;
@@ -81,7 +83,7 @@ export interface Glance {
   readonly vouched: boolean;
   readonly lastHeard: Instant;
   readonly hasWill: boolean;
-  /** It has `boundTo`. */
+  /** The session has `boundTo`. */
   readonly isBound: boolean;
 }
 
@@ -89,7 +91,7 @@ export class SessionForm {
   readonly #around: Surroundings;
   readonly #hostOf: (peer: PeerId) => string;
   readonly #writer = new OctetWriter();
-  /** Reasons of states: few, and long. */
+  /** The reasons of states (`stateWhy`). There are few different ones, and they are long, so each is kept once. */
   readonly #reasons = new Interned<string>();
   readonly #tables = new Interned<PredefinedTopics>();
   readonly #rights = new Interned<Rights | undefined>();
@@ -100,12 +102,15 @@ export class SessionForm {
     this.#hostOf = hostOf;
   }
 
-  /** Values that octets refer to. For tests. */
+  /** The number of values that octets refer to. For tests. */
   get interned(): number {
     return this.#reasons.size + this.#tables.size + this.#rights.size + this.#policies.size;
   }
 
-  /** Writes a session with nothing open. The octets are valid until the next call; `release` must be called when they are not kept any more. */
+  /**
+   * Writes a session with nothing open. The octets are valid until the next call. When the octets are not kept any
+   * more, `release` must be called.
+   */
   write(session: Session): OctetWriter {
     const into = this.#writer;
     const { peer, host, will, willMessage, boundTo, stateSince, unproven, outbox, account, allowance, shown } = session;
@@ -193,7 +198,7 @@ export class SessionForm {
     return into;
   }
 
-  /** Makes a session of its octets. It has no row, no deadline is set, and no table knows it. */
+  /** Makes a session from its octets. It has no row, no deadline is set, and it is in no table. */
   read(place: Place): Session {
     const from = new OctetReader(place);
     const [a, b, c] = [from.octet(), from.octet(), from.octet()];
@@ -286,7 +291,7 @@ export class SessionForm {
     return session;
   }
 
-  /** The octets are not kept any more. */
+  /** The octets at this place are not kept any more. */
   release(place: Place): void {
     const from = new OctetReader(place);
     from.octet();
@@ -316,7 +321,7 @@ export class SessionForm {
     };
   }
 
-  /** Are these the octets of this client? */
+  /** Whether these are the octets of this client. */
   isOf(place: Place, clientId: string): boolean {
     const from = new OctetReader(place);
     from.octet();
@@ -325,22 +330,22 @@ export class SessionForm {
     return from.isText(clientId);
   }
 
-  /** Are these the octets of a client at this address? */
+  /** Whether these are the octets of a client at this address. */
   isAt(place: Place, peer: PeerId): boolean {
     const from = new OctetReader(place);
     from.octet();
     if ((from.octet() & second.peer) === 0) return false;
     this.#skipToName(from);
-    from.isText(""); // passes over the client id
+    from.isText(""); // skips the client id
     return from.isText(peer);
   }
 
-  /** The client was heard then. */
+  /** Records that the client was heard at this time. */
   noteHeard(place: Place, at: Instant): void {
     place.view.setFloat64(place.at + lastHeardAt, at);
   }
 
-  /** From behind the second octet. */
+  /** Continues behind the second octet. */
   #skipToName(from: OctetReader): void {
     const c = from.octet();
     from.float();
@@ -362,7 +367,7 @@ export class SessionForm {
     );
   }
 
-  /** How long a client may repeat a publication: `Context.repetitionMs`. */
+  /** How long a client may repeat a publication, in milliseconds: `Context.repetitionMs`. */
   get #rememberedMs(): number {
     const { retryIntervalSeconds, retryLimit } = this.#around.options.retry;
     return retryIntervalSeconds * 1_000 * (retryLimit + 1);
