@@ -12,41 +12,41 @@ import { assert, type Found } from "./assert.ts";
 const usualPiece = 262_144;
 /** Records begin at multiples of this. */
 const step = 4;
-/** Addresses in one piece. */
+/** The number of addresses in one piece. */
 const addressesPerPiece = usualPiece / step;
-/** Before each record: its row, and its length. */
+/** The octets before each record: its row, and its length. */
 const headerOctets = 8;
-/** In place of a row: it was removed. */
+/** In place of a row: the record was removed. */
 const hole = -1;
-/** Empty pieces that are kept for the next use. */
+/** At most so many empty pieces are kept for the next use. */
 const spareMax = 2;
 
-/** Where a record is: valid until a record is added or removed. */
+/** The place of a record. It is valid until a record is added or removed. */
 export interface Place {
   readonly view: DataView;
   readonly octets: Uint8Array;
-  /** Its first octet. */
+  /** The offset of the first octet of the record. */
   readonly at: number;
 }
 
 interface Piece {
   readonly view: DataView;
   readonly octets: Uint8Array;
-  /** Octets that were written. */
+  /** The number of octets that were written. */
   end: number;
-  /** Octets of records that were not removed. */
+  /** The octets of records that were not removed. */
   used: number;
 }
 
 export class Arena {
   readonly #pieces: (Piece | undefined)[] = [];
-  /** Numbers without a piece. */
+  /** Numbers of pieces that no piece has now. */
   readonly #free: number[] = [];
   readonly #spare: Piece[] = [];
   /** The number of the newest piece. */
   #newest = -1;
   #records = 0;
-  /** A record is at another address now. */
+  /** Called when a record has got another address. */
   readonly #moved: (row: number, address: number) => void;
 
   constructor(moved: (row: number, address: number) => void) {
@@ -94,7 +94,7 @@ export class Arena {
     if (number !== this.#newest && piece.used < piece.end - (piece.end >> 2)) this.#empty(number, piece);
   }
 
-  /** Are records counted right, and does each row know its address? For tests. */
+  /** Checks that records are counted correctly, and that each row has the address of its record. For tests. */
   check(known: (row: number) => number, found: Found): void {
     let records = 0;
     for (const [number, piece] of this.#pieces.entries()) {
@@ -148,7 +148,7 @@ function offsetOf(address: number): number {
   return ((address - 1) % addressesPerPiece) * step;
 }
 
-/** With what is before it, in whole steps. */
+/** The octets of a record with its header, rounded up to whole steps. */
 function sizeOf(length: number): number {
   return Math.ceil((length + headerOctets) / step) * step;
 }

@@ -4,12 +4,12 @@ export class Interned<Value> {
   readonly #values: { value: Value; uses: number }[] = [];
   readonly #free: number[] = [];
 
-  /** Values in use. */
+  /** The number of values in use. */
   get size(): number {
     return this.#numbers.size;
   }
 
-  /** One more refers to this value. Returns its number. */
+  /** Adds one reference to this value. Returns the value's number. */
   use(value: Value): number {
     const known = this.#numbers.get(value);
     const entry = known === undefined ? undefined : this.#values[known];
@@ -27,7 +27,7 @@ export class Interned<Value> {
     return this.#values[number]?.value;
   }
 
-  /** One less refers to it. */
+  /** Removes one reference to the value with this number. */
   release(number: number): void {
     const entry = this.#values[number];
     if (!entry || --entry.uses > 0) return;

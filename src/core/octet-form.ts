@@ -16,14 +16,14 @@ export class OctetWriter {
     this.octets[this.length++] = octet;
   }
 
-  /** Any number that is exact in 64 bits of floating point: also Infinity. */
+  /** Any number that 64-bit floating point can represent, also Infinity. */
   float(number: number): void {
     this.#need(8);
     this.#view.setFloat64(this.length, number);
     this.length += 8;
   }
 
-  /** A safe integer from 0 on: 7 bits in each octet, the lowest first. */
+  /** A safe integer, 0 or more: 7 bits in each octet, the lowest bits first. */
   count(count: number): void {
     this.#need(8);
     let rest = count;
@@ -34,7 +34,7 @@ export class OctetWriter {
     this.octets[this.length++] = rest;
   }
 
-  /** One octet for each letter, or two if there are others than those of ASCII. */
+  /** One octet for each letter, or two if the text has letters beyond ASCII. */
   text(text: string): void {
     const isWide = isBeyondAscii(text);
     this.count(text.length * 2 + (isWide ? 1 : 0));
@@ -111,7 +111,7 @@ export class OctetReader {
     return text;
   }
 
-  /** Is the next text this one? Reads it. */
+  /** Reads the next text. Returns whether it is this one. */
   isText(text: string): boolean {
     const head = this.count();
     const isWide = head % 2 === 1;
@@ -135,5 +135,5 @@ export class OctetReader {
   }
 }
 
-/** A text is made of so many letters at a time. */
+/** A text is decoded in parts of so many letters. */
 const textPartMax = 1_024;

@@ -12,13 +12,13 @@ export function hashOf(data: Uint8Array): number {
   return hash;
 }
 
-/** Octets of well-formed text in UTF-8. */
+/** The number of octets that a well-formed text has in UTF-8. */
 export function utf8Bytes(text: string): number {
   let bytes = text.length;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit < 0x80) continue;
-    // Half of a pair: two of its four octets.
+    // Each half of a surrogate pair counts as two of the four octets.
     bytes += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2;
   }
   return bytes;

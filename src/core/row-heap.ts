@@ -1,6 +1,7 @@
 /**
- * Rows in the order of a number that each has, as a binary heap. The numbers and the places are in tables that several heaps share,
- * because a row is in one of them at most: 4 octets for each row of a heap, and 12 for each row of the tables.
+ * Rows, ordered by a number (the key) that each has, as a binary heap. Several heaps share the tables of keys and
+ * positions, because a row is in one heap at most. This takes 4 octets for each row of a heap, and 12 for each row of
+ * the tables.
  */
 import { assert, type Found } from "./assert.ts";
 import { grown } from "./hash-rows.ts";
@@ -8,12 +9,12 @@ import { grown } from "./hash-rows.ts";
 const least = 16;
 const nowhere = -1;
 
-/** For each row: its number, and its place in the heap in which it is. */
+/** For each row: its key, and its position in the heap that it is in. */
 export class RowOrder {
   keys = new Float64Array(least);
   places = new Int32Array(least).fill(nowhere);
 
-  /** Makes room for this row. */
+  /** Makes room for this row in the tables. */
   reach(row: number): void {
     while (row >= this.keys.length) this.keys = grown(this.keys);
     const before = this.places.length;
@@ -35,12 +36,12 @@ export class RowHeap {
     return this.#size;
   }
 
-  /** The row with the lowest number; undefined: there is none. */
+  /** The row with the lowest key; undefined: the heap is empty. */
   get first(): number | undefined {
     return this.#size > 0 ? this.#rows[0] : undefined;
   }
 
-  /** The lowest number; Infinity: there is none. */
+  /** The lowest key; Infinity: the heap is empty. */
   get lowest(): number {
     return this.#size > 0 ? this.#keyAt(0) : Number.POSITIVE_INFINITY;
   }
@@ -54,7 +55,7 @@ export class RowHeap {
     this.#rise(this.#size++, row, key);
   }
 
-  /** The row must be here. */
+  /** The row must be in this heap. */
   remove(row: number): void {
     const place = this.#order.places[row] ?? nowhere;
     assert(place < this.#size && this.#rows[place] === row, "a row that is removed is there");
@@ -66,7 +67,7 @@ export class RowHeap {
     else this.#sink(place, last, key);
   }
 
-  /** Is each row where the tables say, and in order? For tests. */
+  /** Checks that each row is where the tables say, and that the order is correct. For tests. */
   check(found: Found): void {
     for (let place = 0; place < this.#size; place++) {
       const row = this.#rows[place] ?? nowhere;

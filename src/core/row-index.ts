@@ -1,14 +1,17 @@
-/** Rows that are found by a text. The texts are the owner's: here are only their hashes. 16 octets for each row, and 4 to 8 for buckets. */
+/**
+ * Finds rows by a text. Only hashes of the texts are here; the owner has the texts. A row takes 16 octets, and 4 to 8
+ * for buckets.
+ */
 import { assert, type Found } from "./assert.ts";
 import { grown, HashRows, mixed, noRow } from "./hash-rows.ts";
 
 export class RowIndex {
   readonly #hashes = new HashRows();
-  /** For each row of the hashes: the row of the owner. */
+  /** For each row in the table of hashes: the row of the owner. */
   #owners = new Int32Array(16);
   readonly #seed: number;
 
-  /** `seed`: best a number that nobody knows: texts with the same hash cannot be prepared then. */
+  /** `seed`: if possible a secret number, so that nobody can prepare texts with the same hash. */
   constructor(seed: number) {
     this.#seed = seed;
   }
@@ -17,7 +20,7 @@ export class RowIndex {
     return this.#hashes.size;
   }
 
-  /** The row for which `isIt` says that its text is this one; `noRow`: there is none. */
+  /** The row for which `isIt` says that it has this text; `noRow`: there is none. */
   find(text: string, isIt: (row: number) => boolean): number {
     for (let at = this.#hashes.first(this.#hashOf(text)); at !== noRow; at = this.#hashes.after(at)) {
       const row = this.#owners[at] ?? noRow;
@@ -32,7 +35,7 @@ export class RowIndex {
     this.#owners[at] = row;
   }
 
-  /** The row must be here under this text. */
+  /** The row must be in the index with this text. */
   remove(text: string, row: number): void {
     let at = this.#hashes.first(this.#hashOf(text));
     while (at !== noRow && this.#owners[at] !== row) at = this.#hashes.after(at);
@@ -44,7 +47,7 @@ export class RowIndex {
     this.#hashes.check(found);
   }
 
-  /** FNV-1a, begun with the seed. */
+  /** FNV-1a, starting with the seed. */
   #hashOf(text: string): number {
     let hash = this.#seed;
     for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);

@@ -72,7 +72,8 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
     return;
   }
   if (!isReachable(session) || retry.at !== undefined) return; // the pause ends at the deadline
-  if (session.pendingConnect || (peer !== undefined && gateway.pendingConnects.has(peer))) return; // it is connecting
+  // The client is connecting.
+  if (session.pendingConnect || (peer !== undefined && gateway.pendingConnects.has(peer))) return;
   const { link } = session.broker;
   const isRestored = session.shared ? !link?.wasUp : link?.resumes && !link.wasUp;
   if (isRestored) return; // after a restart, messages are sent when the connection is up
@@ -149,7 +150,7 @@ function checkBacklog({ gateway, session }: Subject, tell: Found): void {
 /** The deadline of the present state is set, and is not later than the state allows. */
 function checkSilence({ gateway, session, procedures }: Subject, tell: Found): void {
   const { silence, state, pendingConnect, awaitsForwarding } = session;
-  // The session was made for a CONNECT, or for a letter that is sent again; the end of this ends the session.
+  // The session was made for a CONNECT, or for a letter that is sent again. When this ends, the session ends.
   if (silence.at === undefined && !pendingConnect?.isNew && !awaitsForwarding)
     tell(` is ${state}, and no deadline ends that`);
   // A CONNECT that was given up may have delayed the deadline once, by the time that a CONNECT may take.

@@ -1,13 +1,13 @@
 /**
- * Checks that a parked session comes back as it was: of the session that is parked, and of what would be made of its octets, every
- * property is compared. Objects with a state of their own are compared by what they show.
+ * Checks that a parked session comes back as it was. The session that is parked is compared with the one that would be
+ * made from its octets, property by property. Objects with a state of their own are compared by what they show.
  */
 import type { Instant } from "../types.ts";
 import type { Session } from "./session.ts";
 
 /**
- * What differs by its nature (places in tables, deadlines), what is computed again, and `lastConnect`, which has no meaning for a client that
- * is not active.
+ * Properties that differ by their nature (positions in tables, deadlines) or are computed again, and `lastConnect`,
+ * which has no meaning for a client that is not active.
  */
 const notCompared: ReadonlySet<string> = new Set([
   ...["row", "isParked", "parking", "idlePlace", "idleSince", "idleNumber", "touched"],
@@ -15,7 +15,7 @@ const notCompared: ReadonlySet<string> = new Set([
   ...["outbox", "registry", "account", "recentPublishes"],
 ]);
 
-/** What is the same object before and after. */
+/** Properties that refer to the same object before and after. */
 const compared: ReadonlySet<string> = new Set([
   "dialect",
   "upstream",
@@ -30,7 +30,7 @@ const compared: ReadonlySet<string> = new Set([
 export function differenceOf(one: Session, other: Session, since: Instant): string | undefined {
   const before: Record<string, unknown> = { ...one, ...inside(one, since) };
   const after: Record<string, unknown> = { ...other, ...inside(other, since) };
-  // Rights for the address where the client is are asked for again.
+  // If the client has an address, its rights for this address are computed again.
   const hasRights = one.peer === undefined && one.rightsBy !== undefined;
   for (const name of Object.keys({ ...before, ...after })) {
     if (notCompared.has(name) || (!hasRights && (name === "rights" || name === "rightsBy"))) continue;

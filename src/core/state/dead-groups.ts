@@ -1,8 +1,8 @@
 /**
- * Groups of packets that died together. In each group, there is at least one packet for which the broker closes the
+ * Groups of packets that died together. In each group there is at least one packet for which the broker closes the
  * connection. If several packets are forbidden, several groups are known at a time, and any packets that are sent
  * together with a whole group die too. Therefore the members of a group wait until they are tried in smaller groups,
- * even while another group is searched.
+ * even while the gateway searches another group.
  */
 
 /** Limit of known groups. Beyond it the oldest is forgotten: its members are sent with other packets, and die again. */

@@ -1,9 +1,9 @@
 /**
- * How many sessions each host has: clients that are, or were last, at one of its addresses.
+ * Counts the sessions of each host: of clients whose present or last address belongs to the host.
  *
- * There may be as many hosts as sessions. So beyond a thousand, hosts are known by two hashes of their names, of 32 bits each, and take no
- * objects. Two hosts whose hashes are all the same would be counted as one. Nobody can prepare such hosts, because the hashes begin with
- * numbers that nobody knows.
+ * There may be as many hosts as sessions. So if there are more than a thousand, a host is represented by two hashes of
+ * its name, of 32 bits each, and takes no object. Two hosts with the same two hashes would be counted as one. Nobody
+ * can prepare such hosts, because the hashes start with secret numbers.
  */
 import type { Found } from "../assert.ts";
 import { grown, HashRows, mixed, noRow } from "../hash-rows.ts";
@@ -11,12 +11,12 @@ import { grown, HashRows, mixed, noRow } from "../hash-rows.ts";
 const fewMax = 1_000;
 
 export class HostCounts {
-  /** While there are few; undefined: there were too many once. */
+  /** Used while there are few hosts. Undefined: at some time there were too many. */
   #few: Map<string, number> | undefined = new Map();
   #many: HashedCounts | undefined = undefined;
   readonly #random: () => number;
 
-  /** `random`: 0 <= x < 1, which nobody can foretell. */
+  /** `random`: 0 <= x < 1, which nobody can predict. */
   constructor(random: () => number) {
     this.#random = random;
   }
@@ -37,7 +37,7 @@ export class HostCounts {
     else this.#few?.delete(host);
   }
 
-  /** `hosts`: that of each session. For tests. */
+  /** `hosts`: the host of each session. For tests. */
   check(hosts: Iterable<string>, found: Found): void {
     this.#many?.check(found);
     const counted = new Map<string, number>();
@@ -104,7 +104,7 @@ class HashedCounts {
   }
 }
 
-/** As FNV-1a, begun with the seed. */
+/** As FNV-1a, starting with the seed. */
 function hashOf(text: string, seed: number, factor: number): number {
   let hash = seed;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), factor);

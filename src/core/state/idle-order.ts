@@ -1,6 +1,7 @@
 /**
- * Sessions that are disconnected or lost, and that are objects: the one that is without its client for the longest time is the first. It is
- * a binary heap of sessions, each of which knows its place. (Parked ones are in parked-sessions.ts.)
+ * Disconnected and lost sessions that are objects. The one whose client has been away for the longest time is the
+ * first. This is a binary heap of sessions, and each session knows its position. (Parked sessions are in
+ * parked-sessions.ts.)
  */
 import type { Found } from "../assert.ts";
 import type { Instant } from "../types.ts";
@@ -17,14 +18,17 @@ export class IdleOrder {
     return this.#heap[session.idlePlace] === session;
   }
 
-  /** `since`: the lowest comes first; of equal ones the lowest number. The session must be in no such order. */
+  /**
+   * Sessions are ordered by `since`, the lowest first, and for the same `since` by `number`. The session must be in no
+   * such order.
+   */
   add(session: Session, since: Instant, number: number): void {
     session.idleSince = since;
     session.idleNumber = number;
     this.#rise(this.#heap.length, session);
   }
 
-  /** Nothing happens if it is not here. */
+  /** Removes the session. Has no effect if the session is not here. */
   remove(session: Session): void {
     if (!this.has(session)) return;
     const place = session.idlePlace;
@@ -36,20 +40,20 @@ export class IdleOrder {
     else this.#sink(place, last);
   }
 
-  /** The first for which `test` is true. Costs little if few before it are refused. */
+  /** The first session for which `test` is true. Costs little if few sessions before it are refused. */
   first(test: (session: Session) => boolean): Session | undefined {
     let best: Session | undefined;
     const open = [0];
     for (let place = open.pop(); place !== undefined; place = open.pop()) {
       const session = this.#heap[place];
-      if (!session || (best && !isBefore(session, best))) continue; // and so are those below it
+      if (!session || (best && !isBefore(session, best))) continue; // and so are the sessions below it
       if (test(session)) best = session;
       else open.push(2 * place + 1, 2 * place + 2);
     }
     return best;
   }
 
-  /** Does each know its place, in order? For tests. */
+  /** Checks that each session knows its position and that the order is correct. For tests. */
   check(found: Found): void {
     for (const [place, session] of this.#heap.entries()) {
       const parent = this.#heap[(place - 1) >> 1];

@@ -13,9 +13,9 @@ import { searchFigures as figures } from "./search-figures.ts";
 export interface LearntKind {
   readonly key: string;
   readonly client: string;
-  /** How many were taken out since one of the kind (or of its length) was answered. */
+  /** How many publications were taken out since one of the kind (or of its length) was answered. */
   taken: number;
-  /** The kind is refused until then; 0 = it is not learnt. */
+  /** The kind is refused until this time; 0 = it is not learnt. */
   until: Instant;
   spanMs: number;
   lastTaken: Instant;

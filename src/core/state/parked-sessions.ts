@@ -1,10 +1,10 @@
 /**
- * Parked sessions: of a client that sleeps, has disconnected or is lost, and for which nothing is open. There is no object for one of them.
- * Its contents are octets (session-form.ts) in a few large pieces of memory, and tables of numbers know its row by client id, by
- * address and by the time at which its deadline is due.
+ * Parked sessions: their clients sleep, have disconnected or are lost, and nothing is open for them. There is no object
+ * for such a session. Its contents are octets (session-form.ts) in a few large pieces of memory, and tables of numbers
+ * find its row by client id, by address, and by the time at which its deadline is due.
  *
- * A session takes about 60 octets here beside its contents. SessionTable parks sessions, and makes objects of them again when somebody asks
- * for them.
+ * A session takes about 60 octets here in addition to its contents. SessionTable parks sessions, and makes objects of
+ * them again when they are needed.
  */
 import { Arena, type Place } from "../arena.ts";
 import type { Found } from "../assert.ts";
@@ -20,16 +20,19 @@ export class ParkedSessions {
   readonly #arena = new Arena((row, address) => {
     this.#addresses[row] = address;
   });
-  /** By row: where its octets are; 0: it is not parked. */
+  /** By row: the address of the octets; 0: the session is not parked. */
   #addresses = new Int32Array(16);
   readonly #byClientId: RowIndex;
   readonly #byPeer: RowIndex;
-  /** In the order in which their deadlines are due. Of those without a client this is also the order in which they have left. */
+  /**
+   * Rows in the order in which their deadlines are due. For disconnected and lost clients this is also the order in
+   * which they have left.
+   */
   readonly #order = new RowOrder();
   readonly #asleep = new RowHeap(this.#order);
   readonly #idle = { vouched: new RowHeap(this.#order), others: new RowHeap(this.#order) };
 
-  /** `seed`: a number that nobody knows. */
+  /** `seed`: a secret number. */
   constructor(form: SessionForm, seed: number) {
     this.#form = form;
     this.#byClientId = new RowIndex(seed);
@@ -44,7 +47,7 @@ export class ParkedSessions {
     return (this.#addresses[row] ?? 0) !== 0;
   }
 
-  /** The row of this client; `noRow`: it is not parked. */
+  /** The row of this client; `noRow`: its session is not parked. */
   rowOf(clientId: string): number {
     return this.#byClientId.find(clientId, (row) => this.#form.isOf(this.#place(row), clientId));
   }
@@ -54,7 +57,7 @@ export class ParkedSessions {
     return this.#byPeer.find(peer, (row) => this.#form.isAt(this.#place(row), peer));
   }
 
-  /** Keeps the contents of this session, whose deadline is due then. */
+  /** Keeps the contents of this session. `due`: when its deadline is due. */
   add(session: Session, due: Instant): void {
     const { row, clientId, peer } = session;
     const { octets, length } = this.#form.write(session);
@@ -65,7 +68,10 @@ export class ParkedSessions {
     this.#heapOf(session).add(row, due);
   }
 
-  /** A session with these contents; `silence` says when its deadline is due, but is not set. It stays parked: this is a copy to look at. */
+  /**
+   * Makes a session from these contents. `silence` has the time of its deadline, but the deadline is not set. The
+   * session stays parked: this is a copy for reading.
+   */
   look(row: number): Session {
     const session = this.#form.read(this.#place(row));
     session.row = row;
@@ -78,7 +84,7 @@ export class ParkedSessions {
     return this.#form.glance(this.#place(row));
   }
 
-  /** It is not parked any more: the session, and when its deadline is due. */
+  /** Returns the session, and when its deadline is due. It is not parked any more. */
   take(row: number): { readonly session: Session; readonly due: Instant } {
     const place = this.#place(row);
     const session = this.#form.read(place);
@@ -94,7 +100,7 @@ export class ParkedSessions {
     return { session, due };
   }
 
-  /** The row whose deadline is due first, and when; undefined: none is parked. */
+  /** The row whose deadline is due first, and the time; undefined: no session is parked. */
   get next(): { readonly row: number; readonly due: Instant } | undefined {
     let next: { readonly row: number; readonly due: Instant } | undefined;
     for (const heap of [this.#asleep, this.#idle.vouched, this.#idle.others]) {
@@ -104,12 +110,12 @@ export class ParkedSessions {
     return next;
   }
 
-  /** When the first deadline is due; Infinity: none is parked. */
+  /** When the first deadline is due; Infinity: no session is parked. */
   get nextDue(): Instant {
     return Math.min(this.#asleep.lowest, this.#idle.vouched.lowest, this.#idle.others.lowest);
   }
 
-  /** Of those that are disconnected or lost the one that left first, with its deadline, and when it was heard. */
+  /** Among the disconnected and lost clients the one that left first: its row, its deadline, and when it was heard. */
   longestIdle({
     vouched,
   }: {
@@ -119,12 +125,12 @@ export class ParkedSessions {
     return row === undefined ? undefined : { row, due, lastHeard: this.#form.glance(this.#place(row)).lastHeard };
   }
 
-  /** The silence until now counts against none that sleeps. */
+  /** The silence until now does not count against clients that sleep. */
   noteSleepersHeard(now: Instant): void {
     for (const row of this.#asleep.rows()) this.#form.noteHeard(this.#place(row), now);
   }
 
-  /** All rows, as they are now. */
+  /** A copy of all rows, as they are now. */
   rows(): Int32Array {
     const rows = new Int32Array(this.size);
     let at = 0;
@@ -133,12 +139,12 @@ export class ParkedSessions {
     return rows;
   }
 
-  /** Octets of the contents. */
+  /** The octets of all contents. */
   get octets(): number {
     return this.#arena.octets;
   }
 
-  /** Do the tables agree? For tests. */
+  /** Checks that the tables agree. For tests. */
   check(found: Found): void {
     for (const table of [this.#byClientId, this.#byPeer, this.#asleep, this.#idle.vouched, this.#idle.others])
       table.check(found);

@@ -16,8 +16,8 @@ export const searchFigures = {
   /** The share of packets whose connection ends by chance is estimated as if this many had been sent before. */
   packetsBefore: 100,
   /**
-   * For so many ends it is known what was outside. If one of these packets is found guilty, the ends do not count as
-   * chance any more.
+   * For the last so many ends, the gateway remembers which packets were outside. If one of these packets is found
+   * guilty, the ends do not count as chance any more.
    */
   endsRemembered: 32,
   /** A packet that has died alone so often explains the ends at which it was outside. */
@@ -26,15 +26,16 @@ export const searchFigures = {
   unwitnessedDeaths: 6,
   unwitnessedSpanMs: 120_000,
   /**
-   * For `doubtMs` after the broker has ended another connection, without answering any packet since, deaths do not
-   * count for that. But over the second time they count in any case, because a faulty broker recovers within minutes,
-   * and a forbidden packet stays forbidden.
+   * For `doubtMs` after the broker has ended another connection and answered no packet since, deaths do not count as
+   * deaths without a witness. After the second time they count in any case, because a faulty broker recovers within
+   * minutes, and a forbidden packet stays forbidden.
    */
   doubtMs: 70_000,
   unwitnessedInDoubtSpanMs: 600_000,
   /**
    * If so many different packets died without any answer in between, the broker is faulty. One client may have several
-   * packets in a row that the broker refuses; up to the second figure are tried as long as it has more to send.
+   * packets in a row that the broker refuses. As long as it has more to send, up to as many as the second figure are
+   * tried.
    */
   differentDeaths: 3,
   differentDeathsOfOne: 8,
@@ -43,20 +44,18 @@ export const searchFigures = {
   /** If all first packets have died, so many packets further back are searched for one that has not. */
   depthMax: 200,
   /**
-   * Two packets have died unanswered, and all others that wait have died before. A witness is awaited for this long, before one of those is
-   * tried and the broker counts as faulty.
+   * Two packets have died unanswered, and all others that wait have died before. For this time the gateway waits for a
+   * witness, before it tries one of those and the broker counts as faulty.
    */
   witnessAwaitedMs: 30_000,
   /**
-   * The broker counts as faulty (sick), and all waiting packets have died. So long nothing is sent on the connection
-   * before one of them is tried again; the time doubles each time, up to the second figure. Otherwise the connection
-   * would never last long enough for a client to connect, whose packets could show that the broker works.
+   * The broker counts as faulty (sick), and all waiting packets have died. For this time nothing is sent on the
+   * connection before one of them is tried again; the time doubles each time, up to the second figure. Otherwise the
+   * connection would never last long enough for a client to connect, whose packets could show that the broker works.
    */
   sickHoldFirstMs: 4_000,
   sickHoldMs: 15_000,
-  /**
-   * So many ends at which a packet was outside before the broker counted as sick are used to choose the next packet.
-   */
+  /** The last so many ends before the broker counted as sick are used to choose the next packet. */
   endsCounted: 3,
   /** If the broker is sick and its window full, so many packets are checked for one that fits into the window. */
   turnsMax: 64,
@@ -72,11 +71,14 @@ export const searchFigures = {
   testFirstMs: 1_000,
   testMaxMs: 8_000,
   afterPassMs: 200,
-  /** A connection that lasted so long, and had nothing to answer, was useful: the next pause is the first one again. */
+  /** A connection that lasted this long and had nothing to answer was useful: the next pause is the first one again. */
   usefulMs: 5_000,
-  /** After a pause of this length the broker had rest. Whatever the result, the next pause is the first one again. */
+  /**
+   * After a pause of this length the broker had time to recover. Whatever the result, the next pause is the first one
+   * again.
+   */
   restMs: 10_000,
-  /** While suspects are searched, so many ends in a row are followed by the shortest pause. */
+  /** While the gateway searches for suspects, so many consecutive ends are followed by the shortest pause. */
   quickEnds: 6,
   /**
    * After this many ends in a row without an answer every packet in flight dies: there are many packets that the broker refuses, or the
@@ -91,11 +93,11 @@ export const searchFigures = {
   /** The rate of ends counts about the last hour. */
   rateSpanMs: 3_600_000,
   /**
-   * Packets that were outside at an end, and requests, wait so long for the next connection before the gateway answers
-   * them.
+   * Packets that were outside at an end, and requests, wait for the next connection for this time before the gateway
+   * answers them.
    */
   custodyWaitMs: 5_000,
-  /** QoS 0 publications are watched until no connection has ended for so long. */
+  /** QoS 0 publications are watched until no connection has ended for this time. */
   watchUnansweredMs: 30_000,
   /** How long a known kind is refused before a publication of it is sent again; the time doubles each time. */
   kindFirstMs: 3_600_000,

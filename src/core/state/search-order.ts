@@ -31,8 +31,9 @@ export function leastStruck<Packet extends Searched<Packet>>(
 }
 
 /**
- * A packet that has not died yet: one of the first few of each client, or otherwise one from further behind. Many refused packets in a
- * row look like a faulty broker, and the good packets behind them would never be sent.
+ * Returns a packet that has not died yet: one of the first few of each client, or otherwise one from further behind.
+ * Without this, many refused packets in a row would look like a faulty broker, and the good packets behind them would
+ * never be sent.
  */
 export function untried<Packet extends Searched<Packet>>(
   waiting: Waiting<Packet>,

@@ -1,4 +1,7 @@
-/** The lists of a session, and what else has parts of its own, as octets and back: see session-form.ts. */
+/**
+ * The lists of a session, and its other properties that have parts of their own, as octets and back: see
+ * session-form.ts.
+ */
 import type { OctetReader, OctetWriter } from "../octet-form.ts";
 import type { QoS, SubscribedBy, Will } from "../types.ts";
 import type { Session, Subscription } from "./session.ts";
@@ -8,7 +11,7 @@ const ways: readonly SubscribedBy[] = ["name", "predefined", "short"];
 const subscription = { qos: 0x03, way: 2, hasId: 0x10, isRefused: 0x20 };
 const topicFlags = { known: 0x01, told: 0x02, confirmed: 0x04, refused: 0x08, hasTime: 0x10 };
 
-/** A number that is nearly always this one is left out. */
+/** A number that nearly always has this value is left out. */
 export const never = Number.NEGATIVE_INFINITY;
 
 export function flag(isSo: boolean, bit: number): number {

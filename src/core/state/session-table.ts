@@ -14,9 +14,10 @@ import { isDormant, Parking, type Session } from "./session.ts";
 import { type Glance, SessionForm, type Surroundings } from "./session-form.ts";
 
 /**
- * The session that is ended for a new client, if there is no place left: first one that never sent a message after its CONNECT, as an
- * attacker would who only occupies sessions; then the one that is away for the longest time. An unknown client does not displace a client
- * that the operator has named, or one that was heard within the last day.
+ * Describes a new client. If there is no room left, a session is ended for it: first one that never sent a message
+ * after its CONNECT, because an attacker who only occupies sessions would do that; then the one whose client has been
+ * away for the longest time. An unknown client does not displace a client that the operator has named, or one that was
+ * heard within the last day.
  */
 export interface Newcomer {
   readonly vouched: boolean;
@@ -29,29 +30,32 @@ const silenceGraceMs = 5_000;
 /** A client that has sent messages and is away keeps its place from unknown clients for this long. */
 const awayGraceMs = 86_400_000;
 
-/** Topic ids of an ended session start here or later, so that a stale id does not match. See topic-registry.ts. */
+/**
+ * Topic ids of a client's next session start at the remembered number or later, so that an old id does not match. At
+ * most so many are remembered. See topic-registry.ts.
+ */
 const rememberedStartsMax = 10_000;
 
 const firstStartMax = 0x1000;
 
 const parkStepMs = 250;
 
-/** What the table needs of the deadlines. */
+/** The part of the deadlines that the table needs. */
 interface SessionDeadlines {
   set(deadline: Session["silence"] | Parking["deadline"], at: Instant): void;
   clear(deadline: Session["silence"] | Session["retry"] | Session["expiry"] | Parking["deadline"]): void;
 }
 
 export class SessionTable {
-  /** Those that are objects. The others are parked. */
+  /** Sessions that are objects. The others are parked. */
   readonly #byClientId = new Map<string, Session>();
   readonly #byPeer = new Map<PeerId, Session>();
-  /** By row; undefined: it is parked, or the row is free. */
+  /** Sessions by row; undefined: the session is parked, or the row is free. */
   readonly #byRow: (Session | undefined)[] = [];
   readonly #freeRows: number[] = [];
-  /** Made when the first is parked. */
+  /** Made when the first session is parked. */
   #parked: ParkedSessions | undefined = undefined;
-  /** Disconnected and lost ones that are objects: whom the operator knows, and others. */
+  /** Disconnected and lost sessions that are objects: those of clients that the operator knows, and others. */
   readonly #idle = { vouched: new IdleOrder(), others: new IdleOrder() };
   #idleNumber = 0;
   /** Clients without a proved name that have sent no message; the oldest first. None of them is parked. */
@@ -64,7 +68,7 @@ export class SessionTable {
   readonly #around: Surroundings;
   readonly #deadlines: SessionDeadlines;
   readonly #form: SessionForm;
-  /** Is told of each session that is parked, and of what would be made of it again. For tests. */
+  /** Called with each session that is parked, and with the session that would be made from its octets. For tests. */
   watch: ((session: Session, again: Session) => void) | undefined = undefined;
 
   constructor(environment: CoreEnvironment, around: Surroundings, deadlines: SessionDeadlines) {
@@ -79,22 +83,25 @@ export class SessionTable {
     return this.#byClientId.size + this.parked;
   }
 
-  /** How many are parked. */
+  /** The number of parked sessions. */
   get parked(): number {
     return this.#parked?.size ?? 0;
   }
 
-  /** How many are in each state. */
+  /** The number of sessions in each state. */
   get byState(): Readonly<Record<ClientState, number>> {
     return this.#byState;
   }
 
-  /** All that are not parked: those for which something is open are among them. */
+  /** All sessions that are not parked. The sessions for which something is open are among them. */
   live(): IterableIterator<Session> {
     return this.#byClientId.values();
   }
 
-  /** All, one after the other, to be looked at only: of a parked one this is a copy. None may be parked or ended meanwhile. */
+  /**
+   * All sessions, one after the other, for reading only: for a parked session this is a copy. No session may be parked
+   * or ended meanwhile.
+   */
   *each(): IterableIterator<Session> {
     for (let row = 0; row < this.#byRow.length; row++) {
       const session = this.#byRow[row] ?? (this.#parked?.has(row) ? this.#parked.look(row) : undefined);
@@ -102,26 +109,26 @@ export class SessionTable {
     }
   }
 
-  /** The parked ones as they are now, by row, for `at`. */
+  /** The rows of the sessions that are parked now, for `at`. */
   parkedRows(): Iterable<number> {
     return this.#parked?.rows() ?? [];
   }
 
-  /** A parked session is not parked any more. */
+  /** The session of this client. If it was parked, it is not parked any more. */
   byClientId(clientId: string): Session | undefined {
     const session = this.#byClientId.get(clientId);
     if (session || !this.#parked) return session;
     return this.#unpark(this.#parked.rowOf(clientId));
   }
 
-  /** A parked session is not parked any more. */
+  /** The session at this address. If it was parked, it is not parked any more. */
   byPeer(peer: PeerId): Session | undefined {
     const session = this.#byPeer.get(peer);
     if (session || !this.#parked) return session;
     return this.#unpark(this.#parked.rowAt(peer));
   }
 
-  /** A parked session is not parked any more. Undefined: there is none in this row. */
+  /** The session in this row; undefined: there is none. If it was parked, it is not parked any more. */
   at(row: number): Session | undefined {
     return this.#byRow[row] ?? this.#unpark(row);
   }
@@ -131,32 +138,34 @@ export class SessionTable {
     return this.#byRow[row];
   }
 
-  /** To be looked at only: of a parked one this is a copy. */
+  /** The session of this client, for reading only: for a parked session this is a copy. */
   look(clientId: string): Session | undefined {
     return this.#byClientId.get(clientId) ?? this.#look(this.#parked?.rowOf(clientId));
   }
 
-  /** To be looked at only: of a parked one this is a copy. */
+  /** The session at this address, for reading only: for a parked session this is a copy. */
   lookAt(peer: PeerId): Session | undefined {
     return this.#byPeer.get(peer) ?? this.#look(this.#parked?.rowAt(peer));
   }
 
-  /** To be looked at only: of a parked one this is a copy. */
+  /** The session in this row, for reading only: for a parked session this is a copy. */
   lookInto(row: number): Session | undefined {
     return this.#byRow[row] ?? this.#look(row);
   }
 
-  /** What can be seen of the parked session in this row without making an object. Undefined: none is parked there. */
+  /**
+   * What can be read of the parked session in this row without making an object. Undefined: no session is parked there.
+   */
   glanceAt(row: number): Glance | undefined {
     return this.#parked?.has(row) ? this.#parked.glance(row) : undefined;
   }
 
-  /** Is this the session of its client? */
+  /** Whether this object is the session of its client now. */
   isCurrent(session: Session): boolean {
     return this.#byClientId.get(session.clientId) === session;
   }
 
-  /** Where the topic ids of a new session of this client begin; random after a start of the gateway. */
+  /** The first topic id for a new session of this client; random after a start of the gateway. */
   topicIdStart(clientId: string): number {
     return this.#topicIdStarts.get(clientId) ?? 1 + Math.floor(this.#environment.random() * firstStartMax);
   }
@@ -172,7 +181,7 @@ export class SessionTable {
     if (isDormant(session)) this.#parkSoon(session);
   }
 
-  /** The session's state is this from now on; whether it is in the table or not yet. */
+  /** Sets the session's state, whether or not the session is in the table yet. */
   setState(session: Session, state: ClientState): void {
     const isHere = this.isCurrent(session);
     if (isHere) {
@@ -191,7 +200,7 @@ export class SessionTable {
     if (wrong.has(session)) this.setIdle(session, true);
   }
 
-  /** The client is at this address now; the earlier client there is not any more. */
+  /** The client is at this address now. The client that was there before is not there any more. */
   bind(session: Session, peer: PeerId): void {
     if (session.peer === peer) return;
     this.unbind(session);
@@ -238,7 +247,7 @@ export class SessionTable {
     if (idle) (session.vouched ? this.#idle.vouched : this.#idle.others).add(session, since, ++this.#idleNumber);
   }
 
-  /** It is looked whether the session may be parked, some time from now. */
+  /** Sets the deadline for checking whether the session may be parked. */
   #parkSoon(session: Session): void {
     const { parkAfterMs } = this.#around.options.clients;
     if (!session.shared || parkAfterMs === Number.POSITIVE_INFINITY) return;
@@ -248,7 +257,7 @@ export class SessionTable {
     this.#deadlines.set(session.parking.deadline, inSteps(this.#around.now + parkAfterMs, parkAfterMs));
   }
 
-  /** Makes octets of a session for which nothing is open (`mayBeParked`). The object must not be used any more. */
+  /** Turns a session for which nothing is open (`mayBeParked`) into octets. The object must not be used any more. */
   park(session: Session): void {
     const { row, silence } = session;
     assert(this.isCurrent(session) && silence.at !== undefined, "what is parked is in the table and has a deadline");
@@ -265,7 +274,7 @@ export class SessionTable {
     session.isParked = true;
   }
 
-  /** `row`: undefined, `noRow` or that of no parked session: there is none. */
+  /** `row`: if it is undefined, `noRow`, or no parked session has it, the result is undefined. */
   #unpark(row: number): Session | undefined {
     if (!this.#parked?.has(row)) return undefined;
     const { session, due } = this.#parked.take(row);
@@ -282,7 +291,7 @@ export class SessionTable {
     return row !== undefined && this.#parked?.has(row) ? this.#parked.look(row) : undefined;
   }
 
-  /** When the first deadline of a parked session is due; undefined: none is. */
+  /** When the first deadline of a parked session is due; undefined: there is none. */
   get nextParkedDue(): Instant | undefined {
     const due = this.#parked?.nextDue;
     return due === Number.POSITIVE_INFINITY ? undefined : due;
@@ -293,28 +302,31 @@ export class SessionTable {
     if (this.#parked && this.#parked.nextDue <= now) this.#unpark(this.#parked.next?.row ?? noRow);
   }
 
-  /** The silence until now counts against no parked client that sleeps. */
+  /** The silence until now does not count against parked clients that sleep. */
   noteSleepersHeard(now: Instant): void {
     this.#parked?.noteSleepersHeard(now);
   }
 
-  /** Sessions whose client is, or was last, where this peer is. */
+  /** The number of sessions whose client is, or was last, on the host of this peer. */
   atHostOf(peer: PeerId): number {
     return this.#perHost.of(this.#hostOf(peer));
   }
 
-  /** The session to give up for a new client; undefined: there is none. */
+  /** The session that is ended for a new client; undefined: there is none. */
   toGiveUp(newcomer: Newcomer): Session | undefined {
     const silent = this.#longestSilent(newcomer);
     if (silent) return silent;
-    // Those will go first, in a moment.
+    // The silent sessions can be ended in a moment.
     if (this.#silent.size > 0 && !newcomer.vouched) return undefined;
     const since = newcomer.vouched ? Number.POSITIVE_INFINITY : newcomer.now - awayGraceMs;
     const other = this.#longestAway({ vouched: false }, since);
     return other ?? (newcomer.vouched ? this.#longestAway({ vouched: true }, since) : undefined);
   }
 
-  /** Of those without their client, for whom nothing is open, the one that is away for the longest time. `since`: it was not heard later. */
+  /**
+   * Of the sessions whose client is away and for which nothing is open, the one whose client has been away for the
+   * longest time. `since`: the client was not heard after this time.
+   */
   #longestAway(of: { readonly vouched: boolean }, since: Instant): Session | undefined {
     const live = (of.vouched ? this.#idle.vouched : this.#idle.others).first(isFree);
     const parked = this.#parked?.longestIdle(of);
@@ -323,7 +335,7 @@ export class SessionTable {
     return live && live.lastHeard <= since ? live : undefined;
   }
 
-  /** Of those where this peer is. */
+  /** Of the sessions on the host of this peer, the one that is ended for a new client. */
   toGiveUpAtHostOf(peer: PeerId, newcomer: Newcomer): Session | undefined {
     return this.#longestSilent(newcomer, this.#hostOf(peer));
   }
@@ -331,7 +343,7 @@ export class SessionTable {
   #longestSilent({ vouched, now }: Newcomer, host?: string): Session | undefined {
     for (const session of this.#silent) {
       if (!isFree(session) || (host !== undefined && session.host !== host)) continue;
-      // From an earlier run, or disconnected: it has had its time.
+      // The session is from an earlier run, or its client has disconnected: the client has had its time.
       const hadTime = session.isUnasked || isIdle(session) || now - session.lastHeard >= silenceGraceMs;
       if (vouched || hadTime) return session;
     }
@@ -351,7 +363,7 @@ export class SessionTable {
     if (host !== undefined) this.#perHost.add(host);
   }
 
-  /** Do the views agree? For tests. */
+  /** Checks that the views agree. For tests. */
   check(found: Found): void {
     this.#parked?.check(found);
     for (const table of [this.#idle.vouched, this.#idle.others]) table.check(found);
@@ -398,12 +410,14 @@ export class SessionTable {
   }
 }
 
-/** Times at which sessions are parked are the same for many, unless they are parked at once. */
+/**
+ * Rounds the times at which sessions are parked, so that many sessions share one time, unless they are parked at once.
+ */
 function inSteps(at: Instant, parkAfterMs: number): Instant {
   return parkAfterMs < parkStepMs ? at : Math.ceil(at / parkStepMs) * parkStepMs;
 }
 
-/** Nothing is open for it. */
+/** Nothing is open for the session. */
 function isFree({ pendingConnect, willPending, awaitsForwarding }: Session): boolean {
   return !pendingConnect && !willPending && !awaitsForwarding;
 }

@@ -28,32 +28,35 @@ import type { Upstream } from "./upstream.ts";
 
 export interface Subscription {
   readonly filter: string;
-  /** Asked for; the broker may have granted less. */
+  /** The QoS that the client asked for; the broker may have granted less. */
   readonly qos: QoS;
   readonly by: SubscribedBy;
   /** The predefined id, if `by` says so. */
   readonly predefinedId: number;
-  /** The broker closes for it: it is kept and shown, and not asked for. */
+  /**
+   * The broker closes the connection for this subscription. It is kept and shown, but the gateway does not subscribe to
+   * it.
+   */
   readonly isRefused?: boolean;
 }
 
-/** In place of a place: it is not among the sessions without a client. */
+/** In place of a position: the session is not among the sessions without a client. */
 export const noIdlePlace = -1;
 
-/** A QoS 2 publication of the client that we have, or the broker: its PUBREL is awaited. */
+/** A QoS 2 publication of the client that the gateway or the broker has, and whose PUBREL is still missing. */
 export interface Taken {
   readonly topicId: number;
   readonly hash: number;
   /** The commit that PUBREC waits for. */
   readonly after: CommitToken | undefined;
-  /** The client has connected again since and may not know of it. */
+  /** The client has connected again since then and may not know of this publication. */
   fromBeforeConnect: boolean;
 }
 
-/** When it is looked again whether a session may be parked. See session/park.ts. */
+/** The deadline for checking again whether a session may be parked. See session/park.ts. */
 export class Parking {
   readonly deadline: Deadline<Session, "park">;
-  /** `Session.heard` when this was begun, and how often it was looked in vain since. */
+  /** `Session.heard` when the checks began, and the number of checks since then that found the session in use. */
   heard: number;
   tries = 0;
   /** All commits up to this one must have been answered. */
@@ -67,20 +70,22 @@ export class Parking {
 
 export class Session {
   readonly clientId: string;
-  /** Its number in the table of sessions, as long as it is there: also while it is parked. */
+  /** The number of the session in the table of sessions, as long as it is there, also while it is parked. */
   row = noRow;
-  /** What the client spoke when it connected. */
+  /** The dialect in which the client connected. */
   dialect: Speech;
   readonly registry: Registry;
   readonly upstream: Upstream<Session>;
   /** The connection that the client shares with others; undefined: it has its own. */
   readonly shared: SharedConnection<Session> | undefined;
-  /** The MQTT session that stands behind this client. */
+  /** The MQTT session at the broker that serves this client. */
   readonly broker: BrokerSession<Session>;
-  /** The client's accepted publications that are not at the broker yet. */
+  /** The client's accepted publications that the broker does not have yet. */
   readonly account: Account;
   state: ClientState = "disconnected";
-  /** Since when it has this state, and why, for people; undefined and "" = since an earlier run of the gateway. */
+  /**
+   * Since when the client has this state, and why, for display; undefined and "" = since an earlier run of the gateway.
+   */
   stateSince: Instant | undefined = undefined;
   stateWhy = "";
   peer: PeerId | undefined = undefined;
@@ -88,14 +93,14 @@ export class Session {
   keepAliveSeconds = 0;
   sleepSeconds = 0;
   lastHeard: Instant = 0;
-  /** The number of its messages. (`lastHeard` is also set without a message.) */
+  /** The number of messages that were received from the client. (`lastHeard` is also set without a message.) */
   heard = 0;
   will: Will | undefined = undefined;
-  /** A half of a will that came alone by WILLMSGUPD; it waits for its topic. */
+  /** The message of a will that came with WILLMSGUPD before its topic. It waits for the topic. */
   willMessage: Uint8Array | undefined = undefined;
-  /** By filter. */
+  /** The subscriptions, by filter. */
   readonly subscriptions = new SmallMap<string, Subscription>();
-  /** Predefined ids as they were when the client connected: each has one meaning until it connects again. */
+  /** Predefined ids as they were when the client connected. Each has one meaning until the client connects again. */
   predefined: PredefinedTopics;
   readonly outbox: Outbox;
   /** Publications of the client on the way to the broker, by the client's MsgId. */
@@ -104,7 +109,10 @@ export class Session {
   readonly subscribesInFlight = new IdMap<SubscribeExchange<Session> | UnsubscribeExchange<Session>>();
   /** An open CONNECT for this session, from any address. */
   pendingConnect: PendingConnect<Session> | undefined = undefined;
-  /** The last CONNECT that was accepted, to tell a repetition from a new start. [interpretation 5] */
+  /**
+   * The last CONNECT that was accepted. With it the gateway distinguishes a repetition from a new start.
+   * [interpretation 5]
+   */
   lastConnect:
     | (Pick<Connect, "will" | "cleanSession" | "duration"> & {
         readonly at: Instant;
@@ -112,72 +120,92 @@ export class Session {
         nothingSince: boolean;
       })
     | undefined = undefined;
-  /** Publications of the client that are done: to know a repetition that comes late. */
+  /** Completed publications of the client, so that a late repetition is recognized. */
   readonly recentPublishes = new RecentPublishes();
-  /** QoS 2 publications that we answered PUBREC for, without the broker: their PUBREL is awaited. By MsgId. */
+  /**
+   * QoS 2 publications for which the gateway answered PUBREC without the broker, and whose PUBREL is still missing. By
+   * MsgId.
+   */
   readonly inboundQoS2 = new IdMap<Taken>();
-  /** How many of `RetainedWaits` are of this client. */
+  /** How many of the `RetainedWaits` belong to this client. */
   retainedWaits = 0;
-  /** What it was last sent of each name. */
+  /** The last message of each topic name that the client was sent. */
   readonly shown = new Shown();
-  // How these go together is in standing.ts.
-  /** Lost, and its will is on the way to the broker: the link closes afterwards. */
+  // standing.ts says which combinations of these flags are possible.
+  /** The client is lost, and its will is on the way to the broker. The link closes afterwards. */
   willPending = false;
-  /** The client has disconnected, and some accepted publications are not at the broker yet: the link stays. */
+  /**
+   * The client has disconnected, and the broker does not have all its accepted publications yet. The link stays open.
+   */
   awaitsForwarding = false;
-  /** That something waits for the broker has been told. */
+  /** It was reported that messages wait for the broker. */
   reported = false;
   /** Messages for this client that were dropped, since the gateway started. */
   dropped = 0;
   /** The broker does not accept this client any more; the client gets this answer to its next message. */
   brokerRefused = false;
-  /** Its id at the broker is another's: it has no connection, and gets none. */
+  /**
+   * The client id of this client at the broker belongs to another client. So this client has no connection, and gets
+   * none.
+   */
   lacksId = false;
   /**
    * The place of its session at the broker in an earlier run. That session is being left in order, and may still have its subscriptions.
    */
   leaves: string | undefined = undefined;
-  /** Its connection is made when that is done. */
+  /** The connection of this client is made when the other session is left. */
   isHeldBack = false;
-  /** More than CONNECT and DISCONNECT was received from it, in any run of the gateway. */
+  /** More than CONNECT and DISCONNECT was received from the client, in any run of the gateway. */
   spoke = false;
-  /** The operator knows it: a rule names it, or it has proved who it is. */
+  /** The operator knows the client: a rule names it, or it has proved its identity. */
   vouched = false;
-  /** What the client has proved: no other sender has this session. Undefined: nothing. As returned by `Context.proofAt`. */
+  /**
+   * The identity that the client has proved, as `Context.proofAt` returns it: no other sender has this session.
+   * Undefined: nothing is proved.
+   */
   boundTo: string | undefined = undefined;
   /**
-   * The client is outside the own site, and has answered no MsgId of the gateway since it is at this address: a sender with a forged
-   * address would look the same. Octets that it sent, and octets that were sent to it without a request.
+   * Set while the client is outside the own site and has answered no MsgId of the gateway at its present address: a
+   * sender with a forged address would look the same. `heard`: octets that it sent. `sent`: octets that were sent to it
+   * without a request.
    */
   unproven: { heard: number; sent: number; waits: boolean } | undefined = undefined;
-  /** Where it was last: a host, or a node behind a forwarder. Set by the table of sessions. */
+  /** The host, or the node behind a forwarder, where the client was last. The table of sessions sets it. */
   host: string | undefined = undefined;
-  /** From an earlier run, and not heard in this one: the access rules are checked at its first message. */
+  /**
+   * The session is from an earlier run, and its client was not heard in this one. The access rules are checked at its
+   * first message.
+   */
   isUnasked = false;
-  /** Topics that it may use, as `rightsBy` said of it when it was at `rightsAt`; undefined = all. See `Context.rightsOf`. */
+  /**
+   * The topics that the client may use, as `rightsBy` returned them when the client was at `rightsAt`; undefined = all.
+   * See `Context.rightsOf`.
+   */
   rights: Rights | undefined = undefined;
   rightsBy: AccessPolicy | undefined = undefined;
   rightsAt: PeerId | undefined = undefined;
-  /** What is left of its limits, as `limitsBy` has them; undefined = it has none. See limits.ts. */
+  /**
+   * What is left of the client's limits, as `limitsBy` has them; undefined = the client has no limits. See limits.ts.
+   */
   allowance: Allowance | undefined = undefined;
   limitsBy: AccessPolicy | undefined = undefined;
   /** The session has ended: code that still refers to it must not use it. */
   isOver = false;
-  /** Another object, or octets, stand for it now (parked-sessions.ts): this one must not be used. */
+  /** Another object, or octets, represent this session now (parked-sessions.ts). This object must not be used. */
   isParked = false;
-  /** Since it is without a client: when it may be parked. */
+  /** Set since the session is without a client: when it may be parked. */
   parking: Parking | undefined = undefined;
-  /** Its place among the sessions without a client. See idle-order.ts. */
+  /** The position among the sessions without a client. See idle-order.ts. */
   idlePlace = noIdlePlace;
   idleSince: Instant = 0;
   idleNumber = 0;
-  /** It stands in `Context.touched`. */
+  /** The session is in the list `Context.touched`. */
   touched = false;
-  /** Keep-alive, sleep or expiry of the session, whichever the state asks for. */
+  /** The deadline for keep-alive, sleep or expiry of the session, whichever belongs to the state. */
   readonly silence: Deadline<Session, "silence"> = new Deadline<Session, "silence">(this, "silence");
-  /** The next try of what is in flight towards the client. */
+  /** The time of the next try of the message in flight to the client. */
   readonly retry: Deadline<Session, "retry"> = new Deadline<Session, "retry">(this, "retry");
-  /** The first message that waits too long. */
+  /** The time at which the first message has waited too long. */
   readonly expiry: Deadline<Session, "expiry"> = new Deadline<Session, "expiry">(this, "expiry");
 
   constructor(init: {
@@ -205,7 +233,10 @@ export class Session {
   }
 }
 
-/** The client waits for the answer to this publication: the exchange knows where it came from, and is found by its MsgId. */
+/**
+ * From now on the client waits for the answer to this publication. The exchange knows its origin, and is found by the
+ * client's MsgId.
+ */
 export function bindUplink(
   exchange: PublishExchange<Session>,
   origin: NonNullable<PublishExchange<Session>["origin"]>,
@@ -214,7 +245,7 @@ export function bindUplink(
   origin.session.publishesInFlight.set(origin.msgId, exchange);
 }
 
-/** The client does not wait for it any more: it was answered, or will not get an answer. */
+/** The client does not wait for this publication any more: it was answered, or will not get an answer. */
 export function unbindUplink(exchange: PublishExchange<Session>): void {
   const { origin } = exchange;
   if (!origin) return;
@@ -222,22 +253,24 @@ export function unbindUplink(exchange: PublishExchange<Session>): void {
   origin.session.publishesInFlight.delete(origin.msgId);
 }
 
-/** Where at the broker the client's exchanges and subscriptions are; see `SessionRecord.home`. */
+/** The place of the client's exchanges and subscriptions at the broker; see `SessionRecord.home`. */
 export function homeOf(session: Session): string {
   return session.leaves ?? placeOf(session);
 }
 
-/** The connection that the client goes by now. */
+/** The connection that the client uses now. */
 export function placeOf({ shared, upstream }: Session): string {
   return shared?.upstreamKey ?? upstream.name;
 }
 
-/** Its client sleeps, has disconnected, or is lost. */
+/** Whether the client sleeps, has disconnected, or is lost. */
 export function isDormant({ state }: Pick<Session, "state">): boolean {
   return state !== "active" && state !== "awake";
 }
 
-/** May the gateway speak first? (An answer to what the client sent is another matter.) */
+/**
+ * Whether the gateway may send to the client without a request. (Answers to the client's messages are always allowed.)
+ */
 export function isReachable(session: Session): boolean {
   return session.peer !== undefined && (session.state === "active" || session.state === "awake");
 }

@@ -23,49 +23,56 @@ import type { ExchangeClient, Received, SharedFilter } from "./exchanges.ts";
 import { FilterIndex } from "./filter-index.ts";
 
 export class SharedConnection<Client extends ExchangeClient> {
-  /** Name of the upstream that it belongs to, and how that is to be spoken to. */
+  /** The name of the upstream that the connection belongs to, and how the gateway talks to this upstream. */
   readonly upstreamName: string;
   readonly policy: UpstreamPolicy;
-  /** Among the connections of its upstream. */
+  /** The number among the connections of its upstream. */
   readonly index: number;
-  /** Of whom this is a lane; itself, where clients are at home. */
+  /** The shared connection to which this lane belongs. If this is not a lane, the shared connection itself. */
   readonly main: SharedConnection<Client>;
-  /** The lanes besides this one. */
+  /** The lanes in addition to this one. */
   readonly lanes: SharedConnection<Client>[] = [];
   readonly #lane: number;
-  /** It is not used any more but to be left in order; of a client's own, whose it was. */
+  /**
+   * The connection is used only for leaving its MQTT session. `leaves`: the client to which the session belonged, if it
+   * was a client's own.
+   */
   readonly isLeaving: boolean;
   readonly leaves: string | undefined;
-  /** Of one that is left: whose clients go elsewhere, whether its subscriptions are ended, when it is taken for empty. */
+  /**
+   * Of a connection that is being left: the clients that now use another one, whether its subscriptions are ended, and
+   * when it counts as empty.
+   */
   readonly movers: Client[] = [];
-  /** Rows of clients whose sessions have ended since: another client may have such a row now. */
+  /** The rows of clients whose sessions have ended since then. Another client may have such a row now. */
   readonly gone = new Set<number>();
   isUnsubscribed = false;
   quiet: Deadline<SharedConnection<Client>, "quiet"> | undefined = undefined;
   readonly broker: BrokerSession<Client>;
   readonly filters: FilterIndex<SharedFilter<Client>>;
-  /** Filters to be subscribed to when a packet id is free. */
+  /** Filters that are subscribed to when a packet id is free. */
   readonly unasked = new Set<SharedFilter<Client>>();
-  /** While it is not known how the broker sends copies. */
+  /** Used while it is not known how the broker sends copies. */
   readonly copyCount = new CopyCount();
-  /** Filters that overlap with others here; where they belong is known when it is known how the broker sends copies. */
+  /** Filters that overlap with others here. Their connection is chosen when it is known how the broker sends copies. */
   readonly undecided = new Set<SharedFilter<Client>>();
   /**
    * Filters for which the broker has not answered UNSUBSCRIBE, at most `owedMax`. They are in the record of this
    * connection, because the next run does not know them otherwise.
    */
   readonly owed = new Set<string>();
-  /** Of a lane of an earlier run: the filters that stood on it. */
+  /** The filters of this lane in an earlier run. */
   keeps: ReadonlySet<string> | undefined = undefined;
   /**
-   * Deliveries at QoS 1 that were acknowledged, by packet id, the latest one last: the broker may not have received the acknowledgement.
+   * Deliveries at QoS 1 that were acknowledged, by packet id, the latest one last. The broker may not have received the
+   * acknowledgement.
    */
   readonly recentDeliveries = new IdMap<{ readonly received: Received; readonly hash: number }>();
-  /** Deliveries in custody whose commit failed: acknowledged when the store takes them. */
+  /** Deliveries in custody whose commit failed. They are acknowledged when the store accepts them. */
   ackAwaitingStore: Received[] = [];
-  /** The broker's session belongs to this gateway; otherwise it is ended first. */
+  /** The session at the broker belongs to this gateway. If not, it is ended first. */
   resumes = false;
-  /** No connection, and an attempt has failed. */
+  /** There is no connection, and an attempt has failed. */
   isAway = false;
 
   constructor(
@@ -74,7 +81,7 @@ export class SharedConnection<Client extends ExchangeClient> {
     firstPacketId: number,
     of?:
       | { readonly main: SharedConnection<Client>; readonly lane: number }
-      /** A client's own, or (by its lane) a shared one, that is only left in order: see inputs/leaving.ts. */
+      /** A client's own session, or (by its lane) a shared one, that is only left: see inputs/leaving.ts. */
       | { readonly leaves: string }
       | { readonly left: number },
   ) {
@@ -85,28 +92,28 @@ export class SharedConnection<Client extends ExchangeClient> {
     this.#lane = of && "lane" in of ? of.lane : of && "left" in of ? of.left : 0;
     this.leaves = of && "leaves" in of ? of.leaves : undefined;
     this.isLeaving = of !== undefined && !("main" in of);
-    this.filters = new FilterIndex(firstPacketId); // nobody knows it either
+    this.filters = new FilterIndex(firstPacketId); // a secret seed: nobody else knows this number
     this.broker = new BrokerSession(firstPacketId, { key: this.key, isShared: true });
   }
 
-  /** Names the shared connection in what clients' records say. */
+  /** The name of the shared connection in the records of clients. */
   get upstreamKey(): string {
     if (this.leaves !== undefined) return this.upstreamName;
     return `${this.upstreamName}/${this.index}${this.#lane === 0 ? "" : `.${this.#lane}`}`;
   }
 
-  /** Is it a further lane? No client is at home on it. */
+  /** Whether this is an additional lane. Clients do not belong to a lane. */
   get isLane(): boolean {
     return this.main !== this;
   }
 
-  /** Itself, and its lanes. */
+  /** The connection itself, and its lanes. */
   *all(): IterableIterator<SharedConnection<Client>> {
     yield this;
     yield* this.lanes;
   }
 
-  /** The lane on which this filter stands. */
+  /** The lane that has this filter. */
   laneWith(filter: string): SharedConnection<Client> | undefined {
     for (const lane of this.all()) if (lane.filters.get(filter)) return lane;
     return undefined;
@@ -116,18 +123,18 @@ export class SharedConnection<Client extends ExchangeClient> {
     return this.laneWith(filter)?.filters.get(filter);
   }
 
-  /** A lane where no other filter overlaps with this one; undefined: on each one does. */
+  /** A lane where no other filter overlaps with this one; undefined: there is none. */
   laneFor(filter: string): SharedConnection<Client> | undefined {
     for (const lane of this.all()) if (!lane.filters.overlaps(filter)) return lane;
     return undefined;
   }
 
-  /** May there be one more? */
+  /** Whether one more lane may be made. */
   get hasRoomForLane(): boolean {
     return this.lanes.length + 1 < lanesMax;
   }
 
-  /** The lane with this number, from 1; it is made if it is not there, and those before it. */
+  /** The lane with this number, from 1. If it does not exist, it is made, with those before it. */
   lane(number: number, firstPacketId: () => number): SharedConnection<Client> {
     for (let next = this.lanes.length + 1; next <= number; next++) {
       const upstream = { name: this.upstreamName, options: this.policy };
@@ -136,9 +143,9 @@ export class SharedConnection<Client extends ExchangeClient> {
     return this.lanes[number - 1] ?? this;
   }
 
-  /** Under which its own records are kept: no client id has a U+0000. */
+  /** The key of the connection's own records. No client id has a U+0000. */
   get key(): string {
-    if (this.leaves !== undefined) return this.leaves; // where what it received was kept
+    if (this.leaves !== undefined) return this.leaves; // the key under which its received messages were kept
     return `\0${this.upstreamKey}`;
   }
 
@@ -148,7 +155,7 @@ export class SharedConnection<Client extends ExchangeClient> {
   }
 }
 
-/** FNV-1a; which shared connection of several, and subscription identifiers. */
+/** FNV-1a. Chooses one of several shared connections, and makes subscription identifiers. */
 export function hashOfText(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);

@@ -3,7 +3,7 @@ import { Deadline } from "../deadlines.ts";
 import type { CommitToken, Instant } from "../types.ts";
 
 export class StoreWatch {
-  /** The store did not accept the last commit, or has not answered one for too long. */
+  /** The store did not accept the last commit, or has not answered a commit for too long. */
   fails = false;
   /** All commits up to this one are answered. */
   answered: CommitToken = 0;

@@ -32,7 +32,7 @@ import { blindWait, earliest, grown } from "./search-times.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
 import { candidates, type Waiting } from "./waiting.ts";
 
-/** What may be sent now. The caller asks again at `until`, if nothing happens before. */
+/** The packets that may be sent now. The caller asks again at `until`, if nothing happens before. */
 export type Choice<Packet> =
   | { readonly kind: "ping" }
   | { readonly kind: "hold"; readonly until: Instant | undefined }
@@ -193,7 +193,7 @@ export class Suspects<Packet extends Searched<Packet>> {
       for (const packet of [...suspicion.packets]) this.detach(packet);
   }
 
-  /** The content of this key will not be sent to the broker any more. */
+  /** The content with this key will not be sent to the broker any more. */
   forget(key: string): void {
     const suspicion = this.#suspicions.find(key);
     if (suspicion) this.#suspicions.clear(suspicion);
@@ -396,7 +396,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     return dying >= figures.differentDeathsOfOne || this.#dying.some(({ client }) => client !== first?.client);
   }
 
-  /** Each packet that is sent dies. All counts are reset, and there are no suspects any more. */
+  /** Every packet that is sent dies. All counts are reset, and there are no suspects any more. */
   #becomeSick(): void {
     for (const suspicion of [...this.#suspicions.all()]) this.#suspicions.clear(suspicion);
     this.#groups.clear();
@@ -405,7 +405,7 @@ export class Suspects<Packet extends Searched<Packet>> {
     this.#isSick = true;
   }
 
-  /** What may be sent now. Called while the connection is up and `isOn`. */
+  /** Chooses what may be sent now. Called while the connection is up and `isOn`. */
   choose(now: Instant, waiting: Waiting<Packet>): Choice<Packet> {
     if (!this.#isUp) return { kind: "hold", until: undefined };
     if (!this.#isAlive) {

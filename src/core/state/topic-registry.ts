@@ -15,7 +15,7 @@ import type { TopicRecord } from "../record.ts";
 import { SmallMap } from "../small-map.ts";
 import type { Instant } from "../types.ts";
 
-/** Ids up to here cannot be taken for the two octets of a short name. */
+/** Ids up to here cannot be mistaken for the two octets of a short name. */
 const preferredMax = 0x1fff;
 
 const idMax = 0xfffe;
@@ -23,21 +23,30 @@ const idMax = 0xfffe;
 export interface Topic {
   readonly id: number;
   readonly name: string;
-  /** It is used without a REGISTER before it: the client was told on this connection, or showed that it knows it. */
+  /**
+   * The id is used without a REGISTER before it: the client was told the id on this connection, or showed that it knows
+   * it.
+   */
   known: boolean;
-  /** A SUBACK, or the REGACK to a REGISTER of the client, has said it; the client may have lost it since. */
+  /**
+   * A SUBACK, or the REGACK to a REGISTER of the client, has told the client the id. The client may have lost it since
+   * then.
+   */
   told: boolean;
-  /** An answer of the client, or its own use, showed that it knows: the next run of the gateway may build on that. */
+  /**
+   * An answer of the client, or its use of the id, showed that it knows the id. The next run of the gateway may rely on
+   * that.
+   */
   confirmed: boolean;
-  /** The client refused it in REGACK; not offered again before the next CONNECT. */
+  /** The client refused the id in REGACK. It is not offered again before the next CONNECT. */
   refused: boolean;
-  /** When a SUBACK told it last. */
+  /** When a SUBACK last told the client the id. */
   toldAt: Instant;
 }
 
 /**
- * As it is stored. The last messages to the client may not have been sent. So a later run treats an id as known only if an answer has
- * confirmed it.
+ * The record of a topic. The last messages to the client may not have been sent. So a later run treats an id as known
+ * only if an answer has confirmed it.
  */
 export function recordOfTopic({ name, confirmed, told }: Topic): TopicRecord {
   return told && !confirmed ? { name, known: false, told } : { name, known: confirmed };
@@ -51,10 +60,12 @@ export class Registry {
   readonly #isKept: boolean;
   #next: number;
   #octets = 0;
-  /** Ids of which the store knows something else, while there are such. */
+  /** Ids whose record in the store is out of date, while there are any. */
   #changed: Set<number> | undefined = undefined;
 
-  /** `start`: first id to try; `limit`: names at most; `isKept`: there is a store for it. */
+  /**
+   * `start`: the first id to try. `limit`: the largest number of names. `isKept`: a store has records of the topics.
+   */
   constructor(options: { start: number; limit: number; isPredefined: (id: number) => boolean; isKept: boolean }) {
     this.#next = options.start;
     this.#limit = options.limit;
@@ -71,12 +82,12 @@ export class Registry {
     return this.#byName.size;
   }
 
-  /** The store knows something else of some ids. */
+  /** The records of some ids in the store are out of date. */
   get hasChanged(): boolean {
     return this.#changed !== undefined && this.#changed.size > 0;
   }
 
-  /** Of all names. */
+  /** The octets of all names. */
   get octets(): number {
     return this.#octets;
   }
@@ -104,9 +115,10 @@ export class Registry {
     return topic;
   }
 
-  /** Puts a topic back under the id it had. `known`: the client had confirmed it. */
+  /** Restores a topic with the id that it had. `known`: the client had confirmed it. */
   restore({ id, name, known, told }: { id: number; name: string; known: boolean; told: boolean }): Topic {
-    // Written out: for `{ ...topic, refused }` V8 makes a new hidden class each time, 250 octets for every topic.
+    // The fields are written out, because `{ ...topic, refused }` makes V8 create a new hidden class each time: 250
+    // octets for each topic.
     const entry: Topic = { id, name, known, told, confirmed: known, refused: false, toldAt: Number.NEGATIVE_INFINITY };
     if (!this.#byName.has(name)) this.#octets += utf8Length(name);
     this.#byName.set(entry.name, entry);
@@ -114,20 +126,20 @@ export class Registry {
     return entry;
   }
 
-  /** The next id to try, after a restart: not below those that are there. */
+  /** Sets the next id to try after a restart. It is not below the existing ids. */
   goOnAt(next: number): void {
     this.#next = next;
     for (const id of this.#byId.keys()) if (id >= this.#next) this.#next = id + 1;
   }
 
-  /** What the client knows of this one is not what the store has. */
+  /** The record of this topic in the store is out of date. */
   noteChanged({ id }: Topic): void {
     if (!this.#isKept) return;
     this.#changed ??= new Set();
     this.#changed.add(id);
   }
 
-  /** What has to be written since the last call; undefined: this id means nothing any more. */
+  /** The records that must be written since the last call; undefined: the id has no meaning any more. */
   takeChanged(): readonly (readonly [id: number, record: TopicRecord | undefined])[] {
     const changed = this.#changed;
     if (!changed) return [];
@@ -138,7 +150,7 @@ export class Registry {
     });
   }
 
-  /** All ids of which the store may have a record. */
+  /** All ids for which the store may have a record. */
   storedIds(): ReadonlySet<number> {
     return new Set([...this.#byId.keys(), ...(this.#changed ?? [])]);
   }
@@ -151,7 +163,7 @@ export class Registry {
     this.#octets = 0;
   }
 
-  /** The client may have lost its table. */
+  /** The client may have lost its table of topic ids. */
   forgetKnown(): void {
     for (const topic of this.#byName.values()) {
       if (topic.confirmed) this.noteChanged(topic);
