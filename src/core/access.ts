@@ -58,7 +58,7 @@ export interface AccessPolicy {
    * policy and peer do not change.
    */
   rightsOf(holder: Holder): Rights | undefined;
-  /** Undefined: there are none. */
+  /** Undefined: the client has no limits. */
   limitsOf(clientId: string): DeviceLimits | undefined;
   /** Publications at QoS -1 a second from one host; 0 = no limit. */
   readonly qosMinusOnePerSecond: number;

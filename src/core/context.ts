@@ -159,7 +159,9 @@ export class Context implements Surroundings {
     return this.askedPayloads ?? this.declaredPayloads;
   }
 
-  /** Marks the session for the end of the turn, because it may have messages for its client, or may send them now. */
+  /**
+   * Marks the session for the end of the turn, because there may be messages for its client, or they may be sent now.
+   */
   touch(session: Session): void {
     if (session.touched) return;
     session.touched = true;
@@ -200,7 +202,7 @@ export class Context implements Surroundings {
     return this.dialects.find((dialect) => dialect.name === name) ?? this.dialects[0];
   }
 
-  /** The store did not take the last commit, or has not answered one for too long. */
+  /** The store did not accept the last commit, or has not answered a commit for too long. */
   get storeFails(): boolean {
     return this.store.fails;
   }
@@ -215,12 +217,12 @@ export class Context implements Surroundings {
     return retryIntervalSeconds * 1000 * (retryLimit + 1);
   }
 
-  /** May this client be at this peer? */
+  /** Whether this client may be at this peer. */
   admits(clientId: string, peer: PeerId): Admission {
     return this.admitsBound(clientId, peer, this.sessions.byClientId(clientId)?.boundTo);
   }
 
-  /** The same for a client whose session has this `boundTo`. */
+  /** As `admits`, for a client whose session has this `boundTo`. */
   admitsBound(clientId: string, peer: PeerId, boundTo: string | undefined): Admission {
     const identity = this.neighbourAt(peer);
     if (boundTo !== undefined && boundTo !== this.proofAt(peer)) {
@@ -232,7 +234,10 @@ export class Context implements Surroundings {
     return admission.admitted && isProved ? { admitted: true, byName: true } : admission;
   }
 
-  /** Topics that this client may use; undefined = all. Asked once for each message: nearly always two comparisons. */
+  /**
+   * The topics that this client may use; undefined = all. Called once for each message; nearly always it costs two
+   * comparisons.
+   */
   rightsOf(session: Session): Rights | undefined {
     const { peer } = session;
     if (session.rightsBy === this.access && (session.rightsAt === peer || peer === undefined)) return session.rights;
@@ -242,13 +247,16 @@ export class Context implements Surroundings {
     return session.rights;
   }
 
-  /** The same for the holder at this peer; without a client id: without a connection. */
+  /** As `rightsOf`, for the holder at this peer. Without a client id: for a sender without a connection. */
   rightsAt(clientId: string | undefined, peer: PeerId | undefined): Rights | undefined {
     const identity = peer === undefined ? undefined : this.neighbourAt(peer);
     return this.access.rightsOf({ clientId, peer, identity });
   }
 
-  /** Counts and reports that a right is missing. With the line that would give it, once for each client and topic. */
+  /**
+   * Counts and reports that a right is missing. The report has the line of configuration that would give the right, and
+   * is made once for each client and topic.
+   */
   sayNotAllowed(
     rights: Rights,
     about: { clientId: string | undefined; peer: PeerId | undefined; way: Way; topic: string },
@@ -263,7 +271,7 @@ export class Context implements Surroundings {
     this.out.report({ event: "topic_not_allowed", clientId, peer, way, topic, hint: rights.hint(way, topic) });
   }
 
-  /** The sender of datagrams from there: the peer itself, or its forwarder. */
+  /** The node that sends the datagrams of this peer: the peer itself, or its forwarder. */
   neighbourAt(peer: PeerId): PeerIdentity {
     return this.environment.identityOf(neighbourOf(peer));
   }
@@ -287,7 +295,7 @@ export class Context implements Surroundings {
     return this.access.isInside(peer, this.neighbourAt(peer));
   }
 
-  /** How what is sent to this client is repeated. */
+  /** The policy by which messages to this client are repeated. */
   retryOf({ clientId, peer }: Pick<Session, "clientId" | "peer">): RetryPolicy {
     return this.options.retry.policyOf?.(clientId, peer) ?? this.#retry;
   }
@@ -308,7 +316,7 @@ export class Context implements Surroundings {
   }
 }
 
-/** Octets of one message that this peer can take, encapsulation paid. */
+/** The largest message that this peer can take, in octets, after the encapsulation is subtracted. */
 export function maxMessageBytes(context: Context, peer: PeerId): number {
   const node = forwardedNodeOf(peer);
   if (!node) return context.environment.maxMessageBytes(peer);

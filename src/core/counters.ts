@@ -19,10 +19,10 @@ export class Counters {
   retransmissions = 0;
   clientsLost = 0;
   qos2Uncertain = 0;
-  /** Publications that the broker answered as if of another QoS. */
+  /** Publications that the broker answered as if they had another QoS. */
   otherQoSAnswers = 0;
   payloadsUnfit = 0;
-  /** Publications accepted while the broker was away, ever. */
+  /** Publications that were accepted while the broker was away, since the start. */
   acceptedUp = 0;
   /** Messages that wait for clients now. Only the outboxes change these counts, each for itself. */
   readonly buffered: Readonly<Tally> = { messages: 0, bytes: 0 };

@@ -14,7 +14,7 @@ export class Deadline<Owner, Name extends string> {
   readonly name: Name;
   /** Undefined while not armed. Set by `Deadlines` only. */
   at: Instant | undefined = undefined;
-  /** Place in the slot. */
+  /** The position in the slot. */
   index = 0;
 
   constructor(owner: Owner, name: Name) {
@@ -36,7 +36,7 @@ export class Deadlines<D extends AnyDeadline> {
     return this.#armed;
   }
 
-  /** Arms, or moves. Rounded up to whole milliseconds, so never early. */
+  /** Arms or moves a deadline. The time is rounded up to whole milliseconds, so a deadline is never early. */
   set(deadline: D, at: Instant): void {
     const slotAt = Math.ceil(at);
     if (deadline.at === slotAt) return;
@@ -63,7 +63,7 @@ export class Deadlines<D extends AnyDeadline> {
     last.index = deadline.index;
   }
 
-  /** The earliest slot that still holds something. */
+  /** The time of the earliest slot that has a deadline. */
   next(): Instant | undefined {
     for (let at = this.#heap[0]; at !== undefined; at = this.#heap[0]) {
       if (this.#slots.get(at)?.length) return at;
@@ -73,7 +73,7 @@ export class Deadlines<D extends AnyDeadline> {
     return undefined;
   }
 
-  /** Takes one deadline that is due; it is not armed any more. */
+  /** Takes one deadline that is due. It is not armed any more. */
   takeDue(now: Instant): D | undefined {
     const at = this.next();
     if (at === undefined || at > now) return undefined;

@@ -18,7 +18,7 @@ import type { CommitToken, KnownPause, LinkId, PeerId, Publication, QoS, Will } 
 import type { ToClient } from "./words.ts";
 
 export type Effect =
-  /** Send a message to a peer, in what it speaks; a `#node` peer gets it encapsulated. */
+  /** Send a message to a peer, in its dialect. For a peer with `#node` the message is encapsulated. */
   | {
       readonly kind: "send";
       readonly dialect: Speech;
@@ -29,7 +29,7 @@ export type Effect =
     }
   /** The client at this peer sleeps or has disconnected. If the network has links, the link to it may end. */
   | { readonly kind: "releaseLink"; readonly peer: PeerId }
-  /** Send to every node within `radius` hops (0 = all) on every transport that can. */
+  /** Send to all nodes within `radius` hops (0 = all), on each transport that can broadcast. */
   | { readonly kind: "broadcast"; readonly dialect: Speech; readonly message: ToClient; readonly radius: number }
   | { readonly kind: "openLink"; readonly link: LinkRequest }
   /**

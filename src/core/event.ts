@@ -94,7 +94,7 @@ export type GatewayEvent =
       readonly peer: PeerId | undefined;
       readonly seconds: number;
     }
-  /** Rules of access keep a client (undefined: a sender without a connection) from a topic, or a filter. */
+  /** Access rules do not allow a client (undefined: a sender without a connection) to use a topic or filter. */
   | {
       readonly event: "topic_not_allowed";
       readonly clientId: string | undefined;
@@ -119,10 +119,16 @@ export type GatewayEvent =
       readonly up: boolean;
       readonly why: string;
     }
-  /** Clients that share a connection have filters that overlap: how the broker sends copies. Undefined: not to be found out. */
+  /**
+   * Clients that share a connection have overlapping filters. The event says how the broker sends copies. Undefined: it
+   * could not be found out.
+   */
   | { readonly event: "copies_known"; readonly upstream: string; readonly copies: Copies | undefined }
   | { readonly event: "qos2_uncertain"; readonly clientId: string; readonly packetId: number }
-  /** The broker answers a publication as if it were of another QoS: the first on this connection. No client: the gateway's own. */
+  /**
+   * The broker answers a publication as if it had another QoS. Reported for the first one on this connection. No
+   * client: it is a publication of the gateway itself.
+   */
   | {
       /** A payload does not fit its declaration. From a device: it is sent unchanged. To a device: it is dropped. */
       readonly event: "payload_unfit";

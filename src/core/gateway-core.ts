@@ -2,7 +2,7 @@
  * All decisions of the gateway, without I/O: datagrams, answers of the broker and the time go in, effects come out.
  *
  * This file finds the procedure for each input. The procedures are in dialects/ (messages of clients) and inputs/ (all
- * other inputs). It also ends the turn: the outboxes are looked at, everything that must survive a crash becomes one
+ * other inputs). It also ends the turn: the outboxes are checked, everything that must survive a crash becomes one
  * commit, and the effects leave.
  */
 
@@ -69,7 +69,7 @@ const deadlinesPerTimeout = 50;
 export class GatewayCore implements Core {
   readonly #context: Context;
   readonly #dialects: Dialects;
-  /** Made by the first check: a gateway at work has none. */
+  /** Made by the first check. A gateway in operation has none. */
   #checkMemory: CheckMemory | undefined = undefined;
 
   /** `dialects`: the supported versions of MQTT-SN. */
@@ -168,12 +168,12 @@ export class GatewayCore implements Core {
     return this.#context.upstreams.all.every(({ isThere }) => isThere);
   }
 
-  /** The same for each upstream; "" is the default one. */
+  /** As `brokerThere`, for each upstream; "" is the default one. */
   get brokersThere(): readonly { readonly name: string; readonly isThere: boolean }[] {
     return this.#context.upstreams.all.map(({ name, isThere }) => ({ name, isThere }));
   }
 
-  /** Did the store refuse the last commit? */
+  /** Whether the store refused the last commit. */
   get storeFails(): boolean {
     return this.#context.storeFails;
   }
@@ -189,7 +189,7 @@ export class GatewayCore implements Core {
     readonly pendingConnects: number;
     readonly links: number;
     readonly deadlines: number;
-    /** Sessions that are no objects now; they are counted in `sessions` too. */
+    /** Sessions that are parked; they are counted in `sessions` too. */
     readonly parked: number;
     /** Clients without a session whose use of their limits is remembered. */
     readonly allowances: number;

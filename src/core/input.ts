@@ -7,19 +7,18 @@ import type { BrokerLimits, CommitToken, Copies, LinkId, PeerId, Publication } f
 
 export type Input =
   /**
-   * The sessions that a store kept of an earlier run, in parts, before any datagram. Brokers may already answer for
-   * restored sessions, but no deadline may be served in between: a shared connection opens when all its clients are
-   * restored.
+   * The sessions of an earlier run, in parts, before any datagram. Brokers may already answer for restored sessions,
+   * but no deadline may be handled in between: a shared connection opens when all its clients are restored.
    */
   | {
       readonly kind: "restored";
       readonly states?: readonly StoredState[];
       readonly known?: readonly string[];
       readonly letters?: readonly (readonly [id: number, clientId: string])[];
-      /** Numbers that are taken in the store; see `StoreReport`. */
+      /** The highest numbers that are used in the store; see `StoreReport`. */
       readonly highest?: { readonly queued: number; readonly letter: number };
     }
-  /** A datagram came. The bytes belong to the core from now on. */
+  /** A datagram arrived. From now on the bytes belong to the core. */
   | {
       readonly kind: "datagram";
       readonly from: PeerId;
@@ -51,11 +50,11 @@ export type Input =
     }
   /** The connection ended or could not be made. The link tries again until it is closed. */
   | ({ readonly kind: "linkDown"; readonly linkId: LinkId } & LinkEnd)
-  /** The broker answered a `ping`. One for each, in their order. */
+  /** The broker answered a `ping`. There is one answer for each, in their order. */
   | { readonly kind: "pong"; readonly linkId: LinkId }
   /** The link's send buffer passed its limit (true) or drained (false). */
   | { readonly kind: "linkCongested"; readonly linkId: LinkId; readonly congested: boolean }
-  /** PUBLISH from the broker. `packetId` is 0 at QoS 0. Not acknowledged: that is the core's to ask for. */
+  /** PUBLISH from the broker. `packetId` is 0 at QoS 0. The core decides when it is acknowledged. */
   | {
       readonly kind: "delivered";
       readonly linkId: LinkId;
@@ -87,7 +86,7 @@ export type Input =
   /** The changes under this token are as durable as the configuration asks. */
   | { readonly kind: "persisted"; readonly token: CommitToken }
   | { readonly kind: "persistFailed"; readonly token: CommitToken; readonly reason: string }
-  /** Records of a client's backlog, in order; fewer than asked for: there were no more. */
+  /** Records of a client's backlog, in order. If there are fewer than requested, there are no more. */
   | {
       readonly kind: "fetched";
       readonly clientId: string;
@@ -135,11 +134,11 @@ export type Input =
 /**
  * The side or cause that ended a connection.
  *
- * `peer`: the broker closed it: FIN, DISCONNECT, or RST once CONNECT had been sent (a broker that closes while it has octets of
- * ours unread sends that). Whether it had accepted CONNECT, `linkUp` has said.
- * `silent`: PINGREQ, or CONNECT, was not answered in time.
- * `network`: it could not be made, or broke on the way: time-out, unreachable, refused, a name that has no address, TLS.
- * `ours`: we closed it, or did not begin: the broker broke the rules, or we move to another broker of the list.
+ * `peer`: the broker closed it: FIN, DISCONNECT, or RST after CONNECT was sent (a broker that closes a connection sends
+ * RST if it has not read all octets of the gateway). `linkUp` has said whether the broker had accepted CONNECT.
+ * `silent`: PINGREQ or CONNECT was not answered in time. `network`: the connection could not be made, or broke on the
+ * way: time-out, unreachable, refused, a name without an address, TLS. `ours`: the gateway closed the connection or did
+ * not begin it, because the broker broke the rules, or because the gateway uses another broker of the list.
  */
 export type LinkEndCause = "peer" | "silent" | "network" | "ours";
 

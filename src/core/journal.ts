@@ -9,10 +9,10 @@ import type { Effects } from "./effects.ts";
 import type { Change, QueuedRecord, SessionRecord, TopicRecord } from "./record.ts";
 import type { CommitToken } from "./types.ts";
 
-/** A session as the journal needs it. */
+/** The part of a session that the journal needs. */
 interface Recordable {
   readonly clientId: string;
-  /** Its topics; each has its own record. */
+  /** The topics of the session; each has a record of its own. */
   readonly registry?: {
     takeChanged(): readonly (readonly [id: number, record: TopicRecord | undefined])[];
     storedIds(): ReadonlySet<number>;
@@ -34,9 +34,9 @@ export class Journal {
   #changes: Change[] = [];
   readonly #marked = new Map<string, Marked>();
   readonly #noted = new Map<string, Marked>();
-  /** Of these only topics have changed; with true, something waits for it. */
+  /** Sessions of which only topics have changed. `isBinding`: an effect waits for the change. */
   readonly #topical = new Map<string, { readonly session: Recordable; isBinding: boolean }>();
-  /** What takes a promise back should the commit fail. */
+  /** The functions that withdraw what was promised on a commit, in case it fails. */
   readonly #undo = new Map<CommitToken, (() => void)[]>();
   #lastSeq = 0;
   #touched = false;
@@ -51,22 +51,22 @@ export class Journal {
     if (this.enabled) this.#marked.set(session.clientId, { session, record });
   }
 
-  /** The session changed in something that nothing waits for: it is written with this turn all the same. */
+  /** The session has changed, but nothing waits for the change. It is written with this turn nevertheless. */
   note(session: Recordable, record: () => SessionRecord): void {
     if (this.enabled && !this.#marked.has(session.clientId)) this.#noted.set(session.clientId, { session, record });
   }
 
-  /** Is something of this client to be written at the end of this turn? */
+  /** Whether something of this client is to be written at the end of this turn. */
   isMarked(clientId: string): boolean {
     return this.#marked.has(clientId) || this.#noted.has(clientId) || this.#topical.has(clientId);
   }
 
-  /** Nothing but topics of it have changed. */
+  /** Only topics of the session have changed. */
   markTopics(session: Recordable): void {
     if (this.enabled) this.#topical.set(session.clientId, { session, isBinding: true });
   }
 
-  /** The same, and nothing waits for it. */
+  /** Only topics of the session have changed, and nothing waits for the change. */
   noteTopics(session: Recordable): void {
     if (this.enabled && !this.#topical.has(session.clientId))
       this.#topical.set(session.clientId, { session, isBinding: false });
@@ -82,19 +82,24 @@ export class Journal {
     this.#changes.push({ of: "session", clientId, id: 0, record: undefined });
   }
 
-  /** Stores a message that we take custody of; returns its number, and the commit that a promise must wait for. */
+  /**
+   * Stores a message of which the gateway takes custody. Returns its number, and the commit that a promise must wait
+   * for.
+   */
   keep(clientId: string, seq: number, record: QueuedRecord): { seq: number; after: CommitToken | undefined } {
     if (!this.enabled) return { seq: 0, after: undefined };
     const id = seq || ++this.#lastSeq;
     return { seq: id, after: this.put({ of: "queued", clientId, id, record }) };
   }
 
-  /** A stored message is done. */
+  /** A stored message is not needed any more. */
   drop(clientId: string, seq: number): void {
     if (seq > 0) this.remove({ of: "queued", clientId, id: seq, record: undefined });
   }
 
-  /** Something that must be on disk before anything of this turn leaves. Also a deletion may be such. */
+  /**
+   * Writes a change that must be on disk before any effect of this turn leaves. A deletion may be such a change too.
+   */
   put(change: Change): CommitToken | undefined {
     if (!this.enabled) return undefined;
     this.#binding = true;
@@ -102,17 +107,17 @@ export class Journal {
     return this.#token();
   }
 
-  /** Something that is not needed any more: should it come back after a crash, it is recognised. */
+  /** Removes a record that is not needed any more. If it comes back after a crash, it is recognized. */
   remove(change: Change): void {
     if (this.enabled) this.#changes.push(change);
   }
 
-  /** This turn ends with a commit, of nothing if need be. */
+  /** This turn ends with a commit, which may be empty. */
   touch(): void {
     this.#touched = this.enabled;
   }
 
-  /** Something worth knowing later, that nothing waits for. */
+  /** Writes a change that may be useful later and that nothing waits for. */
   remember(change: Change): void {
     if (this.enabled) this.#changes.push(change);
   }
@@ -122,14 +127,14 @@ export class Journal {
     this.#lastSeq = Math.max(this.#lastSeq, seq);
   }
 
-  /** `undo` takes back what was promised on this commit, should it fail. */
+  /** `undo` withdraws what was promised on this commit, if it fails. */
   promised(after: CommitToken, undo: () => void): void {
     const list = this.#undo.get(after);
     if (list) list.push(undo);
     else this.#undo.set(after, [undo]);
   }
 
-  /** The commit is done, or failed: what would undo what had been promised on it. */
+  /** The commit is done or has failed. Returns the functions that withdraw what was promised on it. */
   settle(token: CommitToken): readonly (() => void)[] {
     const list = this.#undo.get(token) ?? [];
     this.#undo.delete(token);
@@ -137,8 +142,8 @@ export class Journal {
   }
 
   /**
-   * End of the turn: everything collected leaves as one commit. Answers the commit that what the turn says has to wait
-   * for, if there is something in it that must not be forgotten.
+   * The end of the turn: everything collected leaves as one commit. Returns the commit that the effects of the turn
+   * have to wait for, if it contains a change that must be on disk first.
    */
   flush(): CommitToken | undefined {
     if (!this.enabled) return undefined;
@@ -156,7 +161,7 @@ export class Journal {
     return binding ? token : undefined;
   }
 
-  /** The last commit that was asked for, or is about to be. */
+  /** The last commit that was requested, or is about to be. */
   get lastCommit(): CommitToken {
     return this.#lastToken;
   }

@@ -3,7 +3,7 @@ import type { LinkId } from "./types.ts";
 
 const mark = "~";
 
-/** `whose`: the client id, or the MQTT client id of a shared connection or of the gateway's own. */
+/** `whose`: the client id, or the MQTT client id of a shared connection or of the gateway's own connection. */
 export function linkIdOf(whose: string, number: number): LinkId {
   return `${whose}${mark}${number}`;
 }

@@ -17,7 +17,7 @@ export interface CoreOptions {
      * again.
      */
     readonly retryLimit: number;
-    /** The policy for one client; undefined = the general one. */
+    /** The retry policy for one client; undefined = the general one. */
     readonly policyOf?: ((clientId: string, peer: PeerId | undefined) => RetryPolicy | undefined) | undefined;
     /** Pause after a client's "congestion" before the same message is tried again. */
     readonly congestionPauseSeconds: number;
@@ -46,7 +46,7 @@ export interface CoreOptions {
     /** New sessions per second: in total, and per host. Beyond: CONNACK congestion. 0 = no limit. */
     readonly newPerSecondMax: number;
     readonly newPerSecondPerHostMax: number;
-    /** Idle limit for a client with keep alive 0. */
+    /** The time after which a silent client with keep alive 0 is lost. */
     readonly idleSecondsMax: number;
     /** Seconds for which a disconnected or lost session with clean=0 is kept. */
     readonly sessionExpirySeconds: number;
@@ -65,11 +65,13 @@ export interface CoreOptions {
   };
   readonly topics: {
     readonly predefined: PredefinedTopics;
-    /** Predefined id under which the time is asked for; undefined: none. See session/time.ts. */
+    /** The predefined id under which devices ask for the time; undefined: none. See session/time.ts. */
     readonly timeId?: number | undefined;
     /** Normal topic ids per client. Beyond: REGACK/SUBACK congestion; messages under unknown names are dropped. */
     readonly idsPerClientMax: number;
-    /** Octets of those names, of filters and of the will, per client. Beyond: as above. */
+    /**
+     * Octets of these names, of filters and of the will, for each client. Beyond the limit: as for `idsPerClientMax`.
+     */
     readonly bytesPerClientMax: number;
   };
   readonly buffer: {
@@ -93,7 +95,7 @@ export interface CoreOptions {
      */
     policyOf(clientId: string, topicName: string): BufferPolicy;
   };
-  /** The broker of all clients that `upstreams` names no other for. */
+  /** The broker of all clients for which `upstreams` names no other one. */
   readonly upstream: UpstreamPolicy;
   /** Further brokers; undefined = there are none. */
   readonly upstreams?: UpstreamsPolicy;
@@ -117,7 +119,10 @@ export interface CoreOptions {
     /** Retained gateway and device states go under this topic; undefined = off. */
     readonly topic: string | undefined;
   };
-  /** Unasked answers (DISCONNECT) to unknown senders: per second, in total. One per second and sender anyway. */
+  /**
+   * Answers without a request (DISCONNECT) to unknown senders, per second in total. In addition, each sender gets one
+   * per second at most.
+   */
   readonly strangerAnswersPerSecondMax: number;
   readonly shutdown: { readonly wills: "keep" | "publish" };
   /** The policy for payloads at the start; absent: none. `payloadsChanged` replaces it. */
@@ -149,7 +154,10 @@ export interface UpstreamPolicy {
   readonly places?: readonly string[];
   readonly clientIdPrefix: string;
   readonly topicPrefix: string;
-  /** Own connection for QoS -1, status and "is the broker there". */
+  /**
+   * The MQTT client id of the gateway's own connection, which is used for QoS -1 and status, and shows whether the
+   * broker can be reached.
+   */
   readonly serviceClientId: string;
   /**
    * MQTT 5: user properties name the sender and its signal strength, and the time of acceptance if the message waited.
@@ -162,7 +170,10 @@ export interface UpstreamPolicy {
   };
   /** Octets of a payload from a device. Beyond: PUBACK 0x03. */
   readonly payloadBytesMax: number;
-  /** Publications unacknowledged by the core towards a client that the broker may have open per link. */
+  /**
+   * Publications towards a client that the gateway has not acknowledged. The broker may have this many open on each
+   * link.
+   */
   readonly receiveMaximum: number;
 }
 
@@ -216,7 +227,7 @@ export interface BufferPolicy {
   readonly keep: "all" | "latest";
   /** Keep QoS 0 for sleepers. [§6.14] */
   readonly qos0WhileAsleep: boolean;
-  /** Octets of a payload that the client takes. Longer ones are dropped at once; undefined = not known. */
+  /** Octets of a payload that the client can process. Longer ones are dropped at once; undefined = not known. */
   readonly payloadBytesMax?: number | undefined;
 }
 

@@ -10,8 +10,8 @@ type OwnIds = Pick<UpstreamPolicy, "mode" | "connections" | "clientIdPrefix" | "
 export const lanesMax = 16;
 
 /**
- * The MQTT client id of the service's connection, or of one that clients share (`index` from 0), or of one of its
- * further lanes (`lane` from 1).
+ * The MQTT client id of the gateway's own connection (service), of a shared connection (`index` from 0), or of one of
+ * its additional lanes (`lane` from 1).
  */
 export function ownId({ clientIdPrefix, serviceClientId }: OwnIds, index: number, lane = 0): string {
   return clientIdPrefix + serviceClientId + (index === 0 ? "" : `-${index}`) + (lane === 0 ? "" : `-lane-${lane}`);

@@ -10,23 +10,31 @@ export interface SessionRecord {
   readonly clean: boolean;
   readonly keepAliveSeconds: number;
   readonly sleepSeconds: number;
-  /** Lost, and its will has not reached the broker yet. */
+  /** The client is lost, and its will has not reached the broker yet. */
   readonly farewell: boolean;
-  /** More than CONNECT and DISCONNECT was received from it. The oldest records do not have this field and the next one. */
+  /**
+   * More than CONNECT and DISCONNECT was received from the client. The oldest records do not have this field and the
+   * next one.
+   */
   readonly spoke?: boolean;
-  /** What its client spoke; absent: MQTT-SN 1.2. */
+  /** The dialect of the client; absent: MQTT-SN 1.2. */
   readonly dialect?: string;
-  /** A rule of access named it, or it had proved who it is. */
+  /** An access rule named the client, or the client had proved its identity. */
   readonly vouched?: boolean;
-  /** What its client has proved to be: `psk:dev1`. */
+  /** The proved identity of the client, such as `psk:dev1`. */
   readonly boundTo?: string;
-  /** It is outside the own site, and has answered nothing where it is. */
+  /** The client is outside the own site, and has answered nothing at its present address. */
   readonly unproven?: boolean;
   readonly will: Will | undefined;
   readonly brokerWill: Will | undefined;
-  /** What it was last sent of some names; what is not retained may be older than that. */
+  /**
+   * The last messages that the client was sent of some topic names. Messages that are not retained may be older than
+   * the last one.
+   */
   readonly shown?: readonly ShownRecord[];
-  /** In a store of 0.1.0; later ones keep each by itself (`TopicRecord`), and nothing here. */
+  /**
+   * Only in a store of 0.1.0. Later versions write each topic as a record of its own (`TopicRecord`), and nothing here.
+   */
   readonly topics: readonly (TopicRecord & { readonly id: number })[];
   readonly nextTopicId: number;
   /**
@@ -41,41 +49,44 @@ export interface SessionRecord {
     readonly qos: QoS;
     readonly by: "name" | "predefined" | "short";
     readonly predefinedId: number;
-    /** The broker does not take it: it is not asked for. */
+    /** The broker refuses this subscription, so the gateway does not subscribe to it. */
     readonly isRefused?: boolean;
   }[];
 }
 
-/** A topic name that has an id, by it: a REGISTER writes this, and not all the others again. */
+/** A topic name that has an id. The record has the id as its key, so a REGISTER writes only this record. */
 export interface TopicRecord {
   readonly name: string;
-  /** An answer of the client has confirmed that it knows the id. */
+  /** An answer of the client has confirmed that the client knows the id. */
   readonly known: boolean;
   /** The client was told the id, and has not confirmed it. */
   readonly told?: boolean;
 }
 
-/** The last that a client was sent of a name: see state/shown.ts. */
+/** The last message of a topic name that the client was sent: see state/shown.ts. */
 export interface ShownRecord {
   readonly name: string;
   readonly hash: number;
-  /** It came with RETAIN: the broker keeps what is said under this name. */
+  /** The message came with RETAIN, so the broker keeps messages of this name. */
   readonly isRetained?: boolean;
 }
 
 /** A publication that waits for a client, in the order of `seq`. */
 export interface QueuedRecord {
   readonly publication: Publication;
-  /** MsgId under which it was sent to the client, 0 = not yet. */
+  /** The MsgId with which it was sent to the client; 0 = it was not sent yet. */
   readonly msgId: number;
   readonly released: boolean;
-  /** Wall clock when it came, ms since 1970; absent = unknown. This and what follows is not in the oldest records. */
+  /**
+   * The wall clock when it arrived, ms since 1970; absent = unknown. The oldest records have neither this field nor the
+   * following ones.
+   */
   readonly since?: number;
-  /** Milliseconds that it had left to live when this was written; absent = for ever. */
+  /** The milliseconds that were left until it expires when this was written; absent = it does not expire. */
   readonly left?: number;
-  /** Wall clock when those are over; absent = the clock could not be trusted. */
+  /** The wall clock when it expires; absent = the clock could not be trusted. */
   readonly due?: number;
-  /** Sent without an answer: copies, rounds, and the rounds that count (`Unanswered`); absent = none. */
+  /** Copies without an answer, rounds, and the rounds that count (`Unanswered`); absent = none. */
   readonly unanswered?: {
     readonly tries: number;
     readonly rounds: number;
@@ -84,10 +95,10 @@ export interface QueuedRecord {
   };
 }
 
-/** A publication of a client that the broker has not finished with, by our packet id. [MQTT-3.1.1 4.4] */
+/** A publication of a client that the broker has not completed, by the packet id of the gateway. [MQTT-3.1.1 4.4] */
 export interface UplinkRecord {
   readonly publication: Publication;
-  /** The client's, for its answers; undefined when it needs none (any more). */
+  /** The ids of the client, for its answers; undefined if the client needs no answer (any more). */
   readonly origin: { readonly msgId: number; readonly topicId: number; readonly heard?: number } | undefined;
   /** `open`: the broker may or may not have it; `released`: PUBREL may have been sent. */
   readonly stage: "open" | "released";
@@ -96,58 +107,68 @@ export interface UplinkRecord {
 
 /** A QoS 2 delivery that the broker has not released, by its packet id. */
 export interface ReceivedRecord {
-  /** The queued message that it is, while the broker has no PUBREC for it; 0 = acknowledged. */
+  /** The number of the queued message with this delivery, while the broker has no PUBREC for it; 0 = acknowledged. */
   readonly seq: number;
-  /** Of topic name and payload (`contentHash`); older stores have none. */
+  /** Hash of topic name and payload (`contentHash`); absent in older stores. */
   readonly hash?: number;
 }
 
-/** A publication accepted for the broker while that was away, in the order of its number within the client's. */
+/**
+ * A publication that was accepted for the broker while the broker was away, ordered by its number among those of the
+ * client.
+ */
 export interface BacklogRecord {
   readonly publication: Publication;
-  /** Wall clock when it was accepted, ms since 1970; 0 = the clock could not be trusted then. */
+  /** The wall clock when it was accepted, ms since 1970; 0 = the clock could not be trusted then. */
   readonly at: number;
 }
 
-/** A QoS 2 publication that the client was answered PUBREC for by us, by its MsgId, until its PUBREL. */
+/**
+ * A QoS 2 publication for which the gateway itself answered PUBREC, by the client's MsgId, until the client's PUBREL.
+ */
 export interface TakenRecord {
   readonly topicId: number;
-  /** Of the payload, to tell a repetition from the next message. */
+  /** Hash of the payload, which distinguishes a repetition from the next message. */
   readonly hash: number;
 }
 
 /** A client that the broker has accepted: it may connect while the broker is away. */
 export type KnownRecord = Readonly<Record<string, never>>;
 
-/** A packet that died alone at the broker, by a hash of what it is (state/suspects.ts). */
+/** A packet that died alone at the broker, by a hash of its key (state/suspects.ts). */
 export interface SuspectRecord {
-  /** What it is (state/packet-key.ts). */
+  /** The key of the packet (state/packet-key.ts). */
   readonly key: string;
   readonly deaths: number;
   readonly epochs: number;
   readonly ordinal: number;
   /** Wall clock, ms since 1970; 0 = unknown. */
   readonly firstDeath: number;
-  /** It stands for all of its kind. */
+  /** The suspicion concerns all packets of this kind. */
   readonly isKind?: boolean;
-  /** No suspect: a QoS 2 packet id that is not to be used again in this MQTT session. */
+  /** Not a suspect: a QoS 2 packet id that must not be used again in this MQTT session. */
   readonly retired?: number;
 }
 
-/** A kind of publications, or a request, that the broker does not take, by a hash of what it is (state/learnt-kinds.ts). */
+/**
+ * A kind of publications, or a request, that the broker does not accept, by a hash of its key (state/learnt-kinds.ts).
+ */
 export interface KindRecord {
   readonly key: string;
   readonly taken: number;
-  /** Refused until then by the wall clock; 0 = not learnt, or unknown. */
+  /** The wall clock until which the kind is refused; 0 = not learnt, or unknown. */
   readonly until: number;
   readonly spanMs: number;
   readonly shortest: number;
   readonly hasShorterAnswered: boolean;
-  /** Octets of the longest of those; not in the oldest records. */
+  /** The octets of the longest one that was answered; absent in the oldest records. */
   readonly longestAnswered?: number;
-  /** When one was taken out last, by the wall clock; 0 = unknown. This and the next are not in the oldest records. */
+  /**
+   * The wall clock when one was taken out last; 0 = unknown. This field and the next one are absent in the oldest
+   * records.
+   */
   readonly lastTaken?: number;
-  /** What those that were taken out contained. */
+  /** The contents of the publications that were taken out. */
   readonly contents?: readonly string[];
 }
 
@@ -158,13 +179,13 @@ export interface LetterRecord {
   readonly publication: Publication;
   /** Wall clock, ms since 1970; 0 = unknown. */
   readonly at: number;
-  /** It has QoS 2 and was in flight: the broker may have it, and if it is sent again it may arrive twice. */
+  /** The message has QoS 2 and was in flight. The broker may have it, so it may arrive twice if it is sent again. */
   readonly mayBeThere?: boolean;
 }
 
 /**
- * What keeps a device's encryption over a restart (`src/secure`): octets that only their owner reads. They are in no backup,
- * for a copy would use numbers again that were used.
+ * The state of a device's encryption that survives a restart (`src/secure`). Only its owner reads the octets. Backups
+ * do not contain it, because a restored copy would use numbers again that were used already.
  */
 export interface SecureRecord {
   readonly state: Uint8Array;
@@ -173,9 +194,9 @@ export interface SecureRecord {
 interface ChangeOf<Kind extends string, Record> {
   readonly of: Kind;
   readonly clientId: string;
-  /** seq, packet id, topic id; 0 for a session. */
+  /** seq, packet id or topic id; 0 for a session. */
   readonly id: number;
-  /** undefined deletes. */
+  /** Undefined deletes the record. */
   readonly record: Record | undefined;
 }
 
@@ -192,19 +213,19 @@ export type Change =
   | ChangeOf<"letter", LetterRecord>
   | ChangeOf<"suspect", SuspectRecord>
   | ChangeOf<"kind", KindRecord>
-  /** Under the name of transport and identity, in the place of a client id. */
+  /** The key is transport and identity, in the place of a client id. */
   | ChangeOf<"secure", SecureRecord>;
 
-/** What waits on disk for the broker, without being read. */
+/** The messages that wait on disk for the broker, without reading them. */
 export interface BacklogSummary {
   readonly count: number;
-  /** As `backlogBytes` counts, without the flat share of each. */
+  /** As `backlogBytes` counts them, without the fixed share of each message. */
   readonly octets: number;
   readonly first: number;
   readonly last: number;
 }
 
-/** One session with all that belongs to it, as a store gives it back. */
+/** One session with all its records, as a store returns it. */
 export interface StoredState {
   readonly session: SessionRecord;
   /** By topic id. */
@@ -220,21 +241,21 @@ export interface StoredState {
   readonly kinds?: readonly (readonly [id: number, record: KindRecord])[];
 }
 
-/** What each stored publication is taken to cost besides its octets. */
+/** The octets that each stored publication is assumed to take in addition to its contents. */
 export const backlogShare = 100;
 
-/** What a stored publication is taken to cost: its octets and a flat share for key and bookkeeping. */
+/** The octets that a stored publication is assumed to take: its contents and a fixed share for key and bookkeeping. */
 export function backlogBytes({ topicName, payload, meta }: Publication): number {
   return payload.byteLength + topicName.length + (meta ? metaBytes(meta) : 0) + backlogShare;
 }
 
 const propertyShare = 5;
-/** A time as in ISO 8601, with milliseconds. */
+/** The length of a time in ISO 8601 with milliseconds. */
 const isoLength = 24;
 
 /**
- * What a publication's meta is taken to cost on disk: its texts and octets, and a flat share for each property. Stores count the same, and
- * Redis keeps the sum.
+ * The octets that the meta of a publication is assumed to take on disk: its texts and octets, and a fixed share for
+ * each property. Stores count in the same way, and Redis keeps the sum.
  */
 export function metaBytes(meta: PublicationMeta): number {
   const { originAt, userProperties = [], contentType, responseTopic, correlationData } = meta;

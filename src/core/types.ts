@@ -25,12 +25,12 @@ export interface PeerIdentity {
 }
 
 /**
- * One MQTT connection with its reconnects. A new one gets a new id, also for the same client. Made and read in link-id.ts
- * only.
+ * One MQTT connection with its reconnects. A new connection gets a new id, also for the same client. Only link-id.ts
+ * makes and parses link ids.
  */
 export type LinkId = `${string}~${number}`;
 
-/** Names a group of changes that is on disk as a whole, or not at all. Counts up from 1. */
+/** The number of a group of changes that is on disk as a whole or not at all. The numbers count up from 1. */
 export type CommitToken = number;
 
 export type QoS = 0 | 1 | 2;
@@ -51,7 +51,7 @@ export interface Publication {
   readonly payload: Uint8Array;
   readonly qos: QoS;
   readonly retain: boolean;
-  /** Travels with it everywhere; undefined where there is nothing to say. */
+  /** Carried with the publication everywhere; undefined if there are no further properties. */
   readonly meta?: PublicationMeta;
 }
 

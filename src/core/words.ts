@@ -30,7 +30,7 @@ export interface FromClient {
 
 export interface Connect {
   readonly clientId: Text;
-  /** A dialogue about its will follows. */
+  /** A dialogue about the client's will follows. */
   readonly will: boolean;
   readonly cleanSession: boolean;
   /** Keep alive, seconds. */
@@ -76,7 +76,7 @@ export interface AnsweredPublish {
 export interface Unsubscribe {
   readonly topicIdType: TopicKind;
   readonly msgId: number;
-  /** normal and name: the filter; predefined and short: a number. */
+  /** For `normal` and `name`: the filter. For `predefined` and `short`: a number. */
   readonly topic: TopicReference;
 }
 
@@ -84,7 +84,7 @@ export interface Subscribe extends Unsubscribe {
   readonly qos: QoSOrMinusOne;
 }
 
-// To a client.
+// Messages to a client.
 
 export type ToClient =
   | { readonly type: "ADVERTISE"; readonly gwId: number; readonly duration: number }
@@ -98,7 +98,7 @@ export type ToClient =
   | Each<"PUBREC" | "PUBREL" | "PUBCOMP" | "UNSUBACK", { readonly msgId: number }>
   | {
       readonly type: "SUBACK";
-      /** Granted. */
+      /** The QoS that was granted. */
       readonly qos: QoS;
       readonly topicId: number;
       readonly msgId: number;

@@ -42,7 +42,7 @@ function originRecord({ msgId, topicId, heard }: NonNullable<PublishExchange<Ses
   return heard === undefined ? { msgId, topicId } : { msgId, topicId, heard };
 }
 
-/** Back from the store; the caller knows whose it is. */
+/** Makes the exchange from its record; the caller knows to which client it belongs. */
 export function exchangeFrom(
   packetId: number,
   record: UplinkRecord,

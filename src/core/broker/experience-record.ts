@@ -44,7 +44,7 @@ export function storeExperience(context: Context, { search, kinds, key }: Broker
   }
 }
 
-/** The client's session ends: its records go with it. */
+/** The session of the client ends, and its records are deleted. */
 export function forgetExperience(
   context: Context,
   { search, kinds, retired, key }: BrokerSession<Session>,
@@ -60,8 +60,8 @@ export function forgetExperience(
 }
 
 /**
- * This publication is given up. At QoS 2 the broker may have it, and would swallow the next one under its packet id: that is
- * not used again in this MQTT session, in this run or the next.
+ * This publication is given up. At QoS 2 the broker may have it, and would ignore the next message with the same packet
+ * id. So this packet id is not used again in this MQTT session, neither in this run nor in the next one.
  */
 export function retire(
   context: Context,
@@ -83,7 +83,7 @@ export function forgetRetired(context: Context, clientId: string, packetId: numb
   context.journal.remove({ of: "suspect", clientId, id: retiredId(packetId), record: undefined });
 }
 
-/** From 1 on. */
+/** The number of a record, from 1 on. */
 function idOf(key: string): number {
   return hashOfText(key) + 1;
 }
@@ -92,7 +92,7 @@ function retiredId(packetId: number): number {
   return 2 ** 32 + 1 + packetId;
 }
 
-/** Takes up what an earlier run had learnt. */
+/** Restores what an earlier run had learnt. */
 export function restoreExperience(
   context: Context,
   broker: BrokerSession<Session>,
@@ -126,7 +126,7 @@ export function restoreExperience(
   }
 }
 
-/** By the wall clock; 0 while that cannot be trusted. */
+/** The time of the wall clock; 0 while the wall clock cannot be trusted. */
 function wallClockOf(context: Context, at: Instant): number {
   const wall = context.environment.wallClock();
   return wall === undefined ? 0 : Math.round(wall + at - context.now);

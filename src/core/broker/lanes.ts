@@ -73,7 +73,7 @@ export function onCopiesKnown(
   const upstream = context.upstreams.all.find((each) => each.name === name);
   if (!upstream) return [];
   if (copies === undefined && !upstream.isThere) {
-    upstream.copies = "unknown"; // the connection was lost meanwhile: the probe is repeated after a reconnect
+    upstream.copies = "unknown"; // the connection was lost meanwhile; the probe is repeated after a reconnect
     return [];
   }
   context.out.report({ event: "copies_known", upstream: name, copies });
@@ -94,7 +94,7 @@ export function onCopiesKnown(
 export function settleLanes(context: Context): void {
   for (const upstream of context.upstreams.all) {
     const hasLanes = upstream.sharedConnections.some(({ lanes }) => lanes.length > 0);
-    if (hasLanes) upstream.copies = "each"; // found out in an earlier run
+    if (hasLanes) upstream.copies = "each"; // this was found out in an earlier run
     for (const main of upstream.sharedConnections) settle(context, main);
     upstream.isSettled = true;
   }
@@ -122,7 +122,7 @@ function settle(context: Context, main: SharedConnection<Session>): void {
   }
   for (const lane of main.lanes) {
     if (lane.filters.size > 0) continue;
-    lane.resumes = false; // the broker's session of it is ended before it is used again
+    lane.resumes = false; // the broker's session of this lane is ended before the lane is used again
     context.journal.forget({ clientId: lane.key });
   }
 }
@@ -144,7 +144,7 @@ function move(
   markLane(context, lane);
   if (main.broker.link && !lane.broker.link) openShared(context, upstreamOf(context, main), lane);
   for (const row of entry.members.keys()) {
-    // A parked one waits for no SUBACK: it has subscribed.
+    // A parked client waits for no SUBACK, so it has subscribed.
     if (context.sessions.liveAt(row)?.subscriptions.has(filter) === false) continue;
     unsubscribe(context, main, filter); // the filter was there in an earlier run
     break;

@@ -13,7 +13,10 @@ const publishBytes = 16;
 /** The most octets of SUBSCRIBE (MQTT 5 with a subscription identifier) and of UNSUBSCRIBE, without the filter. */
 const subscribeBytes = 16;
 
-/** QoS, retained, size of the packet. `topicName` is that at the broker. */
+/**
+ * Whether the broker accepts this publication: its QoS, retain, and the size of the packet. `topicName` is the name at
+ * the broker.
+ */
 export function takesPublication(limits: BrokerLimits, publication: Publication): boolean {
   const { qos, retain } = publication;
   return qos <= limits.maximumQoS && (!retain || limits.retainAvailable) && fitsPacket(limits, publication);
@@ -33,7 +36,10 @@ export function fitsPacket({ maximumPacketBytes }: BrokerLimits, { topicName, pa
   return utf8Bytes(topicName) + payload.byteLength + properties + publishBytes <= maximumPacketBytes;
 }
 
-/** Wildcards, shared subscriptions, size of the packet. `filter` is the client's, without the prefix at the broker. */
+/**
+ * Whether the broker accepts this filter: wildcards, shared subscriptions, and the size of the packet. `filter` is the
+ * client's, without the prefix at the broker.
+ */
 export function takesFilter(limits: BrokerLimits, topicPrefix: string, filter: string): boolean {
   if (/[+#]/.test(filter) && !limits.wildcardAvailable) return false;
   if (isShared(filter) && !limits.sharedAvailable) return false;

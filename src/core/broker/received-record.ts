@@ -31,7 +31,10 @@ export function storeReceived(
   });
 }
 
-/** Released by the broker, or forgotten by it. The id may mean another message from now on: that must be on disk first. */
+/**
+ * The broker has released the delivery, or has forgotten it. From now on, the packet id may belong to another message.
+ * The disk must know this first.
+ */
 export function forgetReceived(context: Context, clientId: string, received: Received): void {
   if (!received.stored) return;
   received.stored = false;
@@ -63,12 +66,15 @@ export function acknowledge(
   context.out.add({ kind: "ackBroker", linkId: link.id, ack, packetId, ...(after !== undefined && { after }) });
 }
 
-/** Is this what is open under its packet id? Where the content is not known (an older store), the id decides. */
+/**
+ * Whether this publication is the one that is open under its packet id. If the content is not known (an older store),
+ * the packet id alone decides.
+ */
 export function isSameMessage({ hash }: Received, publication: Publication): boolean {
   return hash === undefined || hash === contentHash(publication);
 }
 
-/** Of topic name and payload, FNV-1a. */
+/** Hash of topic name and payload, FNV-1a. */
 export function contentHash({ topicName, payload }: Publication): number {
   let hash = 0x811c9dc5 ^ payload.byteLength;
   for (let i = 0; i < topicName.length; i++) hash = Math.imul(hash ^ topicName.charCodeAt(i), 0x01000193);

@@ -10,7 +10,7 @@ import type { Publication } from "../types.ts";
 import { fromBroker } from "./topic-prefix.ts";
 
 /**
- * True if this client's publication may go to the broker; its topic name is the one at the broker. False: this is
+ * Whether this client's publication may go to the broker; its topic name is the one at the broker. If not, this is
  * counted and reported.
  */
 export function mayPublish(context: Context, session: Session, { topicName }: Publication): boolean {
@@ -24,7 +24,7 @@ export function mayPublish(context: Context, session: Session, { topicName }: Pu
 }
 
 /**
- * True if this client may subscribe to this filter, or get a message of this topic. False: this is counted and
+ * Whether this client may subscribe to this filter, or get a message of this topic. If not, this is counted and
  * reported.
  */
 export function mayHave(context: Context, session: Session, way: Exclude<Way, "publish">, topic: string): boolean {

@@ -48,7 +48,7 @@ export function subscribeAgain(
     broker.add(newSubscribe({ packetId, filter, qos, origin: undefined, withoutRetained: has }));
     if (!wanting.has(filter)) broker.askedAgain.set(filter, true);
   }
-  // Finished after the new ones are added, so that suspicions against a filter stay.
+  // The old exchanges end after the new ones are added, so that suspicions against a filter stay.
   for (const exchange of before) broker.finish(exchange);
 }
 
@@ -141,7 +141,7 @@ function sendLines(context: Context, broker: BrokerSession<Session>): void {
   }
 }
 
-/** The search is asked again then. */
+/** Sets the time at which the search is asked again. */
 function askAgain(context: Context, { id }: Connection, until: Instant): void {
   const link = context.links.get(id);
   if (!link) return;
@@ -156,7 +156,7 @@ function ping(context: Context, broker: BrokerSession<Session>, after: PublishEx
   context.out.add({ kind: "ping", linkId: broker.link.id });
 }
 
-/** PINGRESP. */
+/** PINGRESP has arrived. */
 export function onPong(context: Context, { broker }: Link): void {
   const exchange = broker.pings.shift();
   if (exchange) broker.answered(exchange, context.now);
@@ -172,7 +172,7 @@ function send(context: Context, broker: BrokerSession<Session>, exchange: Exchan
   else sendRequest(context, broker, exchange);
 }
 
-/** SUBSCRIBE or UNSUBSCRIBE. */
+/** Sends SUBSCRIBE or UNSUBSCRIBE. */
 function sendRequest(
   context: Context,
   broker: BrokerSession<Session>,
@@ -212,7 +212,7 @@ function isAllowed(context: Context, { id }: Connection, { filter, shared }: Sub
   if (shared) {
     for (const row of shared.entry.members.keys()) {
       const session = context.sessions.liveAt(row);
-      // A parked one was asked when its rights changed.
+      // A parked client was checked when its rights changed.
       if (!session || mayHave(context, session, "subscribe", filter)) return true;
     }
     return shared.entry.members.size === 0;

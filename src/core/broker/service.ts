@@ -30,7 +30,7 @@ function isSomeBrokerThere(context: Context): boolean {
   return context.upstreams.all.some(({ isThere }) => isThere);
 }
 
-/** ADVERTISE, now and every T_ADV, as long as the broker is there. */
+/** Sends ADVERTISE now and every T_ADV, as long as the broker can be reached. */
 export function advertise(context: Context): void {
   const { intervalSeconds, radius } = context.options.advertise;
   if (!isSomeBrokerThere(context) || context.stopping) return;
@@ -111,7 +111,7 @@ function topicLevel(clientId: string): string {
   return clientId.replace(/[%/+#]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
-/** ASCII only. */
+/** The octets of a word that has only ASCII letters. */
 function octets(word: string): Uint8Array {
   return Uint8Array.from(word, (char) => char.charCodeAt(0));
 }

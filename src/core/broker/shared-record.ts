@@ -8,14 +8,14 @@ import type { Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";
 
 /**
- * More filters than these are not remembered over a restart; the broker then goes on sending what matches them. All of
- * them are in one record, which is written with each change.
+ * At most so many filters are remembered over a restart. For further ones the broker continues to send what matches
+ * them. All filters are in one record, which is written with each change.
  */
 const owedMax = 64;
 
 /**
- * Of a lane also which filters stand on it: the next run takes them there again. Filters that are to be ended are
- * marked as refused.
+ * The record of a lane also names its filters, and the next run uses the lane for them again. Filters whose
+ * subscription must be ended are marked as refused.
  */
 export function recordOfShared(shared: SharedConnection<Session>): SessionRecord {
   const filters = shared.isLane ? [...shared.filters.all()] : [];
@@ -54,7 +54,9 @@ function noteShared(context: Context, shared: SharedConnection<Session>): void {
   if (shared.resumes) context.journal.note({ clientId: shared.key }, () => recordOfShared(shared));
 }
 
-/** What stands on it has changed; it is written once its session at the broker is ours. */
+/**
+ * The filters of the lane have changed. The record is written when the session at the broker belongs to the gateway.
+ */
 export function markLane(context: Context, lane: SharedConnection<Session>): void {
   if (lane.isLane && lane.resumes) context.journal.mark({ clientId: lane.key }, () => recordOfShared(lane));
 }

@@ -176,7 +176,7 @@ export function leaveShared(context: Context, shared: SharedConnection<Session>,
   session.subscribesInFlight.clear(); // an answer that arrives later is ignored
 }
 
-/** Sessions for which something may be open: without those that are parked. */
+/** The sessions for which something may be open, so without those that are parked. */
 export function* sessionsOf(context: Context, shared: SharedConnection<Session>): Generator<Session> {
   for (const session of [...context.sessions.live()]) if (session.shared === shared) yield session;
 }

@@ -11,7 +11,7 @@ export type Heard<Message extends FromClient> =
   | { readonly ok: true; readonly message: Message; readonly forwarded?: Encapsulation }
   | Unreadable;
 
-/** Octets that are no message. A dialect may add fields, which only its `decode` and `onUnreadable` use. */
+/** Octets that are not a message. A dialect may add fields, which only its `decode` and `onUnreadable` use. */
 export interface Unreadable {
   readonly ok: false;
   /** Set when the fault is inside an intact encapsulation. */

@@ -96,7 +96,7 @@ function startOf(bytes: Uint8Array): number {
   return bytes[1] === encapsulated && bytes[0] !== 1 ? (bytes[0] ?? 0) : 0;
 }
 
-/** MsgType; undefined where the datagram ends before it. */
+/** MsgType; undefined if the datagram ends before it. */
 function codeOf(bytes: Uint8Array): number | undefined {
   const start = startOf(bytes);
   return bytes[start] === 1 ? bytes[start + 3] : bytes[start + 1];

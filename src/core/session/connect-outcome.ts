@@ -100,7 +100,7 @@ export function completeOrFail(
   failPendingConnect(context, session, pending, { reason: "congestion", why });
 }
 
-/** The broker did not answer, or is away. A client that the gateway knows continues without it. */
+/** The broker did not answer, or is away. A client that the gateway knows continues without the broker. */
 export function goOnWithoutBroker(context: Context, session: Session, pending: PendingConnect<Session>): boolean {
   if (!isTrusted(context, session, pending)) return false;
   completePendingConnect(context, session, pending);
