@@ -123,7 +123,7 @@ export class RedisAddressBook implements AddressBook {
   }
 }
 
-/** An entry as it is written, for whoever writes many of them: key and value. */
+/** An entry as it is written, key and value, for code that writes many of them. */
 export function bookEntry(prefix: string, peer: string, facts: AddressFacts): readonly [key: string, value: string] {
   return [startOf(prefix) + peer, entryOf(facts)];
 }
@@ -136,7 +136,7 @@ function entryOf({ shard, front }: AddressFacts): string {
   return front === "" ? `${shard}` : `${shard} ${front}`;
 }
 
-/** Undefined: the value is no entry of this program, or of a later version. */
+/** Undefined: the value was not written by this program, or a later version wrote it. */
 function factsIn(value: string): AddressFacts | undefined {
   const found = /^(\d{1,3})(?: (.{1,255}))?$/.exec(value);
   return found ? { shard: Number(found[1]), front: found[2] ?? "" } : undefined;

@@ -1,20 +1,24 @@
 /**
- * Where the records of a single gateway, or of a pair, belong in a fleet. Almost all of them belong to a client, and go to its shard under
- * the numbers that they have: what has a number (waiting messages, dead letters) has it within one store, and counting goes on above the
- * highest one in each. What belongs to a shared connection stays behind: in a fleet each shard has one of its own, with another MQTT client
- * id, so the MQTT session that these records describe is used by nobody any more.
+ * Decides where the records of a single gateway, or of a pair, belong in a fleet. Almost all of them belong to a
+ * client, and go to the shard of this client with their numbers. Messages and dead letters are numbered within one
+ * store, and each store continues above its highest number. Records of a shared connection are not used: in a fleet
+ * each shard has a shared connection of its own with another MQTT client id, so the MQTT session of these records is
+ * not used any more.
  */
 import type { Change, SessionRecord } from "../core/record.ts";
 import type { PeerId } from "../core/types.ts";
 import { shardOf } from "./shard.ts";
 
-/** `client`: to the shard of its client id. `nowhere`: it stays behind, and `why` says for what reason. */
+/**
+ * `client`: the record goes to the shard of its client id. `nowhere`: the record is not used, and `why` gives the
+ * reason.
+ */
 export interface Goes {
   readonly to: "client" | "nowhere";
   readonly why: string;
 }
 
-/** Each kind of record, where it lies under a client id. */
+/** Each kind of record that is stored under a client id. */
 export const ofClients = {
   session: { to: "client", why: "the session itself" },
   topic: { to: "client", why: "its topic ids: the device knows them" },
@@ -30,7 +34,7 @@ export const ofClients = {
   secure: { to: "nowhere", why: "in no backup, since numbers would be used twice; and a fleet speaks no DTLS" },
 } as const satisfies Record<Change["of"], Goes>;
 
-/** The kinds that a shared connection has of its own, under a name that begins with U+0000. */
+/** The kinds of records of a shared connection itself, under a name that begins with U+0000. */
 export const ofSharedConnections = {
   session: { to: "nowhere", why: "a shard with it would take up an MQTT session that was never there" },
   received: { to: "nowhere", why: "packet ids of an MQTT session that is used no more" },
@@ -39,26 +43,32 @@ export const ofSharedConnections = {
 } as const satisfies Partial<Record<Change["of"], Goes>>;
 
 /**
- * As `SessionRecord.home` of a client that used a shared connection elsewhere. No connection has this name, so the core takes the client for
- * one that has moved: it subscribes anew, and publishes again what was open there, but for what the broker had answered PUBREC.
+ * Used as `SessionRecord.home` of a client that used a shared connection at another gateway. No connection has this
+ * name, so the core treats the client as one that has moved: it subscribes again, and publishes again what was open
+ * there, except what the broker had answered with PUBREC.
  */
 export const elsewhere = "\0elsewhere";
 
 export type Placed = { readonly shard: number; readonly change: Change } | { readonly leftOut: Goes };
 
-/** @param shards of the fleet */
+/** @param shards the number of shards of the fleet */
 export function placeOf(change: Change, shards: number): Placed {
   const goes = goesTo(change);
   if (goes.to === "nowhere") return { leftOut: goes };
   return { shard: shardOf(change.clientId, shards), change: isSession(change) ? moved(change) : change };
 }
 
-/** Of a shared connection's record of itself: its name among the connections, as `SessionRecord.home` has it; undefined: of a client. */
+/**
+ * In the record of a shared connection: the name of the connection, as in `SessionRecord.home`. Undefined: it is the
+ * record of a client.
+ */
 export function sharedNameOf({ clientId }: Pick<Change, "clientId">): string | undefined {
   return clientId.startsWith(sharedMark) ? clientId.slice(sharedMark.length) : undefined;
 }
 
-/** From where the device may go on without CONNECT; undefined: it has to connect, or to say who it is. */
+/**
+ * The address from which the device can continue without CONNECT. Undefined: it must connect, or send its client id.
+ */
 export function addressIn({ peer, state }: SessionRecord): PeerId | undefined {
   return state === "active" || state === "asleep" ? peer : undefined;
 }
@@ -90,7 +100,7 @@ function moved(change: SessionChange): SessionChange {
   };
 }
 
-/** Of a shared connection: no upstream has a slash in its name. */
+/** Whether this is the place of a shared connection. It contains a slash, which the name of an upstream never does. */
 function isShared(home: string | undefined): boolean {
   return home?.includes("/") === true;
 }

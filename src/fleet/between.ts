@@ -56,7 +56,7 @@ export interface BetweenParts extends BetweenSocket {
 
 export interface BetweenEvents {
   record(from: Member, way: Way, shard: number, peer: PeerId, message: Uint8Array): void;
-  /** Calls `work`, in which many records come. */
+  /** Calls `work`, during which many records arrive. */
   batch(work: () => void): void;
 }
 

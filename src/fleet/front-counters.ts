@@ -32,9 +32,9 @@ export class FrontCounters {
   passedOn = 0;
   /** Datagrams from other fronts for a shard of this gateway. */
   takenUp = 0;
-  /** Answers that were passed on to the fronts by which the devices came. */
+  /** Answers that were passed on to the gateways by which the devices came. */
   answersPassedOn = 0;
-  /** Answers from owners elsewhere, sent to devices here. */
+  /** Answers of owners in other gateways that were sent to devices here. */
   answersTaken = 0;
   framesIn = 0;
   framesOut = 0;

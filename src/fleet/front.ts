@@ -1,7 +1,8 @@
 /**
- * The front of a fleet member: it has the real transports and the socket between gateways, and for each shard that is owned here the
- * transports of that shard's gateway. Any member takes any datagram: inbound.ts finds whose it is, outbound.ts the way back. Peers are
- * called as devices are, whichever way their datagrams come, so that limits and access rules are those of the device.
+ * The front of a fleet member. It has the real transports, the socket between gateways, and for each shard that is
+ * owned here the transports of that shard's gateway. Any member accepts any datagram: inbound.ts finds the shard of the
+ * sender, and outbound.ts the gateway that must send the answer. A peer has the name of its device, whichever way its
+ * datagrams come, so limits and access rules are those of the device.
  */
 import type { Instant, PeerId } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
@@ -25,7 +26,10 @@ export type { DatagramWords } from "./inbound.ts";
 export interface FrontParts {
   /** This member's own name. */
   readonly name: string;
-  /** The real ones, not started yet. UDP only: a peer of a network with links cannot be reached from elsewhere. */
+  /**
+   * The real transports, not started yet. Only UDP: a peer of a network with links cannot be reached from another
+   * machine.
+   */
   readonly transports: readonly Transport[];
   readonly ownership: Ownership;
   readonly book: AddressBook;
@@ -42,7 +46,7 @@ export interface FrontParts {
   readonly retryMs: number;
   /** The limits of datagrams that wait for the address book, in each direction; absent = the default ones. */
   readonly room?: RoomLimits;
-  /** Peers that are remembered, in each of two generations; absent = as usual. */
+  /** Limit of remembered peers in each of two generations; absent = the default. */
   readonly peersMax?: number;
 }
 

@@ -20,8 +20,8 @@ import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
 /** Reads from a datagram what can be known without a session. */
 export interface DatagramWords {
   /**
-   * The commonest case: it is no SEARCHGW, names no client and is in no encapsulation. The next three questions need not be asked
-   * then.
+   * The most frequent case: the message is not SEARCHGW, names no client and is not encapsulated. The next three
+   * questions need not be asked then.
    */
   isPlain(bytes: Uint8Array): boolean;
   /**
@@ -56,7 +56,7 @@ const strangersMax = 4_096;
  */
 const learnAgainMs = 600_000;
 
-/** Peers of which nothing is known anywhere. */
+/** Peers about which no gateway knows anything. */
 export class Strangers {
   readonly #until = new RecentMap<PeerId, Instant>(strangersMax);
 

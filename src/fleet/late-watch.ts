@@ -1,13 +1,13 @@
 /**
  * Detects that a datagram may have waited in a socket while this process stood still, because its container was frozen
- * or the machine swapped. Meanwhile a device may have got a repetition by another gateway, or sent one, so an old
- * answer must not be sent to it any more, and what it said then must not be passed on. The first copy of a QoS 2 message
- * has no DUP, and would be a new message after the end of its exchange.
+ * or the machine swapped. Meanwhile the device may have got a repetition from another gateway, or may have sent one. So
+ * an old answer must not be sent to it any more, and an old message of it must not be passed on. The first copy of a
+ * QoS 2 message has no DUP, and would be a new message after the end of its exchange.
  */
 import type { Instant } from "../core/types.ts";
 import type { Timers } from "../transports/timers.ts";
 
-/** Milliseconds between two ticks, each of which notes that the process runs. */
+/** Milliseconds between two ticks. Each tick records that the process runs. */
 const tickMs = 100;
 /**
  * Everything that waited is read when nothing came during so many ticks. A transport may put off reading by a few
@@ -26,9 +26,9 @@ export interface LateWatchParts {
 export class LateWatch {
   readonly #parts: LateWatchParts;
   #ranAt: Instant;
-  /** True while datagrams may be read that waited. */
+  /** True while the datagrams that are read may have waited. */
   #drains = false;
-  /** Ticks since then, and since the last such datagram. */
+  /** Ticks since the process stood still, and since the last such datagram. */
   #ticks = 0;
   #quiet = 0;
   #end: (() => void) | undefined;

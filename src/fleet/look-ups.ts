@@ -30,7 +30,7 @@ export class LookUps {
     this.#shards = parts.shards;
   }
 
-  /** @returns false: too many are being asked. */
+  /** @returns false: too many look-ups are in progress. */
   ask(peer: string, answered: (answer: Answer) => void): boolean {
     const waiting = this.#asked.get(peer);
     if (waiting) {
@@ -54,7 +54,7 @@ export class LookUps {
     return true;
   }
 
-  /** No question is answered any more. */
+  /** From now on no question is answered. */
   close(): void {
     this.#isClosed = true;
     this.#asked.clear();

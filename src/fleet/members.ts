@@ -1,6 +1,6 @@
 /** Types that the parts of a fleet share: the members, and the owners of shards. */
 
-/** A gateway of a fleet that was heard of lately. */
+/** A gateway of a fleet that was heard recently. */
 export interface Member {
   /** Unique within the fleet. */
   readonly name: string;
@@ -15,7 +15,7 @@ export interface Member {
 
 /** The owners of shards, and the living members. Called for each datagram, so it answers from memory. */
 export interface Ownership {
-  /** How many shards the fleet has. */
+  /** The number of shards of the fleet. */
   readonly shards: number;
   /** "here": the gateway of that shard runs in this process. Undefined: no owner is known at this moment. */
   ownerOf(shard: number): "here" | Member | undefined;

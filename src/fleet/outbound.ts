@@ -20,7 +20,7 @@ import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
 const keepAgainMs = 24 * 3_600_000;
 /** If a device comes by another gateway, its entry is written at most once in this time. */
 const keepViaMs = 60_000;
-/** Shards that are asked at once if they may still send. */
+/** Limit of shards that are asked at once whether they may still send. */
 const askedMax = 512;
 
 export interface OutboundParts {

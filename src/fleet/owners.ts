@@ -1,12 +1,13 @@
 /**
- * Which shards this member owns: what it claims, hands over and waits for. Each shard has a lease at the server, as that of a pair
- * (storage/lease.ts): whoever holds it counts from before it asked for the renewal that was granted last, and gives up a tenth before the
- * end; whoever waits counts from after it saw that renewal for the first time. So two never own a shard by their own judgement, as long as
- * clocks run at nearly the same pace; and each commit is checked against the epoch at the server, whatever clocks say.
+ * Decides which shards this member owns: which shards it claims, hands over and waits for. Each shard has a lease at
+ * the server, like that of a pair (storage/lease.ts). The holder counts from the moment before it asked for the last
+ * granted renewal, and gives up a tenth of the lease before the end. A member that waits counts from the moment after
+ * it saw that renewal for the first time. So no two members own a shard by their own clocks, if the clocks run at
+ * nearly the same rate. In addition, each commit is checked against the epoch at the server, whatever the clocks say.
  *
- * Rendezvous hashing gives each shard an order of members. The first one claims the shard as soon as nobody holds it.
- * Each further one waits a lease and a second longer than the one before, so that a member that cannot serve leaves no
- * shard unserved. An owner that is not the first hands over, one shard at a time.
+ * Rendezvous hashing gives each shard an order of members. The first member claims the shard as soon as no member holds
+ * it. Each further member waits a lease and a second longer than the one before, so that a member that cannot serve
+ * leaves no shard unserved. An owner that is not the first in the order hands over, one shard at a time.
  */
 import type { Handover, LeaseState, LeaseTimers } from "../storage/lease.ts";
 import { type EpochMemory, type Held, Own, type ShardHost, type ShardServer } from "./claim.ts";
@@ -84,7 +85,7 @@ export class Owners implements Ownership {
   /** The hand-over that is under way. */
   #moving: { readonly shard: number; readonly epoch: number; readonly until: number } | undefined;
   readonly #troubles: Troubles;
-  /** What failed in the present look. */
+  /** The requests that failed in the present look. */
   readonly #failedNow = new Set<"claim" | "older">();
   #isLooking = false;
   #isRenewing = false;
@@ -144,7 +145,7 @@ export class Owners implements Ownership {
     return this.#hasLooked && this.serving === this.#mine.size;
   }
 
-  /** How many shards are served here. */
+  /** The number of shards that are served here. */
   get serving(): number {
     let count = 0;
     for (const { phase } of this.#mine.values()) if (phase === "serving") count++;
@@ -193,7 +194,7 @@ export class Owners implements Ownership {
     return { shards };
   }
 
-  /** Gives back all shards, several at a time, and is gone. */
+  /** Releases all shards, several at a time, and leaves the fleet. */
   async stop(): Promise<void> {
     if (this.#isEnded) return;
     this.#members.drain();
@@ -259,7 +260,7 @@ export class Owners implements Ownership {
   async #renew(): Promise<void> {
     const { server, timers, leaseMs } = this.#parts;
     const held = [...this.#mine.values()];
-    if (held.length === 0) return this.#troubles.well("renewal"); // there is nothing more to renew
+    if (held.length === 0) return this.#troubles.well("renewal"); // there is nothing to renew any more
     this.#isRenewing = true;
     const asked = timers.now();
     try {
@@ -292,7 +293,7 @@ export class Owners implements Ownership {
       this.#troubles.well("look");
       this.#failedNow.clear();
       await this.#decide(wanted);
-      // What was wrong with an earlier claim is over: another member has the shard, or the data are the newer ones again.
+      // An earlier problem with a claim is over: another member has the shard, or the server has the newer data again.
       for (const what of ["claim", "older"] as const) if (!this.#failedNow.has(what)) this.#troubles.well(what);
     } catch (error) {
       this.#troubles.ails("look", error);
@@ -429,7 +430,7 @@ export class Owners implements Ownership {
       told("error", `shard ${shard} could not be closed in order: ${messageOf(error)}`);
       host.drop(shard);
     }
-    // Lost meanwhile: there is nothing to give back.
+    // The shard was lost meanwhile, so there is nothing to release.
     if (!own.owns()) return;
     this.#mine.delete(shard);
     this.counters.handedOver++;

@@ -1,6 +1,6 @@
-/** Requests of a member to the server of the leases that failed, and are to be reported once. */
+/** Failed requests of a member to the server of the leases. Each failure is reported once. */
 
-/** What was asked for; `older`: the server has older data than before. */
+/** The kind of request; `older`: the server has older data than before. */
 export type Asked = "beat" | "renewal" | "look" | "claim" | "older";
 
 const sayOf: Readonly<Record<Asked, string>> = {
@@ -13,24 +13,24 @@ const sayOf: Readonly<Record<Asked, string>> = {
 
 export class Troubles {
   readonly #told: (level: "info" | "error", say: string) => void;
-  /** By the kind of request. */
+  /** The failures, by the kind of request. */
   readonly #present = new Map<Asked, string>();
 
   constructor(told: (level: "info" | "error", say: string) => void) {
     this.#told = told;
   }
 
-  /** The first one; "" = there is none. */
+  /** The first failure; "" = there is none. */
   get first(): string {
     return [...this.#present.values()][0] ?? "";
   }
 
-  /** The one with this kind of request; "" = there is none. */
+  /** The failure of this kind of request; "" = there is none. */
   of(what: Asked): string {
     return this.#present.get(what) ?? "";
   }
 
-  /** A request failed. It is reported once, until it is over or there is another trouble. */
+  /** A request failed. This is reported once, until it is over or the request fails for another reason. */
   ails(what: Asked, error: unknown): void {
     const trouble = `${sayOf[what]}: ${messageOf(error)}`;
     if (trouble !== this.#present.get(what)) this.#told("error", trouble);
@@ -45,7 +45,7 @@ export class Troubles {
   }
 }
 
-/** What the error says. */
+/** The text of the error. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

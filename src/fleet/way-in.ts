@@ -1,6 +1,7 @@
 /**
- * Puts the backup of a single gateway, or of a pair, into the stores of a fleet's shards: each client to its shard, with all that belongs to
- * it, and its address into the address book, so that its device goes on without CONNECT. All of it, or nothing.
+ * Restores the backup of a single gateway, or of a pair, into the stores of a fleet's shards. Each client goes to its
+ * shard with all its records, and its address into the address book, so that its device continues without CONNECT.
+ * Everything is restored, or nothing.
  */
 import { transportNameOf } from "../core/peer-id.ts";
 import type { Change } from "../core/record.ts";
@@ -8,7 +9,7 @@ import type { PeerId } from "../core/types.ts";
 import { addressSeconds, type BookServer, bookEntry } from "./address-book.ts";
 import { addressIn, placeOf, sharedNameOf } from "./belongs.ts";
 
-/** What a backup has; as `Content` of storage/backup.ts. */
+/** The content of a backup, as `Content` of storage/backup.ts. */
 type Content =
   | { readonly is: "change"; readonly change: Change }
   | { readonly is: "later"; readonly what: string }
@@ -16,33 +17,36 @@ type Content =
 
 export interface WayInParts {
   readonly shards: number;
-  /** Of the transports that the fleet has. */
+  /** The names of the fleet's transports. */
   readonly transports: ReadonlySet<string>;
   readonly contents: AsyncIterable<Content>;
-  /** Changes of one shard's store, all at once. Fails when they are not written. */
+  /** Writes changes to one shard's store, all at once. Fails if they are not written. */
   readonly write: (shard: number, changes: readonly Change[]) => Promise<void>;
   readonly book: Pick<BookServer, "set">;
-  /** Of the keys of the whole fleet. */
+  /** The prefix of the keys of the whole fleet. */
   readonly prefix: string;
-  /** Called after each record; it may have a word with whoever waits. */
+  /** Called after each record, for example to report the progress. */
   readonly read: () => Promise<void> | void;
 }
 
 export interface WayIn {
-  /** That are there now. */
+  /** The number of records that are stored now. */
   readonly records: number;
   readonly sessions: number;
-  /** Clients whose devices go on at their addresses. */
+  /** The number of clients whose devices can continue at their addresses. */
   readonly addresses: number;
   /** Clients at transports that the fleet does not have, by the name of the transport. */
   readonly elsewhere: ReadonlyMap<string, number>;
-  /** Shared connections of the backup that the fleet does not use: names as `SessionRecord.home` has them. */
+  /** Shared connections of the backup that the fleet does not use, by their names in `SessionRecord.home`. */
   readonly sharedConnections: readonly string[];
-  /** Kinds of a later version, that were left out. */
+  /** Kinds of records of a later version, which were left out. */
   readonly leftOut: readonly string[];
 }
 
-/** Of one shard, in one commit; and of all shards, before the fullest one is written. */
+/**
+ * Limits of collected changes: for one shard in one commit, and for all shards together; beyond the second, the fullest
+ * shard is written.
+ */
 const inOneCommit = 500;
 const waitingMax = 10_000;
 const addressesAtOnce = 1_000;
@@ -87,7 +91,7 @@ export async function fillFleet(parts: WayInParts): Promise<WayIn> {
   };
 }
 
-/** The last that is said of a client holds: a backup of Redis may have its session twice. */
+/** The last record of a client is valid, because a backup of Redis may contain its session twice. */
 function note(clients: Map<string, Where | undefined>, shard: number, change: Extract<Change, { of: "session" }>) {
   const { clientId, record } = change;
   if (!record) return void clients.delete(clientId);
@@ -120,7 +124,7 @@ async function writeAddresses(
   return { addresses, elsewhere };
 }
 
-/** Gathers what is written, so that a shard's store has few and large commits. */
+/** Collects changes, so that a shard's store gets few large commits. */
 class Filling {
   readonly #write: WayInParts["write"];
   readonly #waiting = new Map<number, Change[]>();
