@@ -80,7 +80,7 @@ export function rangeOf(of: Kind): { readonly gt: string; readonly lt: string } 
   return { gt: letters[of], lt: String.fromCharCode(letters[of].charCodeAt(0) + 1) };
 }
 
-/** Whether a key is not of a record of the gateway's state, but of a value about this store itself. */
+/** Whether the value of this key is not a record of the gateway's state, but concerns the store itself. */
 export function isOfStoreItself(key: string): boolean {
   return key.startsWith("c") || key === formatKey || key === openKey || key === epochKey;
 }
