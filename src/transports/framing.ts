@@ -9,9 +9,9 @@
 import type { Instant } from "../core/types.ts";
 
 export interface ReassemblerOptions {
-  /** Longest message taken, in octets. */
+  /** The longest message that is accepted, in octets. */
   readonly maxMessageBytes: number;
-  /** Silence in the middle of a message after which the part is thrown away. */
+  /** After this silence in the middle of a message, the part that was received is discarded. Milliseconds. */
   readonly resyncMs: number;
 }
 
@@ -43,7 +43,7 @@ export class Reassembler {
   readonly #options: ReassemblerOptions;
   #part: Uint8Array = new Uint8Array(0);
   #lastAt: Instant = 0;
-  /** Octets thrown away: parts of messages, noise. */
+  /** Octets that were discarded: parts of messages, and noise. */
   discardedBytes = 0;
 
   constructor(options: ReassemblerOptions) {
@@ -99,7 +99,7 @@ function joined(first: Uint8Array, second: Uint8Array): Uint8Array {
   return all;
 }
 
-/** A message in writes of at most `size` octets. */
+/** Divides a message into writes of at most `size` octets. */
 export function* pieces(message: Uint8Array, size: number): Generator<Uint8Array> {
   for (let at = 0; at < message.byteLength; at += size) yield message.subarray(at, at + size);
 }

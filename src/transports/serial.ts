@@ -234,7 +234,7 @@ export class SerialTransport implements Transport {
     this.#tryAgain(line, why);
   }
 
-  /** Logged when the cause is new; a line that is unplugged for a month is logged once. */
+  /** Logged if the cause is new, so a line that is unplugged for a month is logged once. */
   #tryAgain(line: Line, why: string): void {
     line.failures++;
     const say = `${line.path}: ${why}`;

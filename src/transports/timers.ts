@@ -5,7 +5,7 @@ import type { Instant } from "../core/types.ts";
 export interface Timers {
   /** Monotonic milliseconds. */
   now(): Instant;
-  /** Calls once; the answer cancels. */
+  /** Calls once; the returned function cancels the call. */
   after(ms: number, call: () => void): () => void;
   /** Calls repeatedly; the returned function ends this. */
   every(ms: number, call: () => void): () => void;

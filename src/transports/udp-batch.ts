@@ -29,7 +29,7 @@ const shareBytes = 65_536 + 64;
 const sendArenaBytes = 131_072;
 /** Datagrams that wait for room in the socket's buffer. Beyond this, datagrams are not sent. */
 const waitingMax = 1_024;
-/** This value in place of a length means: the kernel refused the datagram, or it was longer than its place. */
+/** In place of a length: the kernel refused the datagram, or the datagram was longer than its place. */
 const lost = 0xffff_ffff;
 /** Bits of a socket event; a value below 0 is an error. */
 const readable = 1;
@@ -74,7 +74,7 @@ export class UdpBatch {
   #received = 0;
   #flushing = false;
   #closed = false;
-  /** Found no room in the socket's buffer, oldest first. */
+  /** Datagrams for which the socket's buffer had no room, the oldest first. */
   #waiting: { readonly to: PeerId; readonly bytes: Uint8Array }[] = [];
   readonly #addresses: Addresses;
   /** Undefined: the socket has only one address. */
@@ -179,7 +179,7 @@ export class UdpBatch {
     return true;
   }
 
-  /** Answers how many datagrams came; -1 = as many as there is room for, more may wait. */
+  /** Returns how many datagrams arrived; -1: as many as there was room for, so more may wait. */
   readonly #onWake = (what: number): number => {
     this.#received = 0;
     if (this.#closed) return 0;

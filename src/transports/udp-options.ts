@@ -2,7 +2,7 @@ import { z } from "zod";
 
 const port = z.int().min(0).max(65_535);
 
-/** One UDP socket that receives. There may be several, each with its own name. */
+/** One UDP socket. There may be several transports of this kind, each with its own name. */
 export const udpOptions = z.strictObject({
   type: z.literal("udp").describe("Kind of transport."),
   name: z

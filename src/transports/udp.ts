@@ -50,11 +50,11 @@ export class UdpTransport implements Transport {
   readonly #isV6: boolean;
   /** Plain sentences for the operator; valid after `start`. */
   readonly warnings: string[] = [];
-  /** Undefined also where `#batch` is all there is. */
+  /** Also undefined if only `#batch` is used. */
   #socket: SocketAsPromised | undefined;
   #groupSocket: SocketAsPromised | undefined;
   #batch: UdpBatch | undefined;
-  /** Bound to all addresses, and without `#batch`. */
+  /** Used if the socket is bound to all addresses and there is no `#batch`. */
   #perAddress: AddressSockets | undefined;
   #events: TransportEvents | undefined;
   #closed = false;

@@ -6,8 +6,8 @@
 const manufacturerSpecific = 0xff;
 
 /**
- * Contents of the elements with manufacturer data, company id first, in their order. An element that is cut off, or
- * zeros, end the search; elements before are returned.
+ * The contents of the elements with manufacturer data in their order, each with the company id first. The search ends
+ * at an element that is cut off, or at zeros; elements before it are returned.
  */
 export function manufacturerElements(data: Uint8Array): readonly Uint8Array[] {
   const found: Uint8Array[] = [];

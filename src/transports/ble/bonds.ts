@@ -31,8 +31,9 @@ export interface BondsEdges {
 export type Verdict = { readonly security: WantedSecurity | undefined } | { readonly refusal: string };
 
 /**
- * Each attempt with a wrong passkey reveals some of its bits to the other side. After so many wrong attempts in a row, at any devices,
- * the passkey is not used again until it is changed, or until an attempt that was already begun succeeds.
+ * Each attempt with a wrong passkey reveals some of its bits to the other side. After so many consecutive wrong
+ * attempts, at any devices, the passkey is not used again until it is changed, or until an attempt that was already
+ * begun succeeds.
  */
 const wrongMax = 5;
 

@@ -73,9 +73,9 @@ function isMarked(payload: Uint8Array): boolean {
 export class BroadcastReceiver {
   readonly #options: BleOptions["broadcast"];
   readonly #keys: ReadonlyMap<string, Uint8Array>;
-  /** Longest silent first. */
+  /** Senders, ordered by the time of their last message, the oldest first. */
   readonly #senders = new Map<string, Sender>();
-  /** Counters of authenticated senders, never forgotten: there are as many as keys. */
+  /** Counters of authenticated senders. They are never forgotten, because there are only as many as keys. */
   readonly #authenticated: Map<string, number>;
 
   /** `counters`: the stored counters of authenticated senders. */
@@ -93,7 +93,10 @@ export class BroadcastReceiver {
     return this.#senders.size;
   }
 
-  /** The next message of this sensor is new, although its counter may be low. false: the sensor was not known. */
+  /**
+   * The next message of this sensor is treated as new, although its counter may be low. False: the sensor was not
+   * known.
+   */
   forget(address: string): boolean {
     const wasKept = this.#authenticated.delete(address);
     return this.#senders.delete(address) || wasKept;

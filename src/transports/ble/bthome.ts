@@ -49,9 +49,9 @@ export class BthomeReceiver {
   readonly #options: BleOptions["broadcast"];
   readonly #rules: readonly { fits: (device: Known) => boolean; topic: string; retain: boolean }[];
   readonly #keys: ReadonlyMap<string, Uint8Array>;
-  /** Longest silent first. */
+  /** Senders, ordered by the time of their last message, the oldest first. */
   readonly #senders = new Map<string, Sender>();
-  /** Counters of encrypted senders, never forgotten: there are as many as keys. */
+  /** Counters of encrypted senders. They are never forgotten, because there are only as many as keys. */
   readonly #counters = new Map<string, number>();
 
   /** `counters`: the stored counters, each under `bthomeCounterName`. */

@@ -72,7 +72,7 @@ export interface ChildOptions {
   };
   readonly connectMs: number;
   readonly setUpMs: number;
-  /** Silence in the middle of pairing. */
+  /** The longest silence in the middle of pairing. */
   readonly pairingMs: number;
   readonly supervisionMs: number;
   readonly connection: ConnectionOptions;

@@ -7,7 +7,7 @@ import type { Bond } from "../../pairing/bond.ts";
 import type { ChildReport } from "./central.ts";
 import { securityFaults } from "./link-security.ts";
 
-/** No text of a device or an adapter is longer. */
+/** The longest text of a device or an adapter that is accepted. */
 const textMax = 4_000;
 const octetsMax = 70_000;
 

@@ -1,7 +1,7 @@
 /** Options for the parameters of links, and how far a device may change them. */
 import { z } from "zod";
 
-/** The least and the most that Bluetooth knows, in milliseconds. */
+/** The least and the most that Bluetooth allows, in milliseconds. */
 const interval = z.number().min(7.5).max(4_000);
 const latency = z.int().min(0).max(499);
 

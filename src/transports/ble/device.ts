@@ -21,7 +21,7 @@ export interface Link {
   readonly since: Instant;
   readonly mtu: number;
   readonly incoming: Reassembler;
-  /** Last message, either way. */
+  /** The time of the last message in either direction. */
   lastTraffic: Instant;
   /** Writes that the central has: id, and since when. */
   readonly writing: Map<number, Instant>;

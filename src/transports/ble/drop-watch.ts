@@ -1,6 +1,7 @@
 /**
- * Whether the kernel dropped packets of the adapter because this process did not read them in time. It counts them for each
- * socket; and it is asked to hold more. A process that stood still and lost nothing has no reason to end a link.
+ * Tells whether the kernel dropped packets of the adapter because this process did not read them in time. The kernel
+ * counts the drops of each socket; this file also asks it for larger buffers. If the process stood still and no packet
+ * was lost, no link needs to be ended.
  */
 import { readdirSync } from "node:fs";
 import type { HciNative } from "./hci-native.ts";
@@ -36,7 +37,7 @@ export class DropWatch {
     }
   }
 
-  /** Packets dropped since the last call. Undefined: not known. */
+  /** The number of packets that were dropped since the last call. Undefined: it is not known. */
   take(): number | undefined {
     let dropped = 0;
     for (const [fd, before] of this.#sockets) {

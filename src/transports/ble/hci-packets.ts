@@ -173,7 +173,7 @@ export function updateConnection(handle: number, wanted: WantedParameters): Buff
   return command(opcodes.updateConnection, parametersFor(handle, wanted));
 }
 
-/** We hang up: the device sees an authentication failure. [4.E.7.1.6] */
+/** The host ends the link: the device sees an authentication failure. [4.E.7.1.6] */
 export function disconnect(handle: number): Buffer {
   return command(opcodes.disconnect, Buffer.of(handle & 0xff, handle >> 8, authenticationFailure));
 }
@@ -204,7 +204,7 @@ export function refuseParameters(handle: number): Buffer {
   return command(opcodes.refuseParameters, Buffer.from([handle & 0xff, handle >> 8, unacceptable]));
 }
 
-/** The last four octets are for how long a meeting lasts: as the controller likes. */
+/** The last four octets are the length of a connection event; the controller may choose it. */
 function parametersFor(handle: number, wanted: WantedParameters): Buffer {
   const data = Buffer.alloc(14);
   data.writeUInt16LE(handle, 0);

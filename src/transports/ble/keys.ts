@@ -1,4 +1,4 @@
-/** Keys of broadcast sensors: from files or variables, never into logs. */
+/** Reads the keys of broadcast sensors from files or variables. No key is ever logged. */
 import { readFileSync } from "node:fs";
 import { GatewayError } from "../../errors.ts";
 import type { BleOptions } from "./options.ts";

@@ -56,7 +56,7 @@ export interface LinkControlOptions extends ParameterRules {
 
 export interface ControllerOutput {
   command(packet: Buffer): void;
-  /** Send one L2CAP packet to a device. */
+  /** Sends one L2CAP packet to a device. */
   data(handle: number, channel: number, payload: Buffer): void;
   tell(news: LinkNews): void;
 }
@@ -80,7 +80,7 @@ interface ControlledLink {
 const triesMax = 4;
 const signals = { parametersAsked: 0x12, parametersAnswered: 0x13 } as const;
 const security = { failed: 0x05, request: 0x0b, notSupported: 0x05 } as const;
-/** The longest is a public key. [3.H.3.2] */
+/** The longest message is a public key. [3.H.3.2] */
 const securityOctetsMax = 65;
 const attError = 0x01;
 const attExchangeMtu = 0x02;

@@ -2,7 +2,7 @@
 import type { ConnectionOptions } from "./connection-options.ts";
 import type { LinkParameters, WantedParameters } from "./hci-packets.ts";
 
-/** Intervals are multiples of this. */
+/** Connection intervals are multiples of this. */
 const stepMs = 1.25;
 
 export interface ParameterRules {

@@ -28,7 +28,7 @@ export const securityFaults = [
   "no-answer",
 ] as const satisfies readonly (PairingFault | string)[];
 
-/** Encrypting a link at the longest: twenty rounds of a passkey at a slow interval. */
+/** The longest time for encrypting a link: twenty rounds of a passkey at a slow interval. */
 export const securingMsMax = 30_000;
 
 export type SecurityFault = (typeof securityFaults)[number];
@@ -39,7 +39,7 @@ export interface SecurityOutput {
   /** `bond`: the device was paired just now. */
   secured(bond?: Bond): void;
   failed(fault: SecurityFault, say: string): void;
-  /** The procedure makes progress, so it does not hang. */
+  /** The procedure makes progress, so its deadline begins again. */
   moved(): void;
 }
 

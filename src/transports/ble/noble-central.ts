@@ -340,8 +340,8 @@ export class NobleCentral {
   }
 
   /**
-   * Sends a request to a device. The request ends like any other call, or by the device's refusal, which noble does not
-   * report.
+   * Sends a request to a device. The request ends by an answer, the deadline or the end of the link, or by the device's
+   * refusal, which noble does not report.
    */
   #ask<T = void>(
     address: string,

@@ -1,4 +1,4 @@
-/** The primitives of pairing, by Node. */
+/** The cryptographic functions of pairing, implemented with Node. */
 import { createCipheriv, createECDH, randomBytes } from "node:crypto";
 import type { PairingCrypto } from "../../pairing/crypto.ts";
 

@@ -30,7 +30,8 @@ function comesBefore(a: Device, b: Device): boolean {
 }
 
 /**
- * A client that sleeps, else the one that was silent for longest, else the oldest connection; undefined: all must stay.
+ * Returns the link of a client that sleeps, otherwise the one that was silent for longest, otherwise the oldest one.
+ * Undefined: all links must stay.
  */
 export function toGiveUp(
   devices: Iterable<Device>,

@@ -16,7 +16,7 @@ export class BadKeyLog {
     return this.once(identity, isKnown ? `${who}: the key does not match` : `${who}: there is no such identity`, now);
   }
 
-  /** The same for any other refused device. There is one line for each `who`. */
+  /** As `line`, for any other refused device. There is one line for each `who`. */
   once(who: string, line: string, now: Instant): string | undefined {
     if (now - this.#since >= hourMs) {
       this.#since = now;

@@ -45,7 +45,7 @@ export class DtlsTransport implements Transport {
   #beyondBefore = 0;
   #endLooking: (() => void) | undefined;
   #floodSaidAt = Number.NEGATIVE_INFINITY;
-  /** True: there is no compiled part, so node:crypto does all. */
+  /** There is no compiled part, so node:crypto is used for everything. */
   readonly #isSlow: boolean;
   #keys: KeyRing | undefined;
   #certificates: CertificateRing | undefined;
@@ -152,7 +152,7 @@ export class DtlsTransport implements Transport {
     this.#putOut();
   }
 
-  /** Reads both, or changes nothing. */
+  /** Reads keys and certificates, or changes nothing. */
   #read(): void {
     const keys = withMade(readKeys(this.#options.keys), this.#made);
     const { certificates } = this.#options;

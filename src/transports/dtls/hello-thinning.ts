@@ -11,7 +11,10 @@ export interface Hellos {
   readonly second: number;
 }
 
-/** More ClientHellos than so many times the limit are a flood. So many times the limit are then passed. */
+/**
+ * If there are more ClientHellos than this multiple of the limit, it is a flood. Then this multiple of the limit is
+ * passed.
+ */
 const letInTimes = 2;
 
 export class HelloThinning {

@@ -19,11 +19,14 @@ const keyOctetsMin = 16;
 const keyOctetsMax = 64;
 const identityOctetsMax = 128;
 const commandMs = 5_000;
-/** Programs at a time. Beyond: the identity counts as unknown, and its device tries again. */
+/**
+ * The number of programs that run at a time. Beyond this limit the identity counts as unknown, and its device tries
+ * again.
+ */
 const commandsMax = 16;
 
 export interface KeyRing {
-  /** Calls back, at once where the keys are at hand. */
+  /** Calls back, immediately if the keys are known. */
   ask(identity: string, done: (key: Uint8Array | undefined) => void): void;
   /** All keys by identity; undefined: the keys are not known, because a program is asked for each. */
   readonly all: ReadonlyMap<string, Uint8Array> | undefined;
