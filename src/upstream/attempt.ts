@@ -185,7 +185,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     stream.destroy();
   }
 
-  /** We answer a publication of the broker. */
+  /** The gateway answers a publication of the broker. */
   noteAnswered(kind: "puback" | "pubrec" | "pubcomp", packetId: number): void {
     if (kind === "pubrec" && this.#owner.isV5) {
       this.#received ??= new Set();

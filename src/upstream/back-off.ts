@@ -1,13 +1,14 @@
 import type { KnownPause } from "../core/types.ts";
 
-/** The longest pause before a connection while suspects are searched. */
+/** The longest pause before a connection while the core searches for suspects. */
 const boundedMs = 15_000;
 
 /**
- * Pauses between attempts: doubling, jittered over the upper half, so that a thousand clients do not return at once.
+ * The pauses between attempts. They double, and the upper half is random, so that a thousand clients do not return at
+ * once.
  *
- * Refused attempts and accepted connections without any use are counted apart. When a long outage is over, and the
- * broker ends the first connection, the next pause is therefore short again.
+ * Refused attempts and accepted connections without use are counted separately. So when a long outage is over and the
+ * broker ends the first connection, the next pause is short again.
  */
 export class BackOff {
   readonly #minMs: number;
@@ -15,7 +16,7 @@ export class BackOff {
   readonly #random: () => number;
   /** Consecutive attempts that no CONNACK accepted. */
   #refused = 0;
-  /** Connections in a row that were accepted, and ended with nothing answered. */
+  /** Consecutive connections that were accepted, and ended before anything was answered. */
   #useless = 0;
 
   constructor(options: { minSeconds: number; maxSeconds: number }, random: () => number) {
@@ -42,7 +43,7 @@ export class BackOff {
     return this.shortest();
   }
 
-  /** The first pause, after any kind of failure. */
+  /** Returns the first pause again, after any kind of failure. */
   shortest(): number {
     return this.#grown(0);
   }

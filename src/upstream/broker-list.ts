@@ -18,7 +18,7 @@ const rememberedMax = 100_000;
 
 /** A connection, as far as the list needs it. */
 export interface Movable {
-  /** The index of the broker that the connection is to; undefined: it is not connected. */
+  /** The index of the broker of this connection; undefined: it is not connected. */
   readonly brokerIndex: number | undefined;
   /** Disconnects, and connects again to the broker that the list names. */
   move(reason: string): void;
@@ -52,7 +52,7 @@ export class BrokerList {
     return this.#options.urls.length;
   }
 
-  /** The broker that a new connection is made to. */
+  /** The broker for a new connection. */
   pick(): { readonly index: number; readonly url: BrokerUrl } {
     const url = this.#options.urls[this.#current];
     if (!url) throw new Error("a list of brokers is never empty");

@@ -6,7 +6,7 @@ import type { ConnectWords } from "./connection.ts";
 import { keepAliveOf, type UpstreamOptions } from "./options.ts";
 
 export interface Connecting {
-  /** The broker has, or may have, a session that this connection continues. */
+  /** The broker has a session that this connection continues, or may have one. */
   readonly isKnown: boolean;
   /** The will as the broker accepts it. */
   readonly will: Will | undefined;

@@ -256,7 +256,7 @@ function sessionOf({ sessions }: TlsIdentity, { scheme, host, port }: BrokerUrl)
   return made;
 }
 
-/** A file without any would be taken, and then no broker be trusted. */
+/** Without this check a file without any certificate would be accepted, and then no broker would be trusted. */
 function certificates(read: Buffer, ca: string): Buffer {
   if (!/-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/.test(read.toString("latin1")))
     fail(`upstream.tls.ca: ${ca} holds no certificate; it begins with -----BEGIN CERTIFICATE----- (PEM)`, { ca });

@@ -68,8 +68,9 @@ export interface Upstream {
   /** `puback` and `pubrec` acknowledge a delivery, `pubcomp` a release. */
   ack(linkId: LinkId, ack: "puback" | "pubrec" | "pubcomp", packetId: number): void;
   /**
-   * Finds out how the broker sends a message to a connection several of whose filters match it, over this connection, with
-   * names under `topic`. Undefined: it could not be found out within two seconds or so. Answers once, and not at once.
+   * Finds out how the broker sends a message to a connection several of whose filters match it. Uses this connection,
+   * and topic names under `topic`. `done` is called once, never immediately. Undefined: it could not be found out
+   * within about two seconds.
    */
   askCopies(request: LinkRequest, topic: string, done: (copies: Copies | undefined) => void): void;
   /** Ends every link within `deadlineMs`; idempotent. */

@@ -333,7 +333,7 @@ export class MqttLink implements AttemptOwner {
     this.#attempt?.connection?.destroy();
   }
 
-  /** The last attempt ended over the time in a certificate. */
+  /** The last attempt failed because of the time in a certificate. */
   #blamesClock = false;
 
   /** The broker of the list that accepted CONNECT last. */
@@ -407,7 +407,7 @@ export class MqttLink implements AttemptOwner {
     this.events.congested(this.request.linkId, true);
   }
 
-  /** PINGREQ: something was written, and nothing has come for a while. */
+  /** Writes PINGREQ, because something was written and nothing has come from the broker for a while. */
   askForLife(): void {
     const stream = this.#attempt?.connection?.stream;
     if (!this.#up || !stream || stream.destroyed || !this.#turnEnd.mayLeave()) return;
@@ -442,7 +442,10 @@ export class MqttLink implements AttemptOwner {
     this.events.congested(this.request.linkId, false);
   }
 
-  /** The clock of this machine was set: if that was the trouble, the next attempt is soon, not at the end of the pause. */
+  /**
+   * The clock of this machine was set. If the clock was the cause, the next attempt comes soon and not at the end of
+   * the pause.
+   */
   onClockSet(): void {
     if (!this.#blamesClock || this.#closed || this.#attempt) return;
     this.#backOff.reset();

@@ -14,7 +14,7 @@ import { type PublishProperties, readPublishProperties, skipProperties, variable
 
 /** Octets of one packet that are kept at most: a topic name, properties, and a payload beyond 65535. */
 export const packetBytesMax = 256 * 1_024;
-/** The rest of the payload that is handed over of a longer packet: too long for a device, by its length alone. */
+/** Of a longer packet, so much of the payload is handed over: by its length alone it is too long for a device. */
 const payloadBytesMin = 65_536;
 
 export interface PacketEvents {
@@ -46,7 +46,7 @@ export class PacketReader {
   #parts: Buffer[] = [];
   #partBytes = 0;
   #needed = 0;
-  /** Octets of a PUBLISH too long to keep, still to come. */
+  /** The octets that are still to come of a PUBLISH that is too long to keep. */
   #skip = 0;
   #ended = false;
 

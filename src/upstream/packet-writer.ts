@@ -96,7 +96,7 @@ export class PacketWriter {
     this.#used = at + encoded.byteLength;
   }
 
-  /** Everything that waits, in order. The caller owns the result. */
+  /** Returns everything that waits, in order. The caller owns the result. */
   take(): readonly Buffer[] {
     const pieces = this.#full;
     if (this.#piece) pieces.push(this.#piece.subarray(0, this.#used));
@@ -115,7 +115,7 @@ export class PacketWriter {
     this.#expected = 0;
   }
 
-  /** Makes room; answers where to write. */
+  /** Makes room, and returns the offset at which to write. */
   #reserve(bytes: number): number {
     const needed = this.#used + bytes;
     if (this.#piece === undefined) {
@@ -136,7 +136,10 @@ export class PacketWriter {
   }
 }
 
-/** The length in octets of text that is ASCII alone; undefined for other text, and for long text, not worth the loop. */
+/**
+ * The length in octets of a text that has only ASCII letters. Undefined: it has others, or it is so long that the loop
+ * would cost too much.
+ */
 function asciiLength(text: string): number | undefined {
   if (text.length > 64) return undefined;
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return undefined;

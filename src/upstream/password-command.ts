@@ -33,7 +33,7 @@ export class PasswordCommand {
     this.#now = now;
   }
 
-  /** Calls back at once where the password is known still. */
+  /** Calls back, immediately if the password is still known. */
   ask(done: (answer: Answer) => void): void {
     const kept = this.#kept;
     if (kept && this.#now() - kept.askedAt < this.#cacheMs) return done({ password: kept.password });

@@ -1,4 +1,7 @@
-/** Finds out whether a broker answers: TCP, and TLS if it is used. No MQTT packet is sent, so no session is affected. */
+/**
+ * Finds out whether a broker answers: over TCP, and TLS if it is used. No MQTT packet is sent, so no session is
+ * affected.
+ */
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type TLSSocketOptions } from "node:tls";
 import { type BrokerUrl, usualPorts } from "./broker-url.ts";

@@ -5,7 +5,10 @@
 import { isUtf8 } from "node:buffer";
 import type { PublicationMeta } from "../core/types.ts";
 
-/** Octets of PUBLISH's properties that are kept with a message. Of more, only the expiry is: see `PublicationMeta`. */
+/**
+ * At most so many octets of a PUBLISH's properties are kept with a message. If there are more, only the expiry is kept:
+ * see `PublicationMeta`.
+ */
 export const metaBytesMax = 4_000;
 
 /** The properties of PUBLISH that the gateway uses. */
@@ -16,7 +19,7 @@ export interface PublishProperties {
   readonly meta?: PublicationMeta;
 }
 
-/** A number of one to four octets; undefined: it does not end in them, or within `octets`. [MQTT 5 1.5.5] */
+/** A number of one to four octets; undefined: it does not end within four octets, or within `octets`. [MQTT 5 1.5.5] */
 export function variableIntegerAt(octets: Uint8Array, at: number): number | undefined {
   let value = 0;
   for (let i = 0; i < 4; i++) {
@@ -95,7 +98,7 @@ export function readPublishProperties(
     if (bytes === undefined || !(at + 1 + bytes <= end)) return undefined;
     if (identifier === subscriptionIdentifier) subscriptionIds.push(variableIntegerAt(octets, at + 1) ?? 0);
     else if (identifier !== userProperty) {
-      if (seen & (1 << identifier)) return undefined; // only those two may come more than once
+      if (seen & (1 << identifier)) return undefined; // only those two may occur more than once
       seen |= 1 << identifier;
     }
     if (identifier === expiryInterval) {
@@ -201,7 +204,7 @@ function variableInteger(value: number): Uint8Array {
   return Uint8Array.of(...octets, rest);
 }
 
-/** NaN beyond the end, which no comparison lets pass. */
+/** Beyond the end the result is NaN, for which every comparison is false. */
 function u16At(octets: Uint8Array, at: number): number {
   return (octets[at] ?? Number.NaN) * 256 + (octets[at + 1] ?? Number.NaN);
 }

@@ -30,7 +30,7 @@ export function optionsBelow(
 ): IClientOptions {
   const offer: Offer = ticket ? { session: ticket } : {};
   if (!url.scheme.startsWith("ws")) return { ...identity, ...offer } as IClientOptions;
-  // As `ws` does it.
+  // As the package `ws` does it.
   const createConnection = (options: ConnectionOptions): Socket => {
     const { host = "", path: _, ...rest } = options;
     const servername = options.servername ?? (isIP(host) === 0 ? host : "");

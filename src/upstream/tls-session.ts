@@ -24,13 +24,16 @@ export class TlsSession {
     this.#wallClock = wallClock;
   }
 
-  /** The ticket for the next connections, one or several; undefined: they make a whole handshake. */
+  /** The ticket for the next connection or connections; undefined: they make a whole handshake. */
   offer(): Buffer | undefined {
     const isOver = this.#now() - this.#wholeAt >= wholeEveryMs || this.#wallClock() >= this.#certificateEndsAt;
     return isOver ? undefined : this.#ticket;
   }
 
-  /** A certificate was verified, which ends then, in milliseconds since 1970; undefined: there was none. */
+  /**
+   * A whole handshake was made. The argument is the expiry time of the broker's certificate in milliseconds since 1970;
+   * undefined: no certificate was shown.
+   */
   noteWhole(certificateEndsAt: number | undefined): void {
     this.#wholeAt = this.#now();
     this.#certificateEndsAt = certificateEndsAt ?? Number.POSITIVE_INFINITY;
