@@ -20,7 +20,7 @@ export const certificateRefusals = {
 
 export type CertificateRefusal = keyof typeof certificateRefusals;
 
-/** A certificate that is good, but for the proof that its key is the device's. */
+/** A certificate that is valid, if the client proves that it has the private key. */
 export interface Accepted {
   readonly identity: string;
   /** The public key that proves the certificate: the context ends when this key is not configured any more. */

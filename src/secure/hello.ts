@@ -12,7 +12,7 @@ export const extensionTypes = {
   connectionId: 54,
   renegotiationInfo: 0xff01,
 } as const;
-/** Says the same as an empty renegotiation_info. [RFC 5746 3.3] */
+/** Has the same meaning as an empty renegotiation_info. [RFC 5746 3.3] */
 export const renegotiationScsv = 0x00ff;
 
 type Extensions = ReadonlyMap<number, Uint8Array>;

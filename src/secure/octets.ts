@@ -1,4 +1,4 @@
-/** Octets put together and taken apart. Numbers are big-endian, as everywhere in TLS. [RFC 5246 4.1] */
+/** Joins and divides octets. Numbers are big-endian, as everywhere in TLS. [RFC 5246 4.1] */
 
 /** Reads octets in order. Beyond the end the result is zero or empty, and `ok` is false from then on. */
 export class Reader {
@@ -19,7 +19,7 @@ export class Reader {
     return this.#bytes.length - this.#at;
   }
 
-  /** Up to 6 octets. */
+  /** Reads a number of up to 6 octets. */
   number(octets: number): number {
     let value = 0;
     for (const octet of this.take(octets)) value = value * 256 + octet;
@@ -113,5 +113,5 @@ export function octetsOf(text: string): Uint8Array {
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const encoder = new TextEncoder();
-/** Each record with a connection id asks for some. */
+/** Each record with a connection id uses this table. */
 const hexOfOctet = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"));

@@ -11,9 +11,9 @@ export const contentTypes = { changeCipherSpec: 20, alert: 21, handshake: 22, ap
 /** Epoch and number of a record, 2 and 6 octets. */
 const seqOctets = 8;
 const headOctets = 13;
-/** Behind the head, of each sealed record: the part of the nonce that is sent along. [RFC 6655 3, RFC 5288 3] */
+/** The part of the nonce that each encrypted record carries after its head. [RFC 6655 3, RFC 5288 3] */
 const explicitNonceOctets = 8;
-/** [RFC 6347 4.1: as in TLS] */
+/** The most octets of content in a record. [RFC 6347 4.1: as in TLS] */
 export const plaintextOctetsMax = 2 ** 14;
 /** The last sequence number of an epoch. [RFC 6347 4.1] */
 export const seqMax = 2 ** 48 - 1;
@@ -137,7 +137,7 @@ function nonceOf(iv: Uint8Array, explicit: Uint8Array): Uint8Array {
   return nonce;
 }
 
-/** [RFC 9146 4] */
+/** Adds the true type to the content. [RFC 9146 4] */
 function withType(content: Uint8Array, type: number): Uint8Array {
   const inner = new Uint8Array(content.length + 1);
   inner.set(content);
@@ -156,7 +156,7 @@ function aboutBare(seqBytes: Uint8Array, type: number, length: number): Uint8Arr
   return about;
 }
 
-/** [RFC 9146 5.3] */
+/** The additional data of a record with a connection id. [RFC 9146 5.3] */
 function aboutCid(seqBytes: Uint8Array, cid: Uint8Array, length: number): Uint8Array {
   const about = new Uint8Array(2 * seqOctets + 5 + cid.length + 2);
   for (let i = 0; i < seqOctets; i++) about[i] = 0xff;

@@ -8,14 +8,14 @@ import type { Direction, RecordIn } from "./record.ts";
 import type { Suite } from "./suites.ts";
 import { ReplayWindow } from "./window.ts";
 
-/** Large enough for an identity of any length that RFC 4279 speaks of, and for some certificates. */
+/** Limits that are sufficient for an identity of any length in RFC 4279, and for some certificates. */
 const messageOctetsMax = { psk: 4_096, certificate: 16_384 } as const;
-/** [RFC 6347 4.2.4.1] */
+/** The time until the first repetition. [RFC 6347 4.2.4.1] */
 const firstPeriodMs = 1_000;
 const repeats = 5;
 /** The time for all repetitions: 1 + 2 + 4 + 8 + 16 + 32 s. */
 const lifeMs = 63_000;
-/** Sealed records that came before the key was known. */
+/** Limit of encrypted records that arrive before the key is known. */
 const earlyMax = 4;
 
 /** The result of the hellos of both sides. */

@@ -1,4 +1,7 @@
-/** The cipher suites: how the two prove themselves, and a cipher that also authenticates. Others are not spoken. */
+/**
+ * The cipher suites: how the two sides prove their identity, and a cipher that also authenticates. Other suites are not
+ * supported.
+ */
 import type { AeadName } from "./crypto.ts";
 
 export type SuiteName = "ccm8" | "ccm" | "gcm";
