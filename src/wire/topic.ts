@@ -1,6 +1,6 @@
 /** Topic names and filters of MQTT, and the two-octet short names of MQTT-SN. [MQTT-3.1.1 4.7; MQTT-SN 1.2 §6.7] */
 
-/** Octets of UTF-8, without encoding. */
+/** The number of octets in UTF-8, computed without encoding the text. */
 export function utf8Length(text: string): number {
   let length = text.length;
   for (let i = 0; i < text.length; i++) {
@@ -42,8 +42,8 @@ const untakable = /[\p{Cc}\p{Noncharacter_Code_Point}\p{Surrogate}]/u;
 const levelsMax = 100;
 
 /**
- * Text that every broker takes: for control characters and non-characters brokers may close the connection, and do.
- * [MQTT-3.1.1 1.5.3]
+ * Whether every broker accepts this text. For control characters and non-characters brokers may close the connection,
+ * and some do. [MQTT-3.1.1 1.5.3]
  */
 export function isTakenByBrokers(text: string): boolean {
   // Called for each publication, nearly always with plain ASCII text: the pattern costs three times as much.
@@ -65,7 +65,9 @@ export function isSafeToShare(text: string): boolean {
   return levels <= levelsMax;
 }
 
-/** Messages may come under other names than this: wildcards, and shared subscriptions. */
+/**
+ * Whether messages for this filter may have other names than the filter: it has wildcards, or is a shared subscription.
+ */
 export function hasWildcard(filter: string): boolean {
   return filter.startsWith(share) || filter.includes("+") || filter.includes("#");
 }
@@ -87,7 +89,7 @@ export function matches(filter: string, topicName: string): boolean {
 
 /**
  * True if every name that matches `filter` also matches `right`. A filter is compared with one right at a time; two
- * rights that only together cover it are not enough. Of `$share/group/filter` the filter counts.
+ * rights that cover it only together are not enough. For `$share/group/filter`, the filter is compared.
  */
 export function covers(right: string, filter: string): boolean {
   const plain = filter.startsWith(share) ? filter.slice(filter.indexOf("/", share.length) + 1) : filter;

@@ -6,7 +6,7 @@ import { type Message, type MessageType, type ReturnCodeName, returnCodes, type 
 /** Reasons why a datagram is not a message. The names are stable: metrics, tests and logs match them. */
 export const malformedCodes = [
   "too-short", //            fewer octets than a header has
-  "bad-length", //           the Length field cannot be (0, 1 alone, long form below 4)
+  "bad-length", // the Length field has an impossible value (0, 1 alone, long form below 4)
   "length-mismatch", //      Length is not the size of the datagram
   "reserved-type", //        a MsgType that the standard reserves
   "wrong-size", //           the size rule of the MsgType is broken

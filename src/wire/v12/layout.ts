@@ -11,15 +11,15 @@ export type Field =
   | { readonly kind: "u8" | "u16"; readonly name: string }
   /** One octet, read as a number; it may be encoded from its name, `reason`. */
   | { readonly kind: "returnCode"; readonly name: "returnCode" }
-  /** Flags, of which the named count; the others are sent as 0 and ignored. */
+  /** Flags. The named ones are used; the others are sent as 0 and ignored. */
   | { readonly kind: "flags"; readonly flags: readonly FlagName[] }
-  /** To the end of the message. */
+  /** A field up to the end of the message. */
   | { readonly kind: "text" | "octets"; readonly name: string }
   /** Two octets, or nothing at all. */
   | { readonly kind: "optionalU16"; readonly name: string }
   /** Flags and text, or nothing at all. */
   | { readonly kind: "optionalWill" }
-  /** A name to the end, or an id of two octets, depending on the TopicIdType before it. */
+  /** A name up to the end, or an id of two octets, depending on the TopicIdType before it. */
   | { readonly kind: "topicReference"; readonly name: string };
 
 export interface Layout {

@@ -5,7 +5,7 @@
  */
 import type { QoS, QoSOrMinusOne, Text, TopicIdType, TopicReference } from "../fields.ts";
 
-/** 5.3.10 */
+/** The return codes. [§5.3.10] */
 export const returnCodes = { accepted: 0, congestion: 1, invalidTopicId: 2, notSupported: 3 } as const;
 /** A return code as received: 0x04..0xFF are reserved and read as a rejection. */
 export type ReturnCode = number;
@@ -24,7 +24,7 @@ export interface SearchGw {
 export interface GwInfo {
   readonly type: "GWINFO";
   readonly gwId: number;
-  /** Opaque; never sent by a gateway, empty then. */
+  /** Opaque. A gateway never sends this field; it is empty then. */
   readonly gwAdd: Uint8Array;
 }
 export interface Connect {
@@ -46,7 +46,10 @@ export interface WillTopicReq {
 interface WillTopicFields {
   readonly qos: QoSOrMinusOne;
   readonly retain: boolean;
-  /** Undefined in the 2-octet form that deletes the will; "" means flags came without a topic (to be refused). */
+  /**
+   * Undefined in the form of two octets that deletes the will. "" means that the flags came without a topic, which is
+   * refused.
+   */
   readonly willTopic: Text | undefined;
 }
 export interface WillTopic extends WillTopicFields {
@@ -106,12 +109,12 @@ export interface Subscribe {
   readonly qos: QoSOrMinusOne;
   readonly topicIdType: TopicIdType;
   readonly msgId: number;
-  /** normal: Text; predefined and short: a number; reserved: the octets. */
+  /** normal: text; predefined and short: a number; reserved: the octets. */
   readonly topic: TopicReference;
 }
 export interface SubAck {
   readonly type: "SUBACK";
-  /** Granted. */
+  /** The QoS that was granted. */
   readonly qos: QoS;
   readonly topicId: number;
   readonly msgId: number;
@@ -129,7 +132,7 @@ export interface UnsubAck {
 }
 export interface PingReq {
   readonly type: "PINGREQ";
-  /** "" when absent. */
+  /** "" if it is absent. */
   readonly clientId: Text;
 }
 export interface PingResp {
