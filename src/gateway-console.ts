@@ -376,7 +376,7 @@ function valuesBy(config: () => GatewayConfig, scriptValue: Shown): Shown {
   };
 }
 
-/** The origin of a peer, as an entry of `from` in the rules of `access`. */
+/** The origin of a peer, in the form of an entry of `from` in the rules of `access`. */
 function placeOf(peer: PeerId, transports: ReadonlyMap<string, Transport>): string {
   const { name, by, verified } = transportOf(peer, transports).identityOf(neighbourOf(peer));
   // A name with a star would be a pattern.

@@ -1,12 +1,12 @@
 /**
  * Part of the composition root: brokers and durations of all shards in this process, as the sums that `/metrics` shows.
- * What a gateway that has ended counted stays in the sums, because a counter must not fall.
+ * The counts of a gateway that has ended stay in the sums, because a counter must not fall.
  */
 import { Durations } from "./durations.ts";
 import type { Gateway } from "./gateway.ts";
 import type { ServiceSources, UpstreamSource } from "./observe/service-metrics.ts";
 
-/** What is counted of one upstream. */
+/** The counts of one upstream. */
 interface Counted {
   bytesIn: number;
   bytesOut: number;
@@ -19,7 +19,7 @@ interface Counted {
 
 export class FleetServiceTotals {
   readonly #gateways: () => readonly Gateway[];
-  /** Of gateways that have ended. */
+  /** The counts of gateways that have ended, by upstream. */
   readonly #upstreams = new Map<string, Counted>();
   readonly #commits = new Durations();
   readonly #wakings = new Durations();
@@ -65,7 +65,7 @@ export class FleetServiceTotals {
     return Object.fromEntries(sum);
   }
 
-  /** An upstream is there if it is there for each shard; its connections are those of all shards together. */
+  /** An upstream is available if it is available for each shard. Its connections are those of all shards together. */
   #allUpstreams(): UpstreamSource[] {
     const counted = new Map<string, Counted>();
     for (const [name, ended] of this.#upstreams) addTo(counted, { name, ...ended });
@@ -77,7 +77,7 @@ export class FleetServiceTotals {
       now.set(name, {
         isThere: isThere && (before?.isThere ?? true),
         linksUp: linksUp + (before?.linksUp ?? 0),
-        // Each shard has seen the same ones, if it has seen any.
+        // All shards that have seen certificates have seen the same ones.
         certificates: certificates.length > 0 ? certificates : (before?.certificates ?? []),
       });
     }

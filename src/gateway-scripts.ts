@@ -33,7 +33,7 @@ export class Scripts {
     return this.#runner.counters;
   }
 
-  /** Called before the first transport opens, so that no message misses its script because the process has not started. */
+  /** Called before the first transport opens, so that every message finds the process of scripts running. */
   start(sources: readonly ScriptSource[]): Promise<void> {
     return this.#runner.start(sources);
   }

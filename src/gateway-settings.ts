@@ -24,11 +24,11 @@ import type { Transport } from "./transports/transport.ts";
 
 export interface SettingsParts {
   readonly managed: Managed;
-  /** Filled before the first address is asked about. */
+  /** Filled before `hostOf` is called for the first time. */
   readonly transports: ReadonlyMap<string, Transport>;
   /** The core and the driver are made after this object, so they are passed as functions. */
   readonly core: () => GatewayCore;
-  /** Gives the input to the core at once, without a stage for scripts. */
+  /** Passes the input to the core immediately, without the stage for scripts. */
   readonly submit: (input: Input) => void;
   /** Home Assistant sees the values of the declarations. */
   readonly watching: (policy: PayloadPolicy | undefined) => PayloadPolicy | undefined;
@@ -61,14 +61,14 @@ export class Settings {
     return this.#scripts;
   }
 
-  /** How a core begins with this configuration. */
+  /** The options with which a core of this configuration begins. */
   coreOptions(): CoreOptions & { readonly payloads: PayloadPolicy | undefined } {
     const topics = withManagedTopics(this.#config.topics, this.#parts.managed.state);
     const options = coreOptions({ ...this.#config, topics }, this.#accessPolicy(this.#config));
     return { ...options, payloads: this.#payloads(this.#config) };
   }
 
-  /** The core is there. Scripts run from `startScripts` on. */
+  /** Called when the core exists. Scripts run from `startScripts` on. */
   loadScripts(payloads: PayloadPolicy | undefined): void {
     if (this.#sources.length === 0) return;
     this.#scripts = this.#newScripts();
@@ -79,7 +79,7 @@ export class Settings {
     await this.#scripts?.start(readScripts(this.#config.payloads));
   }
 
-  /** The input goes to the core, after its script if it has one. */
+  /** Passes the input to the core, after its script if it has one. */
   handle(input: Input): void {
     if (this.#scripts) this.#scripts.stage.take(input);
     else this.#parts.submit(input);
@@ -92,7 +92,7 @@ export class Settings {
     return hostForLimits(transport.hostOf(peer), isInside);
   }
 
-  /** The console or the operator changed the admission: of a client, or of a device's key. */
+  /** The console or the operator has changed the admission of a client, or a device's key. */
   accessChanged(): void {
     for (const transport of this.#parts.transports.values()) transport.keysChanged?.();
     this.handle({ kind: "accessChanged", access: this.#accessPolicy(this.#config) });
@@ -120,7 +120,7 @@ export class Settings {
     return restart;
   }
 
-  /** All of the configuration that can change has been taken over, also by others. */
+  /** All settings that can change while running were taken over, some of them by other parts. */
   taken(config: GatewayConfig): void {
     this.#config = afterReload(this.#config, config);
   }

@@ -1,4 +1,4 @@
-/** Part of the composition root: what the gateway of a shard in a fleet is made with. */
+/** Part of the composition root: the parts with which the gateway of a shard in a fleet is made. */
 import type { Managed } from "./config/managed.ts";
 import type { PairMember } from "./storage/redis.ts";
 import type { RedisSource } from "./storage/redis-source.ts";

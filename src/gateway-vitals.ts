@@ -30,7 +30,7 @@ export interface VitalsParts {
   readonly store: Store;
   readonly log: Log;
   readonly version: string;
-  /** Monotonic milliseconds. */
+  /** The time in monotonic milliseconds. */
   readonly now: () => number;
   readonly wallClock: WallClock;
   readonly commits: CommitWatch;

@@ -11,21 +11,26 @@ import { RedisFill } from "./storage/redis-fill.ts";
 import { SharedRedis } from "./storage/redis-source.ts";
 import { readSecret } from "./upstream/credentials.ts";
 
-/** What takes away a shard's records may take a while. */
+/** Removing the records of a shard may take this long. Milliseconds. */
 const answerMsMax = 30_000;
-/** So often the server hears that it goes on. */
+/** The interval in milliseconds at which the server is told that the restore continues. */
 const goOnMs = 5_000;
 
 export interface RestoredFleet extends WayIn {
-  /** MQTT client ids of the sessions that the gateway of the backup shared among its clients, as this configuration names them. */
+  /**
+   * MQTT client ids of the sessions that the clients of the gateway in the backup shared, as this configuration names
+   * them.
+   */
   readonly mqttSessions: readonly string[];
 }
 
 /**
- * @param progress how many records of how many; first they are all looked at, then written
- * @throws {GatewayError} ERR_BACKUP when the file is not a complete backup, a gateway of the fleet runs, its stores are not empty, or it has
- * another number of shards; ERR_STORE_OPEN, ERR_STORE_WRITE when Redis fails. Nothing of the backup is there then; where that cannot be
- * made sure either, no gateway of the fleet claims a shard before a restore has succeeded.
+ * @param progress called with the number of records so far, and their total; first all records are checked, then they
+ * are written
+ * @throws {GatewayError} ERR_BACKUP when the file is not a complete backup, a gateway of the fleet runs, its stores are
+ * not empty, or it has another number of shards; ERR_STORE_OPEN, ERR_STORE_WRITE when Redis fails. Nothing of the
+ * backup is stored then. If that cannot be made sure, no gateway of the fleet claims a shard before a restore has
+ * succeeded.
  */
 export async function restoreFleet(
   config: GatewayConfig,
@@ -84,14 +89,14 @@ export async function restoreFleet(
   }
 }
 
-/** The next restore takes it away; until then no gateway claims a shard. */
+/** The next restore removes these records. Until then no gateway claims a shard. */
 function notUndone(cause: unknown, left: unknown): GatewayError {
   const [why, whyLeft] = [cause, left].map((each) => (each instanceof Error ? each.message : String(each)));
   const say = `${why}. The records that were restored before that could not be removed (${whyLeft}): run \`mqtt-sn-gateway restore\` again, before a gateway of the fleet can serve`;
   return new GatewayError(cause instanceof GatewayError ? cause.code : "ERR_BACKUP", {}, { cause, say });
 }
 
-/** undefined: the configuration has no such upstream. */
+/** Undefined: the configuration has no such upstream. */
 function mqttSessionOf({ upstream, upstreams }: GatewayConfig, name: string): string | undefined {
   const [, of, index, lane] = /^(.*)\/(\d+)(?:\.(\d+))?$/.exec(name) ?? [];
   const options = of === "" ? upstream : upstreams.find((each) => each.name === of);

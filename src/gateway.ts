@@ -305,7 +305,7 @@ export class Gateway {
     return this.#vitals.health();
   }
 
-  /** Every session, as a picture of the moment. */
+  /** Every session, as it is now. */
   sessions(): SessionView[] {
     return [...this.#core.sessions()];
   }

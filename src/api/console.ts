@@ -56,7 +56,7 @@ export class ConsoleServer {
     return this.#page.has(path) || path.startsWith(`${prefix}/`);
   }
 
-  /** Browsers that look just now. */
+  /** The number of browsers that show the page now. */
   get watching(): number {
     return this.#streams.size;
   }
@@ -125,7 +125,7 @@ export class ConsoleServer {
     refuse(request, response, 401, "this token is not known: make one with `mqtt-sn-gateway console token add`");
   }
 
-  /** Counts an attempt. True: there were too many, and the request was answered. */
+  /** Counts an attempt. True: there were too many attempts, and the request was answered. */
   #isTooOften(request: IncomingMessage, response: ServerResponse, address: string): boolean {
     const seconds = this.#attempts.tryFrom(address);
     if (seconds === undefined) return false;
@@ -240,7 +240,7 @@ export class ConsoleServer {
       return refuse(request, response, 405, `${path} takes ${allow}`);
     }
     const { address = "", isByProxy, isHttps } = askedFrom(request, this.#options.proxies);
-    // Between a browser and a proxy without https others can read, wherever the proxy is.
+    // Between a browser and a proxy without https, others can read the traffic, wherever the proxy is.
     const isPrivate = isHttps || (!isByProxy && isThisMachine(address));
     const asker: Asker = {
       name: `${who.by} ${who.name} from ${address}`,

@@ -17,7 +17,7 @@ export const ownHeader = "x-mqttsn";
 export interface GuardOptions {
   /** Names by which browsers may ask, besides localhost and addresses. */
   readonly hosts: readonly string[];
-  /** Proxies that are believed where a request came from. They may ask from anywhere. */
+  /** Proxies that are trusted to say where a request came from. They may send requests from any address. */
   readonly proxies: BlockList;
   /** The proxy that logs users in; undefined: none. It is one of `proxies`, too. */
   readonly ingress?: IngressOptions | undefined;
@@ -99,7 +99,10 @@ function isKnown(name: string, hosts: readonly string[]): boolean {
   return isIP(name) !== 0 || name === "localhost" || hosts.some((each) => each.toLowerCase() === name);
 }
 
-/** The page itself; or, behind a proxy that gives us another Host, a page of a name that the configuration gives. */
+/**
+ * Whether the request came from the page itself, or from a page with a name that the configuration gives (behind a
+ * proxy that sends another Host).
+ */
 function isOwn(origin: string, host: string | undefined, hosts: readonly string[]): boolean {
   if (!URL.canParse(origin)) return false;
   const url = new URL(origin);

@@ -118,7 +118,7 @@ const attemptsMs = 60_000;
 const attemptsPerAddress = 5;
 const attemptsMax = 30;
 
-/** Guessing is slow: five tries a minute from an address, thirty from everywhere. */
+/** Limits guessing: five attempts a minute from one address, thirty from all addresses. */
 export class Attempts {
   readonly #now: () => number;
   #since = 0;

@@ -17,7 +17,7 @@ import {
 export interface Datagram {
   /** Microseconds since 1970. */
   readonly atUs: number;
-  /** in: from a device. */
+  /** `in`: from a device. */
   readonly direction: Direction;
   /** `<transport>/<address>`; behind a forwarder, the forwarder's address; "" for a datagram to all. */
   readonly peer: string;

@@ -25,9 +25,9 @@ const udpHeaderBytes = 8;
 export const payloadBytesMax = 65_535 - v4HeaderBytes - udpHeaderBytes;
 
 /**
- * Raw IP. Both addresses are of one version. `payloadBytes` beyond `payload` says that the rest was cut: the lengths in
- * the headers are of the whole. IPv4 allows a UDP checksum of 0, "none"; IPv6 does not, so there it is right, as far as the
- * payload is whole.
+ * Makes a packet of raw IP. Both addresses are of one version. If `payloadBytes` is more than `payload` has, the rest
+ * was cut; the lengths in the headers are those of the whole. IPv4 allows a UDP checksum of 0, "none". IPv6 does not,
+ * so there the checksum is computed; it is correct if the payload is whole.
  */
 export function wrapped({ from, to, payload, payloadBytes }: UdpDatagram): Uint8Array {
   const isV4 = from.address.length === 4;
@@ -50,7 +50,7 @@ export function wrapped({ from, to, payload, payloadBytes }: UdpDatagram): Uint8
 function writeV4(view: DataView, bytes: Uint8Array, udpBytes: number, from: Endpoint, to: Endpoint): void {
   view.setUint8(0, 0x45);
   view.setUint16(2, v4HeaderBytes + udpBytes);
-  view.setUint16(6, 0x4000); // is in one piece
+  view.setUint16(6, 0x4000); // not fragmented
   view.setUint8(8, 64);
   view.setUint8(9, udp);
   bytes.set(from.address, 12);

@@ -25,11 +25,11 @@ export interface CapturePacket {
   /** The meaning of its content, in a comment; absent: the file has none. */
   readonly value?: string;
   readonly bytes: Uint8Array;
-  /** More than there are in `bytes` where the packet was cut. */
+  /** The original length: more than `bytes` has if the packet was cut. */
   readonly originalBytes: number;
 }
 
-/** Raw IP, version 4 or 6 by its first octet. */
+/** Raw IP; the first octet tells whether it is version 4 or 6. */
 export const linkTypeRaw = 101;
 
 /** Every pcapng file begins with these octets, in either order of octets. */
@@ -159,7 +159,7 @@ export class PcapngReader {
   #droppedBy: number[] = [];
   #droppedBefore = 0;
 
-  /** The packets that are whole by now. */
+  /** Returns the packets that are complete by now. */
   push(chunk: Uint8Array): CapturePacket[] {
     if (this.fault !== undefined) return [];
     const bytes = joined(this.#rest, chunk);
@@ -284,7 +284,7 @@ export class PcapngReader {
   }
 }
 
-/** A bit of `resolution` says whether the rest is a power of two or of ten. */
+/** One bit of `resolution` tells whether the other bits are a power of two or of ten. */
 function microseconds(ticks: bigint, resolution: number): number {
   const power = BigInt(resolution & 0x7f);
   const perSecond = (resolution & 0x80) !== 0 ? 2n ** power : 10n ** power;

@@ -1,4 +1,7 @@
-/** Asks a running gateway, by the socket beside its store or by HTTP with a token. Which commands there are: runtime/commands.ts. */
+/**
+ * Sends a command to a running gateway, over the socket beside its store or by HTTP with a token. runtime/commands.ts
+ * has the list of commands.
+ */
 import { existsSync } from "node:fs";
 import { type IncomingMessage, request } from "node:http";
 import { request as requestByTls } from "node:https";

@@ -1,6 +1,6 @@
 /**
  * `ble scan`: which devices advertise. `ble check`: what Bluetooth lacks on this system, and what to type. `ble links`,
- * `ble bonds`, `ble unbond`, `ble forget`: of the running gateway.
+ * `ble bonds`, `ble unbond`, `ble forget`: commands about the running gateway.
  */
 import process from "node:process";
 import { Command, InvalidArgumentError } from "commander";
@@ -70,7 +70,7 @@ function asSeconds(text: string): number {
   return seconds;
 }
 
-/** The Bluetooth transport of the configuration; the defaults where there is none. */
+/** The Bluetooth transport of the configuration; the defaults if there is none. */
 function optionsFrom(config: string | undefined): BleOptions {
   const file = config ?? ownConfigFile();
   const found = file === undefined ? undefined : loadConfig(file).transports.find(({ type }) => type === "ble");

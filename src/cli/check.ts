@@ -23,7 +23,7 @@ export async function check(configFile: string, options: CheckOptions = {}): Pro
   try {
     const { config, problems, warnings } = verdictOn(readConfig(configFile));
     const says = warnings.map((say) => `Warning: ${say}\n`).join("");
-    // Scripts are run only where there is nothing else to mend.
+    // Scripts are run only if there are no other problems.
     const scripts = config && problems.length === 0 ? await loadedScripts(config) : [];
     const all = [
       ...problems,

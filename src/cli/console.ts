@@ -80,7 +80,10 @@ async function listTokens(socket: string): Promise<void> {
   say(table(lines, "no program has a token"));
 }
 
-/** Made here, so that the gateway only ever sees its hash. Alone on standard output, for a file or a pipe. */
+/**
+ * The token is made here, so the gateway gets only its hash. It is written alone to standard output, for a file or a
+ * pipe.
+ */
 async function addToken(store: StoreOptions, name: string, role: Role): Promise<void> {
   const token = `mqttsn_${randomBytes(32).toString("base64url")}`;
   const hash = createHash("sha256").update(token).digest("hex");
@@ -125,7 +128,7 @@ async function openConsole(options: Options, defaultConfigFile: () => string): P
   );
 }
 
-/** Typed twice at a terminal, unseen; else the first line of standard input. */
+/** At a terminal the password is typed twice and not shown. Otherwise it is the first line of standard input. */
 async function newPassword(): Promise<string> {
   const isTyped = process.stdin.isTTY === true;
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });

@@ -10,7 +10,7 @@ export interface DeviceCertificateFiles {
   readonly key: string;
   /** Authorities, or the gateway's own certificate. */
   readonly ca: string;
-  /** A name or an address that the gateway's certificate has to bear. */
+  /** A name or an address that the gateway's certificate must contain. */
   readonly gatewayName: string;
 }
 

@@ -70,7 +70,7 @@ export const examples: Readonly<Record<string, readonly Example[]>> = {
   sub: [{ type: `${program} sub -t 'room/#' -v`, does: "subscribe as a device" }],
 };
 
-/** Behind the help of each command. */
+/** Shown after the help of each command. */
 export function addExamples(command: Command, name = ""): void {
   const these = examples[name];
   if (these) {

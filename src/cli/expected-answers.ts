@@ -6,7 +6,7 @@ import { shortNameFromId } from "../wire/topic.ts";
 import { decode } from "../wire/v12/codec.ts";
 
 export interface Difference {
-  /** Messages that the capture has more of. */
+  /** Messages that the capture has and the present answers lack. */
   readonly missing: readonly string[];
   readonly extra: readonly string[];
   /** True: the messages are the same, in another order. */

@@ -59,7 +59,7 @@ export function addFleetCommands(
     });
 }
 
-/** Undefined: the gateway that was asked is in no pair or fleet. */
+/** Undefined: the gateway that was asked belongs to no pair or fleet. */
 async function unlessNone<Shown>(asked: Promise<Shown>): Promise<Shown | undefined> {
   try {
     return await asked;

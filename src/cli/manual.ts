@@ -36,7 +36,7 @@ export function manualPage(program: Command, version: string): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Commands, and behind a command its options and commands. */
+/** Completes commands, and after a command its options and subcommands. */
 export function bashCompletion(program: Command): string {
   const name = program.name();
   const rows = [...wordsOf(program, "")].map(([path, words]) => `    "${path}") words="${words.join(" ")}" ;;`);

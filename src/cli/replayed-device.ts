@@ -128,7 +128,7 @@ function keyOf(message: Message): string | undefined {
   }
 }
 
-/** The id is none that the gateway gave out. */
+/** Whether the gateway did not assign this id. */
 function isFixed(message: Message): boolean {
   return message.type === "PUBLISH" && message.topicIdType !== "normal";
 }

@@ -13,11 +13,11 @@ import { err } from "./output.ts";
 export interface UdpDeviceOptions extends DeviceOptions {
   readonly host: string;
   readonly port: number;
-  /** Speaks DTLS with this key. */
+  /** The device uses DTLS with this key. */
   readonly secure?: SecureDeviceOptions | undefined;
-  /** Speak as if behind a forwarder: every message encapsulated with this Wireless Node Id. */
+  /** The device behaves as if it was behind a forwarder: every message is encapsulated with this Wireless Node Id. */
   readonly forwarderNode?: Uint8Array | undefined;
-  /** Every message in words, on standard error. */
+  /** Writes every message in words on standard error. */
   readonly debug: boolean;
 }
 

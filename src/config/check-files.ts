@@ -18,7 +18,7 @@ import { readScripts, syntaxProblem } from "./scripts.ts";
 export interface Looked {
   /** Problems that prevent the gateway from working. */
   readonly problems: string[];
-  /** Valid, but should be changed. */
+  /** The value is valid, but should be changed. */
   readonly warnings: string[];
 }
 
@@ -219,7 +219,7 @@ function lookAtProgram(looked: Looked, path: string, program: string): void {
 type Transport = GatewayConfig["transports"][number];
 
 function lookAtDtlsKeys(looked: Looked, path: string, source: KeySource): void {
-  if (source === undefined) return; // those of `device add` alone
+  if (source === undefined) return; // only the keys of `device add` are used
   if ("command" in source) return lookAtProgram(looked, `${path}.command`, source.command[0] ?? "");
   try {
     const { warnings, all } = readKeys(source);
@@ -353,7 +353,7 @@ function lookAtFolder(looked: Looked, path: string, folder: string): void {
     );
 }
 
-/** Root may write everywhere, but not there. */
+/** Not even root may write there. */
 function isVirtual(folder: string): boolean {
   return /^\/(proc|sys)(\/|$)/.test(folder);
 }

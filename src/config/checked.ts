@@ -9,7 +9,7 @@ export interface Verdict {
   readonly config: GatewayConfig | undefined;
   /** Problems that prevent the gateway from working; each begins with its key. */
   readonly problems: readonly string[];
-  /** Valid, but should be changed. */
+  /** The value is valid, but should be changed. */
   readonly warnings: readonly string[];
 }
 

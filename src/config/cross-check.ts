@@ -149,7 +149,7 @@ function namesInWords(names: readonly string[]): string {
   return names.map((name) => `"${name}"`).join(", ");
 }
 
-/** Two that want the same port, line or adapter. */
+/** Finds two parts of the configuration that use the same port, line or adapter. */
 function checkPlaces({ transports, api, upstream, upstreams }: GatewayConfig): string[] {
   const problems: string[] = [];
   for (const [i, one] of transports.entries()) {

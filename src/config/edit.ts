@@ -10,9 +10,9 @@ import { applyEdits, modify, type ParseError, parse } from "jsonc-parser";
 import { GatewayError } from "../errors.ts";
 
 export interface Change {
-  /** Keys, and the numbers of entries in lists. */
+  /** The keys that lead to the value; numbers are positions in lists. */
   readonly path: readonly (string | number)[];
-  /** Undefined: the key is taken out, and its default counts. */
+  /** Undefined: the key is removed, and its default is used. */
   readonly value?: unknown;
 }
 
@@ -44,7 +44,10 @@ export interface Line {
 
 const aroundLines = 2;
 
-/** Line by line, with two lines around; "" between pieces is a gap. Beginnings and ends that are the same are not compared. */
+/**
+ * Compares two texts line by line, and shows two lines around each change; "" stands for a gap. Equal lines at the
+ * beginning and the end are not compared.
+ */
 export function difference(before: string, after: string): readonly Line[] {
   const [old, now] = [before.split(/\r?\n/), after.split(/\r?\n/)];
   const rows = common(old, now);

@@ -79,7 +79,7 @@ class Scanner {
     return this.#text.slice(this.#at, this.#at + count);
   }
 
-  /** Blanks, and comments. */
+  /** Skips blanks and comments. */
   #skip(): void {
     for (;;) {
       const next = this.#rest(2);

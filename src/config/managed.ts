@@ -254,7 +254,10 @@ function isSameId(a: Pick<ManagedTopic, "id" | "client">, b: Pick<ManagedTopic, 
   return a.id === b.id && a.client === b.client;
 }
 
-/** The keys of devices that `device add` made, by name. Read them again at each use: they change while the gateway runs. */
+/**
+ * The keys of devices that `device add` made, by name. The caller must read them again at each use, because they change
+ * while the gateway runs.
+ */
 export function managedKeys({ state }: Managed): ReadonlyMap<string, Uint8Array> {
   let keys = keysOf.get(state);
   if (!keys) {

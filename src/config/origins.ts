@@ -12,9 +12,9 @@ export type Origin =
   | { readonly kind: "bluetooth"; readonly address: string }
   | { readonly kind: "network"; readonly address: string; readonly prefix: number }
   | { readonly kind: "line"; readonly path: string }
-  /** Proved by its network; `verified`: in any way. */
+  /** An identity that the network has proved in this way; `verified`: in any way. */
   | { readonly kind: "proved"; readonly by: PeerIdentity["by"] | "verified"; readonly pattern: string }
-  /** A node behind a forwarder that fits; undefined: any. */
+  /** A node behind a forwarder that matches; undefined: any node. */
   | { readonly kind: "node"; readonly forwarder: Origin; readonly nodeId: string | undefined };
 
 /** Undefined: the entry is not valid. */

@@ -1,7 +1,7 @@
 /** The console's password as it is stored: salted, with a slow hash. */
 import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 
-/** A tenth of a second and 32 MiB on a Raspberry Pi 4. */
+/** Costs a tenth of a second and 32 MiB on a Raspberry Pi 4. */
 const cost = { N: 2 ** 15, r: 8, p: 1 };
 const octets = 32;
 
@@ -14,7 +14,7 @@ export async function hashOfPassword(password: string): Promise<string> {
   return ["scrypt", N, r, p, salt.toString("base64url"), hash.toString("base64url")].join("$");
 }
 
-/** False also for a hash that is none. */
+/** Also returns false if the hash is not valid. */
 export async function isPasswordOf(hash: string, password: string): Promise<boolean> {
   const [kind, N, r, p, salt, expected] = hash.split("$");
   if (kind !== "scrypt" || salt === undefined || expected === undefined) return false;

@@ -23,7 +23,7 @@ export function needRestart(before: GatewayConfig, after: GatewayConfig): string
   return changed;
 }
 
-/** The effective configuration after `after` was read in a run that began with `before`. */
+/** The effective configuration after `after` was read in a run that started with `before`. */
 export function afterReload(before: GatewayConfig, after: GatewayConfig): GatewayConfig {
   return {
     ...before,

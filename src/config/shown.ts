@@ -40,7 +40,7 @@ export function shownValue(path: readonly PropertyKey[], found: unknown): string
 export function shownText(text: string): string {
   if (/-----BEGIN/.test(text)) return "-----BEGIN...";
   if (text.includes("://")) return withoutSecrets(text);
-  // A url that lacks its scheme has its password all the same.
+  // A url without its scheme may contain a password too.
   return text.replace(/^[^@]*:.*@/s, "***@");
 }
 

@@ -132,7 +132,7 @@ function numberMeant(key: string, text: string): number | undefined {
   return factor === undefined ? undefined : Math.round(value * factor);
 }
 
-/** Milliseconds where seconds are asked for. */
+/** Reports a value in milliseconds where seconds are expected. */
 function thousandth(key: string, found: unknown, maximum: number): string {
   if (!/seconds/i.test(key) || /milliseconds/i.test(key) || typeof found !== "number") return "";
   return found / 1_000 <= maximum ? ` seconds; if milliseconds were meant, type ${found / 1_000}` : " seconds";

@@ -7,7 +7,7 @@ import { listen, want } from "./stream.ts";
 import { isServed, type Wish } from "./stream-words.ts";
 
 export interface Datagrams {
-  /** The gateway shows which datagrams pass from now on. */
+  /** The gateway shows the datagrams that pass from now on. */
   readonly isLooking: boolean;
   readonly entries: readonly DatagramEntry[];
   /** Datagrams that this page did not get: there were too many. */

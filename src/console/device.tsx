@@ -45,7 +45,7 @@ function TestMessage({ client, done }: { readonly client: string; readonly done:
 
 const barHeightMax = 40;
 
-/** A bar for each of its last wakings; the height is the time for which the device was awake. */
+/** A bar for each recent wake-up of the device. The height is the time for which the device was awake. */
 function Strip(props: {
   readonly wakings: readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[];
   readonly elapsed: number;

@@ -17,8 +17,8 @@ const usualApartMs = 1_000;
 const everyMs = 5_000;
 
 /**
- * Asks now, each time `isAbout` says that the news concern it, and every five seconds. The old answer stays until the new one comes, or if
- * none comes.
+ * Asks now, each time `isAbout` says that the news concern this request, and every five seconds. The old answer stays
+ * until a new one arrives.
  */
 export function useAsked<T>(
   question: () => Promise<T>,
@@ -68,7 +68,7 @@ export function useAsked<T>(
   return { ...found, again };
 }
 
-/** Seconds since `at`, going on by itself. */
+/** The seconds since `at`. The value is updated as time passes. */
 export function useSecondsSince(at: number): number {
   const [now, setNow] = useState(performance.now());
   useEffect(() => {

@@ -17,7 +17,7 @@ interface Change {
   readonly value?: unknown;
 }
 
-/** A while after the last key, so that not each letter asks. */
+/** The request is sent this time after the last key, so that not each letter causes one. */
 const typingMs = 300;
 
 export function Settings() {
@@ -292,7 +292,7 @@ function Editor({ row, set }: { readonly row: Setting; readonly set: (value: unk
   );
 }
 
-/** Typed here, kept in a file beside the store; the configuration gets the file's name. */
+/** The secret is typed here and stored in a file beside the store. The configuration gets the file's name. */
 function Secret({ row, kept }: { readonly row: Setting; readonly kept: (file: string) => void }) {
   const [secret, setSecret] = useState("");
   const keep = async () => {

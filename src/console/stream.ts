@@ -1,4 +1,7 @@
-/** News of the gateway, in this tab: over the worker that all tabs share, or where a browser has none, by itself. */
+/**
+ * News of the gateway in this tab. They come over the worker that all tabs share, or over a stream of this tab if the
+ * browser has no shared workers.
+ */
 import { StreamSource } from "./stream-source.ts";
 import type { FromWorker, ToWorker, Wish } from "./stream-words.ts";
 

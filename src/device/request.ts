@@ -11,7 +11,10 @@ export interface DeviceWill {
   readonly retain: boolean;
 }
 
-/** How a topic is named in messages. `name` is registered first; `short` is two octets; `predefined` was agreed on. */
+/**
+ * How messages name a topic. `name` is registered first; `short` is two octets; `predefined` is an id that both sides
+ * know beforehand.
+ */
 export type TopicNaming =
   | { readonly by: "name"; readonly topicName: string }
   | { readonly by: "short"; readonly topicName: string }

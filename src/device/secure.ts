@@ -63,10 +63,10 @@ export type SecureOutput =
   | { readonly kind: "send"; readonly bytes: Uint8Array }
   | { readonly kind: "opened"; readonly suite: Suite; readonly hasCid: boolean }
   | { readonly kind: "message"; readonly bytes: Uint8Array }
-  /** The connection has ended; nothing is sent any more. */
+  /** The connection has ended, and nothing is sent any more. */
   | { readonly kind: "closed"; readonly why: string };
 
-/** [RFC 6347 4.2.4.1] */
+/** The time until the first repetition. [RFC 6347 4.2.4.1] */
 const firstPeriodMs = 1_000;
 const repeatsMax = 6;
 const messageOctetsMax = 16_384;
@@ -128,7 +128,7 @@ export class SecureDevice {
     this.#hello(none, now);
   }
 
-  /** Seals one message. Only when open. */
+  /** Encrypts one message. Only allowed while the connection is open. */
   send(bytes: Uint8Array): void {
     if (this.#state === "open") this.#say([{ isSealed: true, type: contentTypes.applicationData, content: bytes }]);
   }

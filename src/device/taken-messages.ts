@@ -31,7 +31,7 @@ export class TakenMessages {
     this.#repetitionMs = repetitionMs;
   }
 
-  /** Accepts the message. True: it is new. */
+  /** Accepts the message. True: the message is new. */
   take(message: TakenMessage, dup: boolean, now: number): boolean {
     const { msgId } = message;
     const contents = contentsOf(message);

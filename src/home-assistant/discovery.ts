@@ -159,7 +159,7 @@ const gatewayAvailability = ({ statusTopic }: GatewayNames) => ({
   payload_not_available: "offline",
 });
 
-/** A value that is made from a payload, in any format. */
+/** A value that Home Assistant reads from a payload in any format. */
 interface Readable {
   readonly name: string;
   readonly unit?: string | undefined;

@@ -1,12 +1,12 @@
 /**
- * Clients that come and go: the first few of a minute have a line each, of all others one line a minute says how many
- * there were. A gateway with two thousand devices that sleep, wake and move must not fill the journal with what is usual.
- * To see a line for each client, set the level to debug.
+ * Limits the log lines about clients that come and go. The first few in a minute have a line each; one line a minute
+ * tells the number of all others. So a gateway with two thousand devices that sleep, wake and move does not fill the
+ * journal with normal events. At the level debug each client has a line.
  */
 import type { GatewayEvent } from "../core/event.ts";
 
 const minuteMs = 60_000;
-/** Lines of a minute before the rest is only counted. */
+/** The number of lines in a minute; further events are only counted. */
 export const namedMax = 20;
 
 const words = {

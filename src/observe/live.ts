@@ -67,7 +67,7 @@ export interface News {
   readonly lost: number;
 }
 
-/** The answer to a poll: one of the two, or neither. */
+/** The answer to a poll: one of the two members, or neither. */
 export interface PollAnswer {
   readonly news?: News;
   /** A user who was logged in is logged out. */
@@ -255,7 +255,7 @@ export class Watch {
     }
   }
 
-  /** Returns if there is room for a datagram; if not, the datagram is counted as lost. */
+  /** Whether there is room for a datagram. If not, the datagram is counted as lost. */
   hasRoom(): boolean {
     if (this.#datagrams.length < heldMax) return true;
     this.#lost++;

@@ -53,7 +53,7 @@ export class ServiceManager {
     if (this.#isAsked) this.#say("STOPPING=1");
   }
 
-  /** No more words. */
+  /** From now on no message is sent. */
   close(): void {
     this.#stopPinging?.();
     this.#stopPinging = undefined;

@@ -10,7 +10,7 @@ export interface UpstreamSource {
   readonly linksUp: number;
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** Octets as TCP carries them. */
+  /** Octets, as TCP carries them. */
   readonly carried: { readonly in: number; readonly out: number };
   readonly tls: { readonly full: number; readonly resumed: number };
   readonly droppedCongested: number;

@@ -1,6 +1,7 @@
 /**
- * Text that others chose (client ids, topic names, names of Bluetooth devices), before it is written to a terminal. There, control
- * characters could move the cursor, change the title or hide text, and marks of direction could reverse text.
+ * Cleans text that others chose (client ids, topic names, names of Bluetooth devices) before it is written to a
+ * terminal. On a terminal, control characters could move the cursor, change the title or hide text, and marks of
+ * direction could reverse text.
  */
 
 /** C0 but tab and end of line, DEL, C1 (U+009B begins a sequence as ESC [ does), separators, marks and embeddings of direction. */

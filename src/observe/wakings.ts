@@ -6,7 +6,8 @@ import type { GatewayEvent } from "../core/event.ts";
 import { Durations } from "../durations.ts";
 
 /**
- * Wakings that are remembered for a client, and clients for which they are. If there are more, the one with the oldest waking is forgotten.
+ * Limits: wake-ups that are remembered for a client, and clients with remembered wake-ups. Beyond the second, the
+ * client with the oldest wake-up is forgotten.
  */
 const recentMax = 24;
 const clientsMax = 5_000;
@@ -29,7 +30,7 @@ export class Wakings {
     this.#now = now;
   }
 
-  /** The newest last. */
+  /** The wake-ups of this client, the newest last. */
   of(clientId: string): readonly { readonly secondsAgo: number; readonly awakeSeconds: number }[] {
     const now = this.#now();
     const wakings = this.#recent.get(clientId) ?? [];

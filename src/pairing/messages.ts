@@ -17,7 +17,7 @@ export const codes = {
   keypress: 0x0e,
 } as const;
 
-/** Octets of each, its code included. */
+/** The length of each message in octets, including its code. */
 export const lengths: Readonly<Record<number, number>> = {
   [codes.request]: 7,
   [codes.response]: 7,

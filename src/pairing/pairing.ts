@@ -45,7 +45,7 @@ export class Pairing {
   #stage: Stage = "response";
   #steps: PairingStep[] = [];
   #isSecure = false;
-  /** Keys that the device has still to give. */
+  /** The keys that the device must still send. */
   #due = new Set<number>();
   #ownRandom: Uint8Array = new Uint8Array();
   #confirm: Uint8Array = new Uint8Array();
@@ -80,7 +80,7 @@ export class Pairing {
     return this.#take();
   }
 
-  /** A whole packet of the device. */
+  /** Handles a whole packet of the device. */
   receive(packet: Uint8Array): readonly PairingStep[] {
     const code = packet[0] ?? 0;
     if (this.#stage === "over" || code === codes.keypress) return [];
@@ -92,7 +92,7 @@ export class Pairing {
     return this.#take();
   }
 
-  /** The link is encrypted now, as was asked for. */
+  /** The link is encrypted now, as the step `encrypt` requested. */
   encrypted(): readonly PairingStep[] {
     if (this.#stage !== "encryption") return [];
     this.#stage = "keys";

@@ -182,7 +182,7 @@ const buttonEvents: Readonly<Record<number, string>> = {
   128: "hold_press",
 };
 
-/** Low octet first. */
+/** Reads a whole number, low octet first. */
 function whole(content: Uint8Array, signed: boolean): number {
   const unsigned = content.reduceRight((sum, octet) => sum * 256 + octet, 0);
   const range = 256 ** content.byteLength;

@@ -117,7 +117,7 @@ function numberAt({ bytes, signed, divisor }: Part, payload: Uint8Array, at: num
   return number / divisor;
 }
 
-/** The other way: for `digital_out_1`, `analog_out_2` and the like, in the order of the object. */
+/** Encodes values for `digital_out_1`, `analog_out_2` and similar names, in the order of the object. */
 function write(value: PayloadValue): Writing {
   if (!isObject(value)) return misfit("it must be an object as in { analog_out_2: 1.5 }");
   const octets: number[] = [];

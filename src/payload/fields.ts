@@ -55,14 +55,14 @@ export interface BitField extends Described {
 /** `bytes`: in hexadecimal. `text`: UTF-8; octets after a zero octet are padding. */
 export interface OctetsField extends Described {
   readonly type: "bytes" | "text";
-  /** Absent: all that is left. */
+  /** Absent: all octets that are left. */
   readonly length?: number | undefined;
   readonly optional?: boolean | undefined;
 }
 
 export interface SkippedField {
   readonly type: "skip";
-  /** Absent: all that is left. */
+  /** Absent: all octets that are left. */
   readonly length?: number | undefined;
   readonly optional?: boolean | undefined;
 }
@@ -335,7 +335,7 @@ function mustBe(numbers: ReadonlyMap<string, number>): string {
   return names === "" ? "must be a number" : `must be a number or one of ${names}`;
 }
 
-/** Behind the point; 0.05 has two. */
+/** The number of digits after the decimal point; 0.05 has two. */
 function digitsOf(number: number): number {
   const text = String(number);
   const exponent = /e([+-]\d+)$/.exec(text);

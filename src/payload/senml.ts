@@ -76,7 +76,7 @@ function resolve(records: readonly (ReadonlyMap<string, unknown> | undefined)[])
     baseTime = numberOr(record.get("bt"), baseTime);
     baseValue = numberOr(record.get("bv"), baseValue);
     const value = valueIn(record, baseValue);
-    if (value === undefined) continue; // base values alone
+    if (value === undefined) continue; // the record has only base values
     const name = baseName + textOr(record.get("n"), "");
     if (!/^[A-Za-z0-9][A-Za-z0-9\-:._/]*$/.test(name)) return misfit(`record ${i} has no name as SenML wants it`);
     resolved.push({ name, time: baseTime + numberOr(record.get("t"), 0), value });

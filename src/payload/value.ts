@@ -38,12 +38,12 @@ export function isObject(value: PayloadValue): value is PayloadObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** The object's own value of that name, and no inherited one. */
+/** The object's own member with this name, and not an inherited one. */
 export function memberOf(value: PayloadObject, name: string): PayloadValue | undefined {
   return Object.hasOwn(value, name) ? value[name] : undefined;
 }
 
-/** An object with no names that everything inherits, so that a field may have any name. */
+/** An object that inherits no names, so that a field may have any name. */
 export function newObject(): { [name: string]: PayloadValue } {
   return Object.create(null) as { [name: string]: PayloadValue };
 }

@@ -180,7 +180,7 @@ export class Remote implements Speaker {
   }
 }
 
-/** A token bucket: `perSecond` each second, and as many at once. */
+/** A token bucket: it gets `perSecond` tokens each second, and holds as many. */
 class Allowance {
   readonly #perSecond: number;
   readonly #now: () => number;

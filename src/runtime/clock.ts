@@ -34,7 +34,7 @@ export class SystemClock implements Clock {
   }
 }
 
-/** More than this, and the time of day was set meanwhile. */
+/** If the difference is more than this, the time of day was set meanwhile. */
 const clockStepMs = 50;
 
 /** Microseconds since 1970 by this machine's clock. They only increase, except when the clock is set. */

@@ -63,7 +63,7 @@ interface JsonSpec<In extends z.ZodObject, Out extends z.ZodType> extends Spec<I
 }
 
 interface StreamSpec<In extends z.ZodObject> extends Spec<In> {
-  /** Content type of the octets, which are sent in pieces. */
+  /** The content type of the octets, which are sent in pieces. */
   readonly stream: string;
   readonly run: (operator: Operator, input: z.output<In>, reader: Reader) => Outcome<AsyncIterable<Uint8Array>>;
 }

@@ -1,4 +1,4 @@
-/** The rows of the list of commands that people look by. */
+/** The rows of the list of commands with which people look at the gateway. */
 import { admissionCommands } from "./admission-commands.ts";
 import { deviceCommands } from "./device-commands.ts";
 import { fleetCommands } from "./fleet-commands.ts";

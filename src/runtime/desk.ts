@@ -11,7 +11,7 @@ export interface Asker {
   readonly role: Role;
   /** The user of the control socket: a user that may open it controls the gateway. */
   readonly isLocal?: true;
-  /** Nobody can read the answer on its way: the user is on this machine, or uses https. */
+  /** Nobody can read the answer on its way, because the user is on this machine or uses https. */
   readonly isPrivate?: true;
 }
 

@@ -6,7 +6,7 @@ import { deviceOrders } from "./device-orders.ts";
 
 const rowsMax = 500;
 
-/** A number as it stands in a URL. */
+/** A number in the query of a URL. */
 const inQuery = (max: number, otherwise: number, meaning: string) =>
   z
     .codec(z.string().regex(/^\d{1,9}$/, "a number"), z.int().min(0).max(max, `no more than ${max}`), {

@@ -94,7 +94,7 @@ export class Driver {
     this.#seenAt = clock.now();
   }
 
-  /** Arms the first timer. Before this, inputs are taken and no deadline comes up: see `restored`. */
+  /** Arms the first timer. Before this call, inputs are handled, but no deadline is: see `restored`. */
   start(): void {
     this.#started = true;
     this.#rearm();
@@ -122,7 +122,7 @@ export class Driver {
     this.#rearm();
   }
 
-  /** No more inputs, no more timers. */
+  /** From now on no inputs are handled, and no timer is set. */
   stop(): void {
     this.#stopped = true;
     this.#clock.wakeAt(undefined, () => {});
@@ -332,7 +332,7 @@ export class Driver {
     }
   }
 
-  /** The timer moves only when the earliest deadline moved earlier; a call too early does nothing. */
+  /** The timer is set again only if the earliest deadline became earlier. If it fires too early, nothing happens. */
   #rearm(): void {
     if (!this.#started || this.#stopped || this.#reading) return;
     const next = this.#core.nextDeadline() ?? Number.POSITIVE_INFINITY;

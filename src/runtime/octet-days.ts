@@ -14,7 +14,7 @@ export interface DayOfOctets extends Octets {
 const daysMax = 31;
 
 export class OctetDays {
-  /** The newest first. */
+  /** The days of each upstream, the newest first. */
   readonly #days = new Map<string, DayOfOctets[]>();
   readonly #noted = new Map<string, Octets>();
 
@@ -40,7 +40,7 @@ export class OctetDays {
     }
   }
 
-  /** The newest first; of an upstream that nothing is known of, none. */
+  /** The days of this upstream, the newest first; empty if nothing is known about it. */
   of(name: string): readonly DayOfOctets[] {
     return this.#days.get(name) ?? [];
   }

@@ -204,7 +204,7 @@ async function allLetters(store: Store): Promise<readonly StoredLetter[]> {
   return all;
 }
 
-/** Clients that messages wait for, or were dropped for: the most first. */
+/** The clients for which messages wait or were dropped, those with the most messages first. */
 function awaited(core: GatewayCore, now: number) {
   const clients = [...core.sessions()].filter((session) => session.waitingMessages + session.droppedMessages > 0);
   clients.sort((a, b) => b.waitingMessages - a.waitingMessages || b.droppedMessages - a.droppedMessages);
@@ -242,7 +242,7 @@ function secondsSince<At extends number | undefined>(at: At, now: number): numbe
   return at === undefined ? at : Math.max(0, Math.round((now - at) / 1_000));
 }
 
-/** Wills and messages are the devices' business: sizes will do. */
+/** The contents of wills and messages are confidential, so only their sizes are shown. */
 function withoutSecrets(record: NonNullable<ReturnType<GatewayCore["session"]>>["record"]) {
   const { topics, subscriptions, will } = record;
   return {

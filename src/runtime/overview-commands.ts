@@ -86,7 +86,8 @@ export const overviewCommands = {
     output: overview,
     role: "viewer",
     audited: false,
-    // Only an operator sees the addresses and the error texts of the brokers, because they are behind the gateway.
+    // Only an operator sees the addresses and the error texts of the brokers, because the brokers are behind the
+    // gateway.
     run: (operator, _input, { role }) => done(operator.overview(role === "operator")),
   }),
   "totals.show": json({

@@ -1,4 +1,4 @@
-/** Effect to edge: the only place that knows which edge carries out which wish of the core. */
+/** Carries out effects. This is the only file that knows which edge carries out which effect of the core. */
 import { assert, assertNever } from "../core/assert.ts";
 import type { Effect } from "../core/effect.ts";
 import type { GatewayEvent } from "../core/event.ts";

@@ -37,7 +37,7 @@ export class Steps {
     this.durations[kind].add((this.#now() - began) / 1_000);
   }
 
-  /** A whole step. */
+  /** Measures a whole step. */
   measure(kind: StepKind, work: () => void): void {
     const began = this.begin();
     try {

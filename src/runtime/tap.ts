@@ -79,7 +79,7 @@ export class Tap {
     this.#hand("in", peer, transportNameOf(peer), bytes, clientId ?? this.#names.get(peer));
   }
 
-  /** A datagram leaves. */
+  /** A datagram is sent. */
   said(to: PeerId, bytes: Uint8Array): void {
     this.#options.page?.tap?.("out", to, bytes);
     if (this.#readers.size === 0) return;
@@ -87,13 +87,13 @@ export class Tap {
     this.#hand("out", to, transportNameOf(to), bytes, clientId);
   }
 
-  /** A datagram that is sent to all receivers of this transport. */
+  /** A datagram is sent to all receivers of this transport. */
   saidToAll(transport: string, bytes: Uint8Array): void {
     if (this.#readers.size === 0) return;
     this.#hand("out", undefined, transport, bytes, undefined);
   }
 
-  /** A pcapng file without an end; undefined: as many as there may be capture already. */
+  /** Returns a pcapng file without an end; undefined: the limit of captures is reached. */
   capture(options: CaptureOptions): AsyncIterable<Uint8Array> | undefined {
     if (this.#isClosed || this.#readers.size >= this.#limits.readersMax) return undefined;
     const { timers } = this.#options;

@@ -1,4 +1,6 @@
-/** The rows of the list of commands about topics: which are used, and predefined ids that are given by hand. */
+/**
+ * The rows of the list of commands about topics: which topics are used, and predefined ids that an operator has added.
+ */
 import { z } from "zod";
 import { isTakenByBrokers } from "../wire/topic.ts";
 import { json, type Outcome } from "./command.ts";

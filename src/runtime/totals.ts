@@ -24,7 +24,7 @@ export class TotalsOfTheHour {
 
   /** @param at milliseconds since 1970 */
   note(at: number, totals: Totals): void {
-    // A clock that was set back would draw the hour over itself.
+    // If the clock was set back, the later rows are removed, because the plot would show the same time twice.
     while ((this.#rows.at(-1)?.at ?? Number.NEGATIVE_INFINITY) >= at) this.#rows.pop();
     this.#rows.push({ at, totals });
     if (this.#rows.length > rowsMax) this.#rows.shift();

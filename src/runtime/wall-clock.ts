@@ -69,7 +69,7 @@ export class WallClock {
     if (isSet) onSet();
   }
 
-  /** Asked once a second until it is; then for good. */
+  /** Asks once a second until the clock is synchronised, and then never again. */
   #isSynchronised(): boolean {
     const at = this.#sources.monotonic();
     if (this.#synchronised || at - this.#askedAt < lookEveryMs) return this.#synchronised;

@@ -29,7 +29,7 @@ export class ScriptValues {
   }
 }
 
-/** No client id is empty, and none holds a zero. */
+/** No client id is empty, and none contains a zero. */
 function keyOf(way: "in" | "out", clientId: string | undefined, topicName: string, octets: Uint8Array): string {
   return `${way}\0${clientId ?? ""}\0${topicName}\0${Buffer.from(octets).toString("latin1")}`;
 }

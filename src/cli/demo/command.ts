@@ -87,7 +87,7 @@ Ctrl-C ends it.
 `;
 }
 
-/** A signal, or the time. */
+/** Waits for a signal, or until the time is over. */
 function ending(seconds: number | undefined): Promise<void> {
   return new Promise((resolve) => {
     for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => resolve());

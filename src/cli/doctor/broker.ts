@@ -14,7 +14,7 @@ import { type UpstreamOptions, urlsOf } from "../../upstream/options.ts";
 import { waysOf } from "../../upstream/presets.ts";
 import { codeOf, doubtful, type Finding, messageOf, ok, wrong } from "./finding.ts";
 
-/** Milliseconds until an answer counts as missing. A broker in order answers sooner. */
+/** Milliseconds until an answer counts as missing. A broker that works answers sooner. */
 const answerMs = 5_000;
 const dayMs = 86_400_000;
 
@@ -111,7 +111,7 @@ function lookAtPort(about: string, path: string, url: BrokerUrl, options: Upstre
   });
 }
 
-/** Looks at the whole chain, also where the gateway would turn away at its first fault. */
+/** Checks the whole chain, also where the gateway would refuse at the first fault. */
 function lookAtTls(
   about: string,
   path: string,

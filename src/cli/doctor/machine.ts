@@ -136,10 +136,10 @@ export function lookAtClock(clock = new WallClock()): Finding {
   );
 }
 
-/** Less is soon nothing. */
+/** With less free space than this, the disk is nearly full. */
 const freeBytesMin = 100 * 2 ** 20;
 const commits = 15;
-/** A card that is slower makes every acknowledgement late. */
+/** If a commit takes longer than this, every acknowledgement is late. */
 const commitMsMax = 100;
 
 /** `measured`: free octets in a folder, and the time for a commit there. */
@@ -165,7 +165,7 @@ function lookAtDisk({ store }: GatewayConfig, measured: Measured): Finding[] {
   if (store.kind === "memory") return [skipped(about, "nothing is stored on disk (store.kind)")];
   let folder = resolve(store.folder);
   while (!existsSync(folder) && dirname(folder) !== folder) folder = dirname(folder);
-  if (!statSync(folder).isDirectory()) return []; // found with the configuration's files
+  if (!statSync(folder).isDirectory()) return []; // reported together with the configuration's files
   try {
     const free = measured.freeBytes(folder);
     const megabytes = Math.round(free / 2 ** 20);

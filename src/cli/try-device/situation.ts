@@ -6,7 +6,7 @@ import type { Message, Publish, Writable } from "../../wire/v12/messages.ts";
 
 export type Verdict =
   | { readonly is: "ok" }
-  /** `clause` of MQTT-SN 1.2, and what the device did, or did not do. */
+  /** `clause`: the clause of MQTT-SN 1.2. `say`: what the device did, or did not do. */
   | { readonly is: "wrong"; readonly clause: string; readonly say: string };
 
 /**
