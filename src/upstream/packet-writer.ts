@@ -78,7 +78,7 @@ export class PacketWriter {
     return this.#aliasAlone;
   }
 
-  /** PUBACK, PUBREC, PUBREL, PUBCOMP: all is well with this packet id. */
+  /** Writes PUBACK, PUBREC, PUBREL or PUBCOMP for this packet id, without a reason code: success. */
   acknowledge(kind: keyof typeof fixedHeader, packetId: number): void {
     const at = this.#reserve(4);
     const octets = this.#piece as Buffer;
