@@ -69,35 +69,40 @@ const deviceLimits = z.strictObject({
   upPerSecond: perSecond.describe(
     "Requests that a device may send each second: PUBLISH, SUBSCRIBE, UNSUBSCRIBE, REGISTER, PINGREQ. Further ones are answered with congestion. Absent: no limit.",
   ),
-  upBurst: burst.describe("Requests that it may send at once. Absent: those of ten seconds, at least 10."),
+  upBurst: burst.describe("Requests that a device may send at once. Absent: those of ten seconds, at least 10."),
   downPerSecond: perSecond.describe(
-    "Publications that are sent to it each second; further ones wait. Absent: no limit.",
+    "Publications that are sent to a device each second; further ones wait. Absent: no limit.",
   ),
-  downBurst: burst.describe("Publications that are sent to it at once. Absent: those of ten seconds, at least 10."),
+  downBurst: burst.describe(
+    "Publications that are sent to a device at once. Absent: those of ten seconds, at least 10.",
+  ),
   octetsPerDay: z
     .int()
     .min(1_000)
     .max(1e12)
     .optional()
     .describe(
-      "Octets of datagrams that it may send and receive each day, as a token bucket that fills within a day and is full when the gateway starts. Absent: no limit.",
+      "Octets of datagrams that a device may send and receive each day, as a token bucket that fills within a day " +
+        "and is full when the gateway starts. Absent: no limit.",
     ),
   refusalsMax: z
     .int()
     .min(1)
     .max(1_000_000)
     .default(50)
-    .describe("After so many refusals without a pause, the gateway ignores its messages for `quarantineSeconds`."),
+    .describe(
+      "After so many refusals without a pause, the gateway ignores the device's messages for `quarantineSeconds`.",
+    ),
   quarantineSeconds: z
     .int()
     .min(0)
     .max(86_400)
     .default(60)
-    .describe("How long its messages are ignored. 0 = each message is refused, and none is ignored."),
+    .describe("How long the device's messages are ignored. 0 = each message is refused, and none is ignored."),
 });
 
 export const accessOptions = z.strictObject({
-  default: z.enum(["allow", "deny"]).default("allow").describe("For clients that no rule names."),
+  default: z.enum(["allow", "deny"]).default("allow").describe("What happens to clients that no rule names."),
   rules: z
     .array(
       z.union([
@@ -117,7 +122,8 @@ export const accessOptions = z.strictObject({
   clients: patterns
     .default("{identity}")
     .describe(
-      "Client ids that a device may use if it has proved its name (a key, a certificate, a bond). `{identity}` is this name; * and ? as in rules. Checked before the rules.",
+      "Client ids that a device may use if it has proved its name (with a key, a certificate or a bond). " +
+        "`{identity}` is this name; * and ? as in rules. This is checked before the rules.",
     ),
   publish: publish.describe("For clients whose rule has no `publish`. Absent: everything."),
   subscribe: subscribe.describe("For clients whose rule has no `subscribe`. Absent: everything."),
@@ -128,7 +134,8 @@ export const accessOptions = z.strictObject({
   site: from
     .default(nearby)
     .describe(
-      "Networks of the own site. A client elsewhere is sent only a little before it has answered (`clients.unprovenFactorMax`).",
+      "Networks of the own site. A client outside it gets only few messages until it has answered one " +
+        "(`clients.unprovenFactorMax`).",
     ),
   qosMinusOne: z
     .strictObject({
@@ -139,7 +146,8 @@ export const accessOptions = z.strictObject({
         .max(1_000_000)
         .default(0)
         .describe(
-          "Messages each second of one host, or of one node behind a forwarder. Further ones are dropped. 0 = no limit.",
+          "Messages per second from one host, or from one node behind a forwarder. Further ones are dropped. 0 = " +
+            "no limit.",
         ),
       publish: publish.describe(
         "Topics to which senders without a connection may publish; `{clientId}` has no meaning here. Absent: all, unless `access` has another `publish`: then none.",

@@ -13,22 +13,28 @@ const policy = {
     .min(0)
     .max(3e9)
     .describe(
-      "Dropped when they have waited so long, but what the client may have seen; 0 = never. An earlier expiry that the broker sent (MQTT 5) holds too.",
+      "A message that has waited for this time is dropped, unless the client may have seen it; 0 = never. An " +
+        "earlier expiry from the broker (MQTT 5) applies too.",
     ),
   atLimit: z
     .enum(["leave", "oldest", "newest"])
     .describe(
-      "leave: QoS 1 and 2 stay at the broker, unacknowledged (on a shared connection the new one is dropped); the oldest QoS 0 makes way. oldest: the oldest of the rule makes way, whatever its QoS. newest: the new one is dropped.",
+      "leave: messages at QoS 1 and 2 stay at the broker, unacknowledged (on a shared connection the new one is " +
+        "dropped), and the oldest one at QoS 0 is dropped. oldest: the oldest message of the rule is dropped, " +
+        "whatever its QoS. newest: the new message is dropped.",
     ),
   keep: z
     .enum(["all", "latest"])
-    .describe("latest: a new one replaces those waiting under its topic name (QoS 0 only QoS 0)."),
-  qos0WhileAsleep: z.boolean().describe("Keep QoS 0 for sleepers, as the standard asks."),
+    .describe(
+      "all: every message is kept. latest: a new message replaces those that wait under its topic name (a message " +
+        "at QoS 0 replaces only messages at QoS 0).",
+    ),
+  qos0WhileAsleep: z.boolean().describe("Keep messages at QoS 0 for sleeping clients, as the standard demands."),
   perWakeMax: z
     .int()
     .min(0)
     .max(1_000_000)
-    .describe("Messages handed over in one wake-up; the rest waits for the next. 0 = no limit."),
+    .describe("Messages that are sent in one wake-up; the rest waits for the next one. 0 = no limit."),
 };
 
 export const bufferOptions = z.strictObject({
@@ -37,20 +43,20 @@ export const bufferOptions = z.strictObject({
     .min(1)
     .max(1_000_000)
     .default(1_000)
-    .describe("Messages waiting per client. Beyond: see atLimit."),
-  bytesMax: octets.default(1_048_576).describe("The same in octets; each message counts 100 more."),
+    .describe("Messages that wait for one client. Beyond this limit: see atLimit."),
+  bytesMax: octets.default(1_048_576).describe("The same limit in octets; each message counts 100 more."),
   totalBytesMax: z
     .int()
     .min(1)
     .max(2 ** 40)
     .default(64 * 1_048_576)
-    .describe("For all clients together."),
+    .describe("The limit in octets for all clients together."),
   extraPerWakeMax: z
     .int()
     .min(0)
     .max(1_000_000)
     .default(100)
-    .describe("Messages that arrive during a wake-up and still go out with it."),
+    .describe("Messages that arrive during a wake-up and are sent in the same wake-up."),
   timeToLiveSeconds: policy.timeToLiveSeconds.default(0),
   atLimit: policy.atLimit.default("leave"),
   keep: policy.keep.default("all"),
@@ -64,18 +70,19 @@ export const bufferOptions = z.strictObject({
           .string()
           .refine(isTopicFilter, "must be a topic filter: # stands alone behind the last slash, + alone between two")
           .default("#")
-          .describe("Topic filter, on names as clients see them."),
+          .describe("Topic filter for names as clients use them."),
         messagesMax: z
           .int()
           .min(1)
           .max(1_000_000)
           .optional()
-          .describe("Of this rule, per client; absent: no own limit."),
-        bytesMax: octets.optional().describe("The same in octets."),
+          .describe("Messages of this rule for one client; absent: the rule has no limit of its own."),
+        bytesMax: octets.optional().describe("The same limit in octets."),
         payloadBytesMax: octets
           .optional()
           .describe(
-            "Longest payload that these clients take, in octets; absent: not known. Longer ones are dropped at once, where else they would be tried in vain.",
+            "Longest payload that these clients accept, in octets; absent: not known. Longer ones are dropped at " +
+              "once, because otherwise they would be sent in vain.",
           ),
         timeToLiveSeconds: policy.timeToLiveSeconds.optional(),
         atLimit: policy.atLimit.optional(),
@@ -83,13 +90,16 @@ export const bufferOptions = z.strictObject({
         qos0WhileAsleep: policy.qos0WhileAsleep.optional(),
         perWakeMax: policy.perWakeMax
           .optional()
-          .describe("For the client as a whole: that of the first rule that fits the client and has one."),
+          .describe(
+            "Applies to the client as a whole: the value of the first rule that matches the client and has one.",
+          ),
       }),
     )
     .max(1_000)
     .default([])
     .describe(
-      "What differs for some clients and topics: the first rule that fits both decides, and none after it. What it leaves out is as above.",
+      "Different values for some clients and topics. The first rule that matches both is used, and no later one. " +
+        "Values that it does not set are those above.",
     ),
 });
 

@@ -28,10 +28,10 @@ export function configurationMarkdown(): string {
   const lines = [
     "# Configuration",
     "",
-    "`gateway.config.json`, or the file named with `--config`. Made from the schema by `npm run docs`; a test keeps it true.",
+    "The configuration is `gateway.config.json`, or the file that `--config` names. `npm run docs` makes this page from the schema; a test compares them.",
     "Everything has a default: `{}` is a valid configuration. Unknown keys are errors. File names are relative to the",
     'configuration. Passwords and keys are never in it: `{ "file": "..." }` or `{ "env": "..." }` says where they are.',
-    "Comments may stand in it: `// ...` to the end of the line, or between `/*` and `*/`.",
+    "It may contain comments: `// ...` to the end of the line, or between `/*` and `*/`.",
     "`mqtt-sn-gateway check` lists every problem at once. SIGHUP reads predefined topics, `access`, credentials, certificates",
     "and the log level again; everything else takes effect after a restart. Files with secrets and certificates are also read again when they change:",
     "existing connections keep the old content, new ones use the new content.",
@@ -53,7 +53,7 @@ function presetLines(): string[] {
     return `| \`${name}\` | ${values.join(", ")} | ${escaped(why)} |`;
   });
   return [
-    "Presets, for what a broker of MQTT 3.1.1 does not take and cannot say (with MQTT 5 the least of both counts):",
+    "Presets set what a broker of MQTT 3.1.1 does not accept and cannot announce (with MQTT 5, the lower of both limits applies):",
     "",
     "| `upstream.preset` | Sets | Because |",
     "| --- | --- | --- |",

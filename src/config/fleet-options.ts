@@ -17,7 +17,9 @@ export const fleetOptions = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      "This gateway is one of several that share store.redis, and all of them serve. Sessions are divided into shards by client id; each shard has one owner, and any gateway takes any datagram. Needs store.kind redis.",
+      "This gateway is one of several that share store.redis, and all of them serve. Sessions are divided into " +
+        "shards by client id. Each shard has one owner, and any gateway accepts any datagram. Needs store.kind " +
+        "redis.",
     ),
   name: z
     .string()
@@ -25,24 +27,31 @@ export const fleetOptions = z.strictObject({
     .max(100)
     .regex(/^[^\p{C}]*$/u, "must not hold a control character")
     .optional()
-    .describe("How this gateway is called, different for each; default: the name of the machine."),
+    .describe("The name of this gateway, different for each; default: the name of the machine."),
   shards: z
     .int()
     .min(shardsMin)
     .max(shardsMax)
     .default(shardsDefault)
     .describe(
-      "Into so many parts clients are divided: the same for all gateways, and never changed while there are sessions. Limits for all clients together (clients.sessionsMax, pendingMax, newPerSecondMax and what is per host, buffer.totalBytesMax, uplink.total*, uplink.drainPerSecond, deadLetters.max) count for each shard: each has twice its even share, since clients are not spread evenly.",
+      "The number of parts into which clients are divided. It is the same for all gateways, and must not be " +
+        "changed while there are sessions. Limits for all clients together (clients.sessionsMax, pendingMax, " +
+        "newPerSecondMax and limits per host, buffer.totalBytesMax, uplink.total*, uplink.drainPerSecond, " +
+        "deadLetters.max) apply to each shard. Each shard gets twice its even share, because clients are not " +
+        "distributed evenly.",
     ),
   listen: place
     .optional()
     .describe(
-      "UDP address and port where this gateway takes datagrams from the others, as in 192.0.2.1:1884. The network between them must be private, or `key` set.",
+      "UDP address and port at which this gateway receives datagrams from the others, for example 192.0.2.1:1884. " +
+        "The network between them must be private, or `key` must be set.",
     ),
   announce: place
     .optional()
     .describe(
-      "The same as the others reach it, and as they see what comes from here; absent: as in `listen`, or, where that takes all addresses (0.0.0.0 or [::]), the address from which this machine reaches Redis, with the port of `listen`.",
+      "The address and port by which the others reach this gateway, and which they see as the source of its " +
+        "datagrams. Absent: as in `listen`. If that is all addresses (0.0.0.0 or [::]): the address from which this " +
+        "machine reaches Redis, with the port of `listen`.",
     ),
   leaseSeconds: z
     .number()
@@ -50,12 +59,14 @@ export const fleetOptions = z.strictObject({
     .max(60)
     .default(3)
     .describe(
-      "How long a gateway may be silent before the others take over its shards. It renews its leases at a third, and gives up a tenth before their end. The same for all.",
+      "How long a gateway may be silent before the others take over its shards. It renews its leases every third " +
+        "of this time, and gives up a tenth before their end. All gateways need the same value.",
     ),
   key: secretReference
     .optional()
     .describe(
-      "A secret of 16 octets or more, the same for all: what gateways pass to each other is signed with it. Absent: whoever can send from a gateway's address can speak for its devices.",
+      "A secret of 16 octets or more, the same for all gateways, which authenticates the frames between them. " +
+        "Absent: anybody who can send from a gateway's address can send messages in the name of its devices.",
     ),
 });
 

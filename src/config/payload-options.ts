@@ -8,52 +8,69 @@ const fieldName = z.string().min(1).max(100);
 const octets = z.int().min(1).max(65_535);
 const names = z
   .record(z.string().regex(/^-?\d+$/, "must be a whole number"), z.string().min(1).max(100))
-  .describe('Names for numbers: { "0": "off", "1": "on" }. One that has none stays a number.');
+  .describe('Names for numbers: { "0": "off", "1": "on" }. A number without a name stays a number.');
 
 const described = {
   name: fieldName,
-  unit: z.string().max(30).optional().describe("What stands behind the number for people: °C."),
-  kind: z.string().max(50).optional().describe("What it is of, where the unit does not say it: battery, opening."),
-  diagnostic: z.boolean().optional().describe("It is about the device, not about its surroundings."),
+  unit: z.string().max(30).optional().describe("The unit that people see after the number: °C."),
+  kind: z
+    .string()
+    .max(50)
+    .optional()
+    .describe("The measured quantity, if the unit does not name it: battery, opening."),
+  diagnostic: z.boolean().optional().describe("The value describes the device itself, and not its surroundings."),
 };
 
-const optional = z.boolean().optional().describe("A payload may end before this field, and then has none after it.");
+const optional = z
+  .boolean()
+  .optional()
+  .describe("A payload may end before this field. Then it has no later fields either.");
 
 const bits = z
   .array(
     z.strictObject({
       ...described,
-      bit: z.int().min(0).max(31).describe("The lowest of its bits, counted from 0, the lowest of the number."),
+      bit: z.int().min(0).max(31).describe("The lowest bit of this part; 0 is the lowest bit of the number."),
       width: z.int().min(1).max(32).optional().describe("Absent: one bit, given as true or false."),
       values: names.optional(),
     }),
   )
   .min(1)
   .max(32)
-  .describe("The number is a row of bits, given by their names and not by itself.");
+  .describe("The number consists of bits. The named parts are published, and not the number itself.");
 
 const field = z.discriminatedUnion("type", [
   z.strictObject({
     ...described,
-    type: z.enum(numberTypes).describe("Octet order as in MQTT-SN, the high one first; with le the low one first."),
-    scale: z.number().optional().describe("The value is the number times this, rounded to as many digits."),
-    offset: z.number().optional().describe("Added after that."),
+    type: z
+      .enum(numberTypes)
+      .describe(
+        "The type and size of the number. The high octet comes first, as in MQTT-SN; with le the low octet comes first.",
+      ),
+    scale: z
+      .number()
+      .optional()
+      .describe("The value is the number times this factor, rounded to as many digits as the factor has."),
+    offset: z.number().optional().describe("Added after the multiplication."),
     values: names.optional(),
     bits: bits.optional(),
-    default: z.number().optional().describe("The value where a command does not say it; of bits, the number."),
+    default: z
+      .number()
+      .optional()
+      .describe("The value that is used if a command does not contain the field; with bits, the whole number."),
     optional,
   }),
   z.strictObject({
     ...described,
     type: z
       .enum(["bytes", "text"])
-      .describe("bytes: in hexadecimal. text: UTF-8, ended by a zero octet or the length."),
-    length: octets.optional().describe("Octets; absent: all that is left."),
+      .describe("bytes: published in hexadecimal. text: UTF-8; it ends with a zero octet or after the length."),
+    length: octets.optional().describe("The number of octets; absent: all that are left."),
     optional,
   }),
   z.strictObject({
-    type: z.literal("skip").describe("Octets that mean nothing."),
-    length: octets.optional().describe("How many; absent: all that is left."),
+    type: z.literal("skip").describe("Octets without a meaning."),
+    length: octets.optional().describe("The number of octets; absent: all that are left."),
     optional,
   }),
 ]);
@@ -71,22 +88,21 @@ export const payloadOptions = z
       topics: z
         .string()
         .refine(isTopicFilter, "must be a topic filter: # stands alone behind the last slash, + alone between two")
-        .describe("Topic filter, on names as clients see them."),
+        .describe("Topic filter for names as clients use them."),
       clients: z.string().min(1).default("*").describe("Client ids; * stands for anything."),
       direction: z
         .enum(["up", "down", "both"])
         .default("both")
-        .describe("up: what devices say is decoded. down: what they are told, JSON, becomes octets."),
+        .describe(
+          "up: payloads from devices are decoded. down: commands to devices are converted from JSON to octets.",
+        ),
       fields: z
         .array(field)
         .min(1)
         .max(200)
         .optional()
-        .describe("The payload, field by field; or give a format or a script."),
-      format: z
-        .enum(formatNames)
-        .optional()
-        .describe("A format that has a name. bthome and senml-… are for reading only."),
+        .describe("The fields of the payload. Use `format` or `script` instead if they fit better."),
+      format: z.enum(formatNames).optional().describe("The name of a format. bthome and senml-… can only be read."),
       script: z
         .string()
         .min(1)
@@ -99,24 +115,31 @@ export const payloadOptions = z
         .min(1)
         .max(255)
         .optional()
-        .describe("With a script: what it is told as `fPort`, which MQTT-SN does not have. Absent: 1."),
+        .describe("With a script: the value of `fPort` for the script, because MQTT-SN has no such number. Absent: 1."),
       to: template
         .default("{topic}")
-        .describe("Topic of what is decoded; {topic} and {client} stand for those of the message."),
+        .describe("The topic of the decoded publication; {topic} and {client} stand for those of the message."),
       raw: template
         .optional()
-        .describe("The octets themselves go here, too, as a message of their own. Absent: they do not."),
+        .describe(
+          "The original octets are also published under this topic, as a message of their own. Absent: they are " +
+            "not published.",
+        ),
       sender: fieldName
         .optional()
         .describe(
-          'A member of what is decoded with this name says who sent it and when: { "client", "transport", "rssi", "accepted" }, each where it is known. Absent: none. With MQTT 5 see `upstream.tellsSender`.',
+          'The name of a member of the decoded JSON for the sender and the time: { "client", "transport", "rssi", ' +
+            '"accepted" }, each if it is known. Absent: there is no such member. With MQTT 5 see ' +
+            "`upstream.tellsSender`.",
         ),
     }),
   )
   .max(1_000)
   .default([])
   .describe(
-    "What the octets of messages mean. The first entry that fits topic, client and direction decides. What does not fit it goes up as it is, and is not sent down; both are counted and told. Read again on SIGHUP.",
+    "Declarations of the octets in messages. The first entry that matches topic, client and direction is used. A " +
+      "payload from a device that does not fit it is sent unchanged; a command that does not fit it is not sent. " +
+      "Both are counted and logged. Read again on SIGHUP.",
   );
 
 export const scriptOptions = z
@@ -126,13 +149,15 @@ export const scriptOptions = z
       .min(1)
       .max(1_000)
       .default(50)
-      .describe("Milliseconds of one call; the message waits for so long, and then goes on without the script."),
+      .describe(
+        "Milliseconds for one call. A message waits at most for this time, and then continues without the script.",
+      ),
     memoryMegabytesMax: z
       .int()
       .min(16)
       .max(256)
       .default(16)
-      .describe("Memory of one script, with the interpreter that each has for itself."),
+      .describe("Memory of one script with its interpreter; each script has its own."),
   })
   .prefault({})
   .describe("Limits of the scripts in `payloads`.");

@@ -37,14 +37,17 @@ const controlTopic = z
 const controlFilter = z.string().max(1_000).refine(isTopicFilter, "is no topic filter");
 
 export const gatewayConfig = z.strictObject({
-  $schema: z.string().optional().describe("For editors."),
+  $schema: z.string().optional().describe("The address of the schema, for editors."),
   gateway: z
     .strictObject({
       id: count(255).default(1).describe("GwId, unique in the network. [5.3.5]"),
       advertiseSeconds: count(65_535)
         .default(900)
-        .describe("ADVERTISE every so many seconds, to the multicast groups; 0 = never."),
-      gwinfo: z.enum(["unicast", "broadcast", "both"]).default("unicast").describe("How SEARCHGW is answered."),
+        .describe("The interval at which ADVERTISE is sent to the multicast groups; 0 = never."),
+      gwinfo: z
+        .enum(["unicast", "broadcast", "both"])
+        .default("unicast")
+        .describe("To whom GWINFO is sent as the answer to SEARCHGW."),
       radius: count(255).default(0).describe("Broadcast radius of ADVERTISE; 0 = the whole network."),
     })
     .prefault({})
@@ -53,43 +56,51 @@ export const gatewayConfig = z.strictObject({
     .array(transportOptions)
     .min(1)
     .default([transportOptions.parse({ type: "udp" })])
-    .describe("Networks to serve."),
+    .describe("The networks that the gateway serves."),
   upstream: upstreamOptions
     .prefault({})
-    .describe("The MQTT broker of every client that `upstreams` names no other for."),
+    .describe("The MQTT broker of every client for which `upstreams` names no other one."),
   upstreams: z
     .array(namedUpstreamOptions)
     .max(100)
     .default([])
-    .describe("Further brokers or accounts for groups of clients. The first entry whose conditions all fit counts."),
-  store: storeOptions.prefault({}).describe("Where sessions and messages are kept over a restart."),
+    .describe("Further brokers or accounts for groups of clients. The first entry whose conditions all match is used."),
+  store: storeOptions.prefault({}).describe("The store that keeps sessions and messages over a restart."),
   fleet: fleetOptions.prefault({}).describe("Several gateways that share their sessions, and all of which serve."),
-  uplink: uplinkOptions.prefault({}).describe("Publications of clients while the broker is away."),
+  uplink: uplinkOptions.prefault({}).describe("What happens to publications of clients while the broker is away."),
   deadLetters: z
     .strictObject({
       max: count(1_000_000)
         .default(1_000)
-        .describe("Dropped messages of QoS 1 and 2 that are kept for the operator; beyond, the oldest is gone."),
+        .describe(
+          "The number of dropped messages at QoS 1 and 2 that are kept for the operator. Beyond this limit, the " +
+            "oldest one is deleted.",
+        ),
       topic: z
         .string()
         .min(1)
         .regex(/^[^+#\0]+$/, "must not hold a wildcard (+ or #)")
         .optional()
-        .describe("Each is also published here, as JSON with the payload in base64. Absent: not."),
+        .describe(
+          "Each of them is also published under this topic, as JSON with the payload in base64. Absent: they are " +
+            "not published.",
+        ),
       superseded: z
         .boolean()
         .default(false)
         .describe(
-          "Also those that a later message replaced (buffer keep: latest): sent again, they would be out of date.",
+          "Also keep messages that a later message replaced (buffer keep: latest). If sent again, they would be " +
+            "out of date.",
         ),
     })
     .prefault({})
-    .describe("Messages that were dropped (command: queue)."),
+    .describe("Dead letters: messages that were dropped (command: queue)."),
   tryOutBroker: z
     .boolean()
     .default(false)
     .describe(
-      "Start a small broker inside the gateway on the host and port of upstream.url, for a first try. Stores and protects nothing.",
+      "Start a small broker inside the gateway, on the host and port of upstream.url, for a first try. It stores " +
+        "nothing and protects nothing.",
     ),
   clients: z
     .strictObject({
@@ -97,43 +108,51 @@ export const gatewayConfig = z.strictObject({
       sessionsMax: atLeastOne(1_000_000)
         .default(10_000)
         .describe(
-          "Sessions, connected or not. Beyond: one that never spoke after CONNECT ends, else the longest disconnected one, " +
-            "or the new client hears 'congestion'. One that a rule of `access` names is not ended for one that none names, " +
-            "nor one that was heard within a day.",
+          "Sessions, connected or not. At this limit a session is ended for a new client: one whose client sent " +
+            "nothing after CONNECT, otherwise the one that is disconnected for the longest time. If none may be " +
+            "ended, the new client gets 'congestion'. A client that no rule of `access` names does not displace one " +
+            "that a rule names, or one that was heard within a day.",
         ),
       sessionsPerHostMax: count(1_000_000)
         .default(5_000)
         .describe(
-          "The same per host, for clients that no rule of `access` names; each node behind a forwarder counts as a host, and so " +
-            "does an IPv6 network of 64 bits outside `access.site`. " +
-            "0 = no limit. Beyond: one of this host that never spoke ends, or 'congestion'.",
+          "Sessions per host, for clients that no rule of `access` names. Each node behind a forwarder counts as " +
+            "a host, and so does an IPv6 network of 64 bits outside `access.site`. 0 = no limit. At this limit a " +
+            "session of the host whose client sent nothing is ended, or the new client gets 'congestion'.",
         ),
       unprovenFactorMax: count(1_000_000)
         .default(10)
         .describe(
-          "Octets of deliveries for each octet heard from a client outside `access.site` that has answered none yet: " +
-            "its address may be forged, to send messages to another host. Further messages wait. 0 = no limit.",
+          "Octets of deliveries for each octet from a client outside `access.site` that has not answered any " +
+            "delivery yet: its address may be forged, so that the messages go to another host. Further messages " +
+            "wait. 0 = no limit.",
         ),
-      pendingMax: atLeastOne(100_000).default(1_000).describe("CONNECTs under way. Beyond: 'congestion'."),
+      pendingMax: atLeastOne(100_000)
+        .default(1_000)
+        .describe("CONNECTs that are not finished. Beyond this limit the client gets 'congestion'."),
       newPerSecondMax: count(1_000_000)
         .default(1_000)
-        .describe("New sessions per second; 0 = no limit. Beyond: 'congestion'."),
+        .describe("New sessions per second; 0 = no limit. Beyond this limit the client gets 'congestion'."),
       newPerSecondPerHostMax: count(1_000_000)
         .default(200)
-        .describe("The same per host (as for `sessionsPerHostMax`); 0 = no limit."),
-      idleSecondsMax: atLeastOne(31_536_000).default(86_400).describe("Silence allowed to a client with keep alive 0."),
+        .describe("New sessions per second and host (as for `sessionsPerHostMax`); 0 = no limit."),
+      idleSecondsMax: atLeastOne(31_536_000)
+        .default(86_400)
+        .describe("How long a client with keep alive 0 may be silent."),
       sessionExpirySeconds: atLeastOne(31_536_000)
         .default(7 * 86_400)
         .describe("How long a session without its client is kept (clean session off)."),
       roaming: z.boolean().default(true).describe("A sleeping client may come back from another address with PINGREQ."),
       uplinkInFlightMax: atLeastOne(10_000)
         .default(8)
-        .describe("Publications of a client that wait for the broker. Beyond: 'congestion'."),
+        .describe("Publications of a client that wait for the broker. Beyond this limit the client gets 'congestion'."),
       subscriptionQoSMax: z
         .union([z.literal(0), z.literal(1), z.literal(2)])
         .default(2)
-        .describe("Highest QoS granted to clients."),
-      subscriptionsMax: atLeastOne(100_000).default(200).describe("Subscriptions per client. Beyond: 'congestion'."),
+        .describe("Highest QoS that is granted to clients."),
+      subscriptionsMax: atLeastOne(100_000)
+        .default(200)
+        .describe("Subscriptions per client. Beyond this limit the client gets 'congestion'."),
     })
     .prefault({})
     .describe("Limits of clients and sessions."),
@@ -145,7 +164,7 @@ export const gatewayConfig = z.strictObject({
       predefinedFor: z
         .record(z.string().min(1), topicIds)
         .default({})
-        .describe("The same by client id; they come first."),
+        .describe("Predefined topic ids by client id. They have priority over those for all clients."),
       timeId: atLeastOne(65_534)
         .optional()
         .describe(
@@ -154,10 +173,12 @@ export const gatewayConfig = z.strictObject({
         ),
       idsPerClientMax: atLeastOne(65_000)
         .default(1_000)
-        .describe("Registered topic names per client. Beyond: 'congestion'."),
+        .describe("Registered topic names per client. Beyond this limit the client gets 'congestion'."),
       bytesPerClientMax: atLeastOne(100_000_000)
         .default(65_536)
-        .describe("Octets of a client's topic names, filters and will together. Beyond: 'congestion'."),
+        .describe(
+          "Octets of a client's topic names, filters and will together. Beyond this limit the client gets 'congestion'.",
+        ),
     })
     .prefault({})
     .describe("Topic ids."),
@@ -169,7 +190,9 @@ export const gatewayConfig = z.strictObject({
         .boolean()
         .default(false)
         .describe(
-          "Tell Home Assistant of each device whose payloads are declared with fields, over a connection of its own ({serviceClientId}-ha) to the broker of `upstream`. Device states go under `status.topic`; absent: mqtt-sn/{serviceClientId}.",
+          "Publish each device whose payloads are declared with fields to Home Assistant, over a connection of " +
+            "its own ({serviceClientId}-ha) to the broker of `upstream`. The states of devices are published under " +
+            "`status.topic`; absent: mqtt-sn/{serviceClientId}.",
         ),
       prefix: z
         .string()
@@ -181,22 +204,23 @@ export const gatewayConfig = z.strictObject({
     })
     .prefault({})
     .describe("Home Assistant finds devices by itself."),
-  buffer: bufferOptions.prefault({}).describe("Messages waiting for clients."),
+  buffer: bufferOptions.prefault({}).describe("Messages that wait for clients."),
   retry: z
     .strictObject({
       intervalSeconds: z.number().min(0.1).max(3_600).default(10).describe("T_retry towards clients. [7.2]"),
       limit: count(100)
         .default(5)
         .describe(
-          "N_retry; then other messages go first. A client that said nothing meanwhile counts as lost, or as asleep again. " +
-            "At 5 % loss each way, chance alone exhausts 3 at one message in 11,000, 5 at one in a million.",
+          "N_retry. After so many repetitions other messages are sent first. A client that sent nothing meanwhile " +
+            "counts as lost, or as asleep again. If 5 % of datagrams are lost in each direction, chance alone uses " +
+            "up 3 repetitions at one message in 11,000, and 5 at one in a million.",
         ),
       congestionPauseSeconds: z
         .number()
         .min(0.1)
         .max(86_400)
         .default(30)
-        .describe("Pause after a client said 'congestion'."),
+        .describe("Pause after a client has answered 'congestion'."),
       rules: z
         .array(
           z.strictObject({
@@ -209,12 +233,13 @@ export const gatewayConfig = z.strictObject({
         .max(1_000)
         .default([])
         .describe(
-          "What differs for some clients or networks (NB-IoT may answer after 10 s, Bluetooth after 0.1): the first rule that fits decides. What it leaves out is as above.",
+          "Different values for some clients or networks (NB-IoT may answer after 10 s, Bluetooth after 0.1). The " +
+            "first rule that matches is used. Values that it does not set are those above.",
         ),
     })
     .prefault({})
-    .describe("Repetition towards clients."),
-  access: accessOptions.prefault({}).describe("Who gets in. Read again on SIGHUP."),
+    .describe("How messages to clients are repeated."),
+  access: accessOptions.prefault({}).describe("Which clients are admitted. Read again on SIGHUP."),
   status: z
     .strictObject({
       topic: z
@@ -222,7 +247,9 @@ export const gatewayConfig = z.strictObject({
         .min(1)
         .regex(/^[^+#\0]+$/, "must not hold a wildcard (+ or #)")
         .optional()
-        .describe("Retained states go under it: <topic>/gateway and <topic>/clients/<id>. Absent: none."),
+        .describe(
+          "The topic of retained states: <topic>/gateway and <topic>/clients/<id>. Absent: none are published.",
+        ),
     })
     .prefault({})
     .describe("Status messages at the broker."),
@@ -231,7 +258,7 @@ export const gatewayConfig = z.strictObject({
       wills: z
         .enum(["keep", "publish"])
         .default("keep")
-        .describe("Whether an orderly end of the gateway publishes its clients' wills."),
+        .describe("Whether the gateway publishes the wills of its clients when it ends in order."),
     })
     .prefault({})
     .describe("When the gateway ends."),
@@ -240,10 +267,10 @@ export const gatewayConfig = z.strictObject({
       longNameQoSMinusOne: z
         .boolean()
         .default(false)
-        .describe("QoS -1 with a topic name in front of the payload, as RSMB and Paho's C library send it."),
+        .describe("Accept QoS -1 with a topic name before the payload, as RSMB and Paho's C library send it."),
     })
     .prefault({})
-    .describe("What is not in the standard."),
+    .describe("Features that are not in the standard."),
   log: z
     .strictObject({
       level: z
@@ -253,31 +280,34 @@ export const gatewayConfig = z.strictObject({
       format: z
         .enum(["auto", "json", "pretty"])
         .default("auto")
-        .describe("auto: for people on a terminal, JSON otherwise."),
+        .describe("auto: text for people on a terminal, otherwise JSON."),
     })
     .prefault({})
-    .describe("Log, to standard output."),
+    .describe("The log, which is written to standard output."),
   api: z
     .strictObject({
-      enabled: z.boolean().default(true).describe("Serve /healthz and /metrics, and the console."),
+      enabled: z.boolean().default(true).describe("Whether /healthz, /metrics and the console are served."),
       host: z
         .string()
         .min(1)
         .default("127.0.0.1")
         .describe(
-          "Address to listen on. Nobody is asked for a password for health and metrics: keep it on this host. " +
-            "Elsewhere than on loopback the console is there only after `mqtt-sn-gateway console --lan`.",
+          "The address to listen on. Health and metrics need no password, so keep them on this host. At another " +
+            "address than loopback the console is available only after `mqtt-sn-gateway console --lan`.",
         ),
       port: count(65_535).default(9_464).describe("TCP port."),
       console: z
         .boolean()
         .default(true)
-        .describe("Serve the console, a page for people, at /, and what it asks at /api/v1/."),
+        .describe("Whether the console, a page for people, is served at /, and its requests at /api/v1/."),
       hosts: z
         .array(z.string().regex(/^[a-z0-9.-]+$/i, "is a name without a port, as in gateway.example.org"))
         .max(100)
         .default([])
-        .describe("Names by which browsers may ask for the console (a proxy's), besides localhost and addresses."),
+        .describe(
+          "Names under which browsers may open the console (for example a proxy's), in addition to localhost and " +
+            "addresses.",
+        ),
       proxies: z
         .array(
           z
@@ -287,28 +317,31 @@ export const gatewayConfig = z.strictObject({
         .max(100)
         .default([])
         .describe(
-          "Addresses and networks of proxies in front of the console, besides api.hosts. They are believed where a request came from " +
-            "(X-Forwarded-For) and that it came by https (X-Forwarded-Proto), and may ask from anywhere. Nobody else is.",
+          "Addresses and networks of proxies in front of the console, in addition to api.hosts. Only they are " +
+            "trusted to say where a request came from (X-Forwarded-For) and that it came by https " +
+            "(X-Forwarded-Proto), and they may send requests from any address.",
         ),
       ingress: z
         .strictObject({
           from: z
             .string()
             .refine((text) => isIP(text) !== 0, "is an address, as in 172.30.32.2")
-            .describe("Its address: that of Home Assistant's Supervisor is 172.30.32.2."),
-          role: z.enum(["viewer", "operator"]).default("operator").describe("What its people may."),
+            .describe("The address of the ingress. That of Home Assistant's Supervisor is 172.30.32.2."),
+          role: z.enum(["viewer", "operator"]).default("operator").describe("The role of its users."),
         })
         .optional()
         .describe(
-          "The ingress of Home Assistant, which logs people in and says who asks (X-Remote-User-Id): believed from this one address, which must be " +
-            "nobody else's, and counts as one of api.proxies. Absent: nobody is believed.",
+          "The ingress of Home Assistant, which logs users in and names the user (X-Remote-User-Id). It is " +
+            "trusted only at this one address, which no other program may have, and which counts as one of " +
+            "api.proxies. Absent: no ingress is trusted.",
         ),
       payloads: z
         .enum(payloadsFor)
         .default("operators")
         .describe(
-          "Who sees the payloads of devices, in the console and at /api/v1/ (live datagrams, captures, dead letters, " +
-            "backups): shown = viewers too, where they see the datagrams; hidden = no role. The control socket shows them: a user that may open it owns the gateway.",
+          "Who sees the payloads of devices, in the console and at /api/v1/ (live datagrams, captures, dead " +
+            "letters, backups). shown = also viewers, where they see datagrams; hidden = no role. The control " +
+            "socket always shows them: a user that may open it controls the gateway.",
         ),
       tokens: z
         .array(
@@ -316,18 +349,18 @@ export const gatewayConfig = z.strictObject({
             name: z
               .string()
               .regex(/^[A-Za-z0-9._-]{1,64}$/, "is a name of up to 64 letters, digits, dots, dashes and _")
-              .describe("For people and the log."),
-            role: z.enum(["viewer", "operator"]).describe("What it may."),
+              .describe("The name of the token, for people and the log."),
+            role: z.enum(["viewer", "operator"]).describe("The role of programs with this token."),
             sha256: z
               .string()
               .regex(/^[0-9a-f]{64}$/, "must be a SHA-256 in 64 hexadecimal digits, as `console token add` prints it")
-              .describe("Of the token; the token itself stands nowhere."),
+              .describe("SHA-256 of the token. The token itself is stored nowhere."),
           }),
         )
         .max(100)
         .default([])
         .describe(
-          "Tokens with which programs ask at /api/v1/, where the gateway keeps nothing itself (store.kind memory): " +
+          "Tokens for programs that use /api/v1/, if the gateway stores nothing itself (store.kind memory): " +
             "`mqtt-sn-gateway console token add` prints the entry.",
         ),
     })
@@ -338,9 +371,11 @@ export const gatewayConfig = z.strictObject({
       topic: controlTopic
         .optional()
         .describe(
-          "Commands over MQTT, over a connection of its own ({serviceClientId}-control) to the broker of `upstream`: taken at {topic}/command/NAME, " +
-            "answered at {topic}/answer/ID, and what happens to devices is told at {topic}/event/NAME. Absent: none of it. Whoever the broker lets " +
-            "publish there may do what `role` may: let its rules say who.",
+          "The topic of commands over MQTT. They are received over a connection of its own " +
+            "({serviceClientId}-control) to the broker of `upstream`, at {topic}/command/NAME, and answered at " +
+            "{topic}/answer/ID. Events of devices are published at {topic}/event/NAME. Absent: there is nothing of " +
+            "this. Every client that the broker lets publish there has the rights of `role`, so restrict this with " +
+            "the broker's rules.",
         ),
       role: z
         .enum(["viewer", "operator"])
@@ -351,12 +386,16 @@ export const gatewayConfig = z.strictObject({
         .max(100)
         .default([])
         .describe(
-          "Topic filters where MQTT 5's response topic may lie, besides {topic}/answer/#: answers are published with the gateway's own rights.",
+          "Topic filters of allowed response topics (MQTT 5), in addition to {topic}/answer/#. Answers are " +
+            "published with the gateway's own rights.",
         ),
-      commandsPerSecondMax: atLeastOne(1_000).default(5).describe("Commands. Beyond: refused."),
+      commandsPerSecondMax: atLeastOne(1_000).default(5).describe("Commands per second; further ones are refused."),
       eventsPerSecondMax: count(100_000)
         .default(50)
-        .describe("Events that are told; 0 = none. Beyond: left out, and the next one says how many."),
+        .describe(
+          "Events per second that are published; 0 = none. Further ones are left out, and the next event has " +
+            "their number.",
+        ),
     })
     .prefault({})
     .describe("Commands and events over MQTT."),

@@ -20,7 +20,7 @@ const redisOptions = z.strictObject({
       "must be redis:// or rediss://, a host and perhaps a port and the number of a database; user and password have keys of their own",
     )
     .default("redis://127.0.0.1:6379")
-    .describe("The server: redis:// or rediss:// (TLS), host, port, and after a slash the number of the database."),
+    .describe("The server: redis:// or rediss:// (TLS), host, port, and the number of the database after a slash."),
   username: z.string().min(1).optional().describe("Absent: the server's default user."),
   password: secretReference.optional(),
   prefix: z
@@ -30,28 +30,33 @@ const redisOptions = z.strictObject({
     .regex(/^[^{}\s]+$/, "must not hold a brace or a space")
     .default("mqtt-sn-gateway")
     .describe(
-      "All keys begin with it, in braces. One gateway per prefix, or the two of a pair: any other takes the store from the first.",
+      "All keys begin with this prefix, in braces. Use one prefix for each gateway, or for the two of a pair. " +
+        "Another gateway with the same prefix takes the store over from the first.",
     ),
   waitReplicas: z
     .int()
     .min(0)
     .max(100)
     .default(0)
-    .describe("So many replicas must have a commit before anything is acknowledged; 0 = none is waited for."),
+    .describe("So many replicas must have a commit before anything is acknowledged; 0 = the gateway waits for none."),
   waitMilliseconds: z
     .int()
     .min(1)
     .max(60_000)
     .default(1_000)
-    .describe("How long they are waited for; then the commit has failed, and is made again."),
+    .describe("How long the gateway waits for the replicas. After this time the commit has failed, and is made again."),
   tls: z
     .strictObject({
       ca: pemFile
         .optional()
-        .describe("File with the certificates of the authorities to trust (PEM); default: the system's."),
+        .describe("File with the certificates of the trusted authorities (PEM); default: those of the system."),
       cert: pemFile.optional().describe("File with the client certificate (PEM)."),
       key: pemFile.optional().describe("File with its private key (PEM)."),
-      serverName: z.string().min(1).optional().describe("Name to ask for and to verify; default: the host of the url."),
+      serverName: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("The name that is requested and verified; default: the host of the url."),
     })
     .optional()
     .describe("TLS, for rediss://."),
@@ -64,7 +69,8 @@ const pairOptions = z.strictObject({
     .boolean()
     .default(false)
     .describe(
-      "Two gateways with the same store.redis and the same configuration: one is active, the other stands by, answers no device, and takes over when the first one ends or is silent. Needs kind redis.",
+      "Two gateways with the same store.redis and the same configuration. One is active. The other stands by: it " +
+        "answers no device, and takes over when the first one ends or is silent. Needs kind redis.",
     ),
   name: z
     .string()
@@ -72,14 +78,17 @@ const pairOptions = z.strictObject({
     .max(100)
     .regex(/^[^\p{C}]*$/u, "must not hold a control character")
     .optional()
-    .describe("How this gateway is called in logs, `status` and metrics of both; default: the name of the machine."),
+    .describe(
+      "The name of this gateway in logs, `status` and metrics of both gateways; default: the name of the machine.",
+    ),
   leaseSeconds: z
     .number()
     .min(1)
     .max(60)
     .default(3)
     .describe(
-      "How long the active one may be silent before the other takes over. It renews this lease at a third, and gives up a tenth before its end. The same for both.",
+      "How long the active gateway may be silent before the other one takes over. It renews this lease every " +
+        "third of this time, and gives up a tenth before its end. Both gateways need the same value.",
     ),
 });
 
@@ -90,20 +99,23 @@ export const storeOptions = z.strictObject({
     .enum(["disk", "memory", "redis"])
     .default("disk")
     .describe(
-      "disk: sessions and messages survive restarts and power cuts. memory: they do not. redis: they are at a Redis or Valkey server, and as safe as that is.",
+      "disk: sessions and messages survive restarts and power cuts. memory: they do not. redis: they are at a " +
+        "Redis or Valkey server, and as safe as that server keeps them.",
     ),
   folder: z
     .string()
     .min(1)
     .default("data")
     .describe(
-      "Where they are kept; relative to the configuration. One gateway per folder. With redis: only what was set while running, and the control socket.",
+      "The folder of sessions and messages, relative to the configuration. One gateway per folder. With redis: " +
+        "only the settings that were changed while running, and the control socket.",
     ),
   durability: z
     .enum(["group", "each", "none"])
     .default("group")
     .describe(
-      "group: the disk is flushed once for all commits of a moment, before anything is acknowledged. each: for every commit. none: when the system likes; a power cut loses the last half minute.",
+      "group: the disk is flushed once for all commits of a moment, before anything is acknowledged. each: the " +
+        "disk is flushed for every commit. none: the system decides when; a power cut loses the last half minute.",
     ),
   groupMilliseconds: z
     .number()
@@ -111,35 +123,47 @@ export const storeOptions = z.strictObject({
     .max(1_000)
     .default(5)
     .describe(
-      "How long a commit waits for others. More spares an SD card, and every acknowledgement is so much later.",
+      "How long a commit waits for others. A longer wait writes less to an SD card, and delays every " +
+        "acknowledgement by as much.",
     ),
   records: z
     .enum(["packed", "plain"])
     .default("packed")
     .describe(
-      "Form of what is stored on disk. packed: in few octets; releases before this setting refuse such a store. plain: JSON, three times as much, which all releases read. A start with plain converts what is there: do it once before a return to such a release.",
+      "The form of records on disk. packed: few octets; releases before this setting refuse such a store. plain: " +
+        "JSON, three times as large, which all releases can read. A start with plain converts the existing records: " +
+        "start once with it before you return to such a release.",
     ),
   redis: redisOptions
     .prefault({})
-    .describe("For kind redis; durability, groupMilliseconds and records are for disk alone."),
+    .describe("For kind redis. durability, groupMilliseconds and records apply to a disk only."),
   pair: pairOptions.prefault({}).describe("Two gateways, of which one is active."),
 });
 
 const uplinkPolicy = {
   whenAway: z
     .enum(["store", "refuse"])
-    .describe("store: onto disk, acknowledged after that, sent when the broker is back. refuse: 'congestion'."),
-  qos0: z.boolean().describe("Store QoS 0 too."),
-  messagesMax: z.int().min(1).max(1e9).describe("Per client."),
+    .describe(
+      "store: written to disk, then acknowledged, and sent when the broker is back. refuse: the device gets " +
+        "'congestion'.",
+    ),
+  qos0: z.boolean().describe("Also store publications at QoS 0."),
+  messagesMax: z.int().min(1).max(1e9).describe("Publications of one client."),
   bytesMax: z
     .int()
     .min(1_000)
     .max(2 ** 40)
-    .describe("Per client, in octets; each message counts 100 more."),
-  ageSecondsMax: z.int().min(0).max(3e9).describe("Older ones are dropped instead of sent; 0 = never."),
+    .describe("Octets of one client's publications; each message counts 100 more."),
+  ageSecondsMax: z
+    .int()
+    .min(0)
+    .max(3e9)
+    .describe("Publications older than this are dropped instead of sent; 0 = never."),
   atLimit: z
     .enum(["refuse", "oldest", "newest"])
-    .describe("refuse: the client hears 'congestion'. oldest: its oldest makes way. newest: the new one is dropped."),
+    .describe(
+      "refuse: the client gets 'congestion'. oldest: its oldest publication is dropped. newest: the new one is dropped.",
+    ),
 };
 
 /** What happens to publications while the broker is away. */
@@ -152,19 +176,19 @@ export const uplinkOptions = z.strictObject({
   bytesMax: uplinkPolicy.bytesMax.default(32 * 1_048_576),
   ageSecondsMax: uplinkPolicy.ageSecondsMax.default(0),
   atLimit: uplinkPolicy.atLimit.default("refuse"),
-  totalMessagesMax: z.int().min(1).max(1e9).default(1_000_000).describe("For all clients together."),
+  totalMessagesMax: z.int().min(1).max(1e9).default(1_000_000).describe("Publications of all clients together."),
   totalBytesMax: z
     .int()
     .min(1_000)
     .max(2 ** 40)
     .default(256 * 1_048_576)
-    .describe("For all clients together, in octets."),
+    .describe("Octets of the publications of all clients together."),
   drainPerSecond: z
     .number()
     .min(0.1)
     .max(1e6)
     .default(500)
-    .describe("How fast they are sent when the broker is back, in total; live traffic is not counted."),
+    .describe("How many of them are sent per second when the broker is back, in total; new publications do not count."),
   groups: z
     .array(
       z.strictObject({
@@ -178,7 +202,7 @@ export const uplinkOptions = z.strictObject({
       }),
     )
     .default([])
-    .describe("What differs for some clients; the first that fits."),
+    .describe("Different values for some clients. The first entry that matches is used."),
 });
 
 export type UplinkOptions = z.infer<typeof uplinkOptions>;

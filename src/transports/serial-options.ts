@@ -7,7 +7,7 @@ export const serialOptions = z.strictObject({
     .string()
     .regex(/^[a-z0-9-]+$/, "may hold a to z, 0 to 9 and -")
     .default("serial")
-    .describe("Unique among the transports; begins every peer's name in the log."),
+    .describe("The name is unique among the transports, and is the first part of every peer's name in the log."),
   ports: z
     .array(
       z
@@ -19,8 +19,8 @@ export const serialOptions = z.strictObject({
     .min(1)
     .max(64)
     .refine((ports) => new Set(ports).size === ports.length, "must be different ones")
-    .describe("The lines, e.g. /dev/serial/by-id/…, which stays the same wherever it is plugged in."),
-  baudRate: z.int().min(50).max(4_000_000).default(115_200).describe("Speed of all of them; 8 data bits."),
+    .describe("The serial lines, for example /dev/serial/by-id/…, which stays the same for each port of the machine."),
+  baudRate: z.int().min(50).max(4_000_000).default(115_200).describe("The speed of all lines; 8 data bits."),
   parity: z.enum(["none", "even", "odd"]).default("none").describe("Parity bit."),
   flowControl: z.boolean().default(false).describe("RTS and CTS are wired."),
   maxMessageBytes: z
@@ -28,19 +28,19 @@ export const serialOptions = z.strictObject({
     .min(20)
     .max(65_535)
     .default(1_024)
-    .describe("Largest message, either way. Longer ones from a device count as noise."),
+    .describe("Largest message in both directions. A longer one from a device counts as noise."),
   resyncSeconds: z
     .number()
     .min(0.01)
     .max(60)
     .default(0.5)
-    .describe("Silence in the middle of a message after which what came of it is thrown away."),
+    .describe("After this silence in the middle of a message, the part that was received is discarded."),
   sendBufferBytesMax: z
     .int()
     .min(100)
     .max(1_048_576)
     .default(8_192)
-    .describe("Octets that wait for a slow line, each. Beyond: the message counts as a lost datagram."),
+    .describe("Octets that wait for one slow line. Beyond this limit, a message counts as a lost datagram."),
 });
 
 export type SerialOptions = z.infer<typeof serialOptions>;

@@ -9,26 +9,30 @@ export const udpOptions = z.strictObject({
     .string()
     .regex(/^[a-z0-9-]+$/, "may hold a to z, 0 to 9 and -")
     .default("udp")
-    .describe("Unique among the transports; begins every peer's name in the log."),
+    .describe("The name is unique among the transports, and is the first part of every peer's name in the log."),
   host: z
     .string()
     .min(1)
     .default("0.0.0.0")
-    .describe("Address to listen on: 0.0.0.0 (all IPv4), :: (all IPv6), or one of this host's."),
-  port: port.default(1883).describe("UDP port; 0 takes any free one."),
+    .describe("Address to listen on: 0.0.0.0 (all IPv4), :: (all IPv6), or an address of this host."),
+  port: port.default(1883).describe("UDP port; 0 uses any free one."),
   receiveBufferBytes: z
     .int()
     .min(4_096)
     .default(4 * 1024 * 1024)
-    .describe("Asked of the kernel, which may give less (sysctl net.core.rmem_max). A burst beyond it is lost."),
+    .describe(
+      "The receive buffer that is requested from the kernel, which may give less (sysctl net.core.rmem_max). A " +
+        "larger burst of datagrams is lost.",
+    ),
   gatherMilliseconds: z
     .int()
     .min(0)
     .max(20)
     .default(0)
     .describe(
-      "While datagrams come one after the other, they are read once in so many milliseconds: less CPU for each, and " +
-        "later by up to twice that. Linux, with the compiled part. 0: at once.",
+      "While datagrams arrive one after the other, they are read once in this time. This costs less CPU for each, " +
+        "and they are handled later by up to twice this time. Linux, with the compiled part. 0: they are read at " +
+        "once.",
     ),
   maxMessageBytes: z
     .int()
@@ -40,19 +44,22 @@ export const udpOptions = z.strictObject({
     ),
   multicast: z
     .strictObject({
-      group: z.string().min(1).describe("Multicast group, or any address to which ADVERTISE is to go."),
+      group: z.string().min(1).describe("Multicast group, or another address to which ADVERTISE is sent."),
       port: port.min(1).describe("Port of the group."),
       interfaces: z
         .array(z.string().min(1))
         .default([])
-        .describe("Where to join: IPv4 addresses, or names of interfaces for IPv6. Empty: the system's choice."),
+        .describe(
+          "The interfaces on which the group is joined: IPv4 addresses, or names of interfaces for IPv6. Empty: " +
+            "the system chooses.",
+        ),
       hopLimit: z
         .int()
         .min(1)
         .max(255)
         .default(1)
-        .describe("How far a broadcast goes; a radius asked for cannot exceed it."),
-      loopback: z.boolean().default(true).describe("Also heard by programs on this host."),
+        .describe("How many hops a broadcast may go. A requested radius cannot exceed it."),
+      loopback: z.boolean().default(true).describe("Programs on this host receive broadcasts too."),
     })
     .optional()
     .describe("For ADVERTISE, GWINFO and SEARCHGW. Absent: discovery by unicast only."),

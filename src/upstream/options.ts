@@ -19,7 +19,7 @@ const pemFile = z
 const clientCertificate = {
   cert: pemFile.optional().describe("File with the client certificate (PEM)."),
   key: pemFile.optional().describe("File with its private key (PEM)."),
-  passphrase: secretReference.optional().describe("For an encrypted key."),
+  passphrase: secretReference.optional().describe("The passphrase, if the key is encrypted."),
 };
 
 export const defaultUrl = "mqtt://127.0.0.1:1883";
@@ -35,21 +35,21 @@ const passwordCommand = z
   .max(64)
   .optional()
   .describe(
-    "Instead of password: a program and its words, without a shell. What it says is the password. Everybody on the machine can see " +
-      "the words: no secret belongs there.",
+    "Instead of password: a program and its arguments, run without a shell. Its output is the password. Every " +
+      "user of the machine can see the arguments, so they must not contain a secret.",
   );
 
 const fields = {
   mode: z
     .enum(["transparent", "aggregating"])
     .default("transparent")
-    .describe("A connection to the broker for each device, or one that all of them share."),
+    .describe("transparent: each device has an MQTT connection of its own. aggregating: all devices share one."),
   connections: z
     .int()
     .min(1)
     .max(64)
     .default(1)
-    .describe("Aggregating: so many connections; each device keeps to one of them."),
+    .describe("Aggregating: the number of shared connections; each device always uses the same one."),
   url: brokerUrl
     .default(defaultUrl)
     .describe("The broker: mqtt://, mqtts:// (TLS), ws:// or wss:// (WebSocket), with host and port."),
@@ -59,33 +59,38 @@ const fields = {
     .max(16)
     .optional()
     .describe(
-      "Instead of url: brokers of one cluster, the best one first. When the one in use cannot be reached, the next is tried.",
+      "Instead of url: the brokers of one cluster, the best one first. When the broker in use cannot be reached, " +
+        "the next one is tried.",
     ),
   returnSeconds: seconds(86_400)
     .default(60)
     .describe(
-      "With urls: how often a better one is looked for, jittered; longer, up to 16 times, when it takes no CONNECT. One " +
-        "connection goes back first, the others follow when it was accepted, at most 200 a second. 0 = stay.",
+      "With urls: how often the gateway checks whether a better broker can be reached, with jitter; up to 16 " +
+        "times as long while that broker accepts no CONNECT. One connection goes back first. When it was accepted, " +
+        "the others follow, at most 200 a second. 0 = the gateway does not go back.",
     ),
-  protocol: z.enum(["3.1.1", "5"]).default("3.1.1").describe("MQTT version spoken to the broker."),
-  clientIdPrefix: z.string().max(100).default("").describe("Put before every device's client id at the broker."),
+  protocol: z.enum(["3.1.1", "5"]).default("3.1.1").describe("The MQTT version that is used towards the broker."),
+  clientIdPrefix: z.string().max(100).default("").describe("Prefix of every device's client id at the broker."),
   topicPrefix: z
     .string()
     .max(1_000)
     .regex(/^[^+#\0]*$/, "must not hold a wildcard")
     .default("")
-    .describe("Put before every topic at the broker; devices do not see it."),
+    .describe("Prefix of every topic at the broker. Devices do not see it."),
   serviceClientId: z
     .string()
     .min(1)
     .max(200)
     .default("mqtt-sn-gateway")
-    .describe("Client id of the gateway's own connection. Must differ between gateways at one broker."),
+    .describe("Client id of the gateway's own connection. It must be different for each gateway at one broker."),
   tellsSender: z
     .boolean()
     .default(false)
     .describe(
-      "MQTT 5: each publication says who sent it, in the user properties `client`, `transport` and, where the network knows it (Bluetooth), `rssi` in dBm; and, where it waited on disk for the broker, when it was accepted, in `accepted` (ISO 8601). It costs 25 octets and the two names for each message, 13 more for `rssi`, and 37 for `accepted`.",
+      "MQTT 5: each publication names its sender, in the user properties `client`, `transport` and, if the " +
+        "network knows it (Bluetooth), `rssi` in dBm. If it waited on disk for the broker, `accepted` says when it " +
+        "was accepted (ISO 8601). This costs 25 octets and the two names for each message, 13 more for `rssi`, and " +
+        "37 for `accepted`.",
     ),
   topicAliases: z
     .int()
@@ -93,34 +98,35 @@ const fields = {
     .max(65_535)
     .default(64)
     .describe(
-      "MQTT 5: so many topic names of a connection are said to the broker once, and by an alias of two octets afterwards, where the broker " +
-        "takes aliases, and no more than it takes. 0: each publication has its whole name.",
+      "MQTT 5: for so many topic names of a connection, the gateway sends the name once, and then an alias of two " +
+        "octets. It uses no more aliases than the broker accepts. 0: each publication has its whole name.",
     ),
   keepAliveSeconds: seconds(65_535)
     .min(5)
     .default(60)
-    .describe("MQTT keep alive of every connection, whatever the devices say."),
+    .describe("MQTT keep alive of every connection, in seconds. It does not depend on the keep alive of devices."),
   keepAliveMaxSeconds: seconds(65_535)
     .min(5)
     .optional()
     .describe(
-      "For a line that is paid by the octet: PINGREQ only where nothing else was written, after keepAliveSeconds first and twice as long each time, " +
-        "up to this. The broker is told this as keep alive, and what it says itself counts more. A line that is dead is noticed later, by " +
-        "both. Absent: PINGREQ every keepAliveSeconds, whatever else is said.",
+      "For a line that is paid by the octet. PINGREQ is sent only if nothing else was written: first after " +
+        "keepAliveSeconds, then after twice as long each time, up to this limit. This limit is the keep alive in " +
+        "CONNECT; if the broker names another one, that is used. Both sides notice a dead line later. Absent: " +
+        "PINGREQ every keepAliveSeconds, even if other packets are sent.",
     ),
   connectTimeoutSeconds: seconds(600)
     .min(1)
     .default(10)
-    .describe("For TCP, TLS and CONNACK together; then the device hears 'congestion'."),
+    .describe("Limit for TCP, TLS and CONNACK together. After it, the device gets 'congestion'."),
   reconnect: z
     .strictObject({
-      minSeconds: z.number().min(0.05).max(3_600).default(1).describe("First pause, jittered."),
+      minSeconds: z.number().min(0.05).max(3_600).default(1).describe("First pause, with jitter."),
       maxSeconds: z
         .number()
         .min(0.05)
         .max(3_600)
         .default(60)
-        .describe("Longest pause; each is up to twice the one before."),
+        .describe("Longest pause. Each pause is up to twice the one before."),
     })
     .prefault({})
     .describe("Pauses between attempts to reach the broker."),
@@ -133,12 +139,14 @@ const fields = {
         .enum(["broker", "gateway"])
         .default("broker")
         .describe(
-          "Who holds devices' wills: the broker (survives a dead gateway), or the gateway (survives a restart of it).",
+          "Which side holds the wills of devices: the broker (it publishes them even if the gateway is dead), or " +
+            "the gateway (the wills survive a restart of the gateway).",
         ),
       delaySeconds: seconds(4_294_967_295)
         .default(120)
         .describe(
-          "MQTT 5: how long the broker waits with a will after a cut, so that a restart does not report every device dead.",
+          "MQTT 5: how long the broker waits after a cut before it publishes a will, so that a restart of the " +
+            "gateway does not report every device as lost.",
         ),
     })
     .prefault({})
@@ -148,85 +156,99 @@ const fields = {
     .min(1)
     .max(65_535)
     .default(16)
-    .describe("Messages at QoS 1 and 2 that the broker may have open per device."),
+    .describe("The number of messages at QoS 1 and 2 that the broker may have open for each device."),
   preset: z
     .enum(presetNames)
     .optional()
     .describe(
-      "Sets the next five as this broker needs it; what is set by hand counts more. Values and reasons: below the table.",
+      "Sets the next five options as this broker needs them; an option that is set explicitly has priority. The " +
+        "table below has the values and reasons.",
     ),
   qosMax: z
     .union([z.literal(0), z.literal(1), z.literal(2)])
     .optional()
     .describe(
-      "Highest QoS that the broker takes (absent: 2). A 3.1.1 broker cannot say it and closes the connection. Beyond: the device " +
-        "hears 'not supported'; subscriptions are asked for at this QoS at most.",
+      "Highest QoS that the broker accepts (absent: 2). A broker of MQTT 3.1.1 cannot announce it, and closes the " +
+        "connection instead. A device that uses a higher QoS gets 'not supported'; the gateway subscribes at this " +
+        "QoS at most.",
     ),
   retain: z
     .boolean()
     .optional()
     .describe(
-      "false: the broker takes no retained messages (absent: true). Devices hear 'not supported'; wills and status messages go " +
-        "without the flag.",
+      "false: the broker accepts no retained messages (absent: true). Devices that send one get 'not supported'; " +
+        "wills and status messages are sent without the flag.",
     ),
   packetBytesMax: z
     .int()
     .min(64)
     .max(268_435_455)
     .optional()
-    .describe("Octets of the largest MQTT packet that the broker takes (absent: no limit). Beyond: 'not supported'."),
+    .describe(
+      "Octets of the largest MQTT packet that the broker accepts (absent: no limit). For a larger one the device " +
+        "gets 'not supported'.",
+    ),
   qos2InFlightMax: z
     .int()
     .min(1)
     .max(65_535)
     .optional()
     .describe(
-      "MQTT 3.1.1: publications at QoS 2 under way at a time over one connection (absent: 20). A broker cannot say how many it takes, and " +
-        "ends a connection that has more: mosquitto takes 20 (its max_inflight_messages). With MQTT 5 the broker says it.",
+      "MQTT 3.1.1: the number of publications at QoS 2 that may be unfinished at a time on one connection " +
+        "(absent: 20). A broker cannot announce its limit, and closes a connection that exceeds it. The limit of " +
+        "mosquitto is 20 (max_inflight_messages). With MQTT 5 the broker announces it.",
     ),
   copies: z
     .enum(["one", "each"])
     .optional()
     .describe(
-      "MQTT 3.1.1, aggregating: does the broker send a message once, or once for each filter that matches it? For each: filters that " +
-        "overlap go by further connections, at most 15. Absent: it is found out when filters first overlap, by a short " +
-        "connection with the client id {serviceClientId}-probe and topics under {topicPrefix}{serviceClientId}/probe.",
+      "MQTT 3.1.1, aggregating: whether the broker sends a message once, or once for each filter that matches it. " +
+        "each: overlapping filters use further connections, at most 15. Absent: the gateway finds it out when " +
+        "filters overlap for the first time, over a short connection with the client id {serviceClientId}-probe and " +
+        "topics under {topicPrefix}{serviceClientId}/probe.",
     ),
   payloadBytesMax: z
     .int()
     .min(1)
     .max(65_535)
     .default(65_535)
-    .describe("Largest payload taken from a device; beyond it the device hears 'not supported'."),
+    .describe("Largest payload that is accepted from a device. For a larger one the device gets 'not supported'."),
   sendBufferBytesMax: z
     .int()
     .min(16_384)
     .default(1_048_576)
     .describe(
-      "Per connection, waiting for the network. Beyond: devices hear 'congestion', QoS 0 is dropped and counted.",
+      "Octets that wait for the network, for each connection. Beyond this limit, devices get 'congestion', and " +
+        "messages at QoS 0 are dropped and counted.",
     ),
   connectBy: z
     .enum(["gateway", "mqtt.js"])
     .default("gateway")
     .describe(
-      "mqtt://: who makes connections and pings. The gateway itself takes less memory and CPU for each; TLS and WebSocket are always MQTT.js's.",
+      "For mqtt://: the code that makes connections and sends PINGREQ. The gateway's own code needs less memory " +
+        "and CPU for each connection. With TLS and WebSocket, MQTT.js is always used.",
     ),
   ioUring: z
     .boolean()
     .default(true)
     .describe(
-      "Connections without TLS: what leaves for several of them at a time leaves with one system call, where the kernel has io_uring and " +
-        "the part in native/ was compiled. false: each is written to by itself, as it also is where one of the two is missing.",
+      "For connections without TLS: packets for several connections are sent with one system call, if the kernel " +
+        "has io_uring and the part in native/ was compiled. false, or if one of the two is missing: each connection " +
+        "is written to separately.",
     ),
-  username: z.string().min(1).optional().describe("For every connection without credentials of its own."),
+  username: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("The user name of every connection that has no credentials of its own."),
   password: secretReference.optional(),
   passwordCommand,
   passwordCommandTimeoutSeconds: seconds(600).min(1).default(10).describe("How long a password command may take."),
   passwordCommandCacheSeconds: seconds(31_536_000)
     .default(60)
     .describe(
-      "How long what it said is used for further connections; 0 = it is asked for each. Asked again at once when the broker " +
-        "refuses it.",
+      "How long the output is used for further connections; 0 = the command is run for each connection. When the " +
+        "broker refuses the password, the command is run again at once.",
     ),
   credentials: z
     .array(
@@ -234,7 +256,7 @@ const fields = {
         clients: z
           .string()
           .min(1)
-          .describe("Pattern of device client ids, with * and ?. The first entry that matches counts."),
+          .describe("Pattern of device client ids, with * and ?. The first entry that matches is used."),
         username: z.string().min(1).optional().describe("{clientId} stands for the device's client id."),
         password: secretReference.optional(),
         passwordCommand,
@@ -247,9 +269,13 @@ const fields = {
     .strictObject({
       ca: pemFile
         .optional()
-        .describe("File with the certificates of the authorities to trust (PEM); default: the system's."),
+        .describe("File with the certificates of the trusted authorities (PEM); default: those of the system."),
       ...clientCertificate,
-      serverName: z.string().min(1).optional().describe("Name to ask for and to verify; default: the host of the url."),
+      serverName: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("The name that is requested and verified; default: the host of the url."),
       alpn: z.array(z.string().min(1)).optional().describe("ALPN protocols, e.g. x-amzn-mqtt-ca."),
       psk: z
         .strictObject({ identity: z.string().min(1), key: secretReference.describe("The key in hexadecimal.") })
@@ -259,8 +285,9 @@ const fields = {
         .boolean()
         .default(true)
         .describe(
-          "A connection that is made again is resumed, with a ticket of the broker's that is kept in memory, so no certificates are sent. Once " +
-            "a day, and where the broker's certificate has ended, there is a whole handshake all the same. With a pre-shared key, and with false, there always is.",
+          "A reconnect resumes the TLS session with a ticket of the broker, which is kept in memory, so that no " +
+            "certificates are sent. Once a day, and when the broker's certificate has expired, there is a full " +
+            "handshake. With a pre-shared key, and with false, every handshake is a full one.",
         ),
       verify: z
         .enum(["on", "off-which-is-insecure"])
@@ -282,10 +309,10 @@ export const namedUpstreamOptions = z.strictObject({
     .min(1)
     .max(64)
     .regex(/^[^/\0]*$/, "must not hold a slash")
-    .describe("Unique; in the log, and in what is kept on disk."),
+    .describe("The name is unique. It appears in the log and in stored records."),
   clients: patterns
     .optional()
-    .describe("Patterns of client ids, with * and ?. Absent: all, and QoS -1 without a session."),
+    .describe("Patterns of client ids, with * and ?. Absent: all clients, and QoS -1 without a session."),
   transports: z.array(z.string().min(1)).min(1).optional().describe("Names of transports. Absent: all."),
   ...fields,
 });

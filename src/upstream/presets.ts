@@ -29,29 +29,37 @@ const kib = 1_024;
 export const presets = {
   "aws-iot": {
     sets: { qosMax: 1, packetBytesMax: 128 * kib },
-    why: "AWS IoT Core answers neither PUBLISH nor SUBSCRIBE at QoS 2; a payload has at most 128 KB.",
+    why: "AWS IoT Core answers neither PUBLISH nor SUBSCRIBE at QoS 2. A payload may have 128 KB at most.",
   },
   "azure-event-grid": {
     sets: { qosMax: 1, retain: false, packetBytesMax: 512 * kib },
     why:
-      "Azure Event Grid closes the connection for QoS 2, and for a retained message where the namespace does not have MQTT Retain " +
-      "(where it does, set retain to true); a packet has at most 512 KiB.",
+      "Azure Event Grid closes the connection for QoS 2, and for a retained message if the namespace does not " +
+      "have MQTT Retain (if it has, set retain to true). A packet may have 512 KiB at most.",
   },
   "hivemq-cloud": {
     sets: { qos2InFlightMax: 10 },
-    why: "HiveMQ takes QoS 2, retained messages and every size that can come from here; 10 publications at a time (its server receive maximum).",
+    why:
+      "HiveMQ accepts QoS 2, retained messages and every size that the gateway can send. It accepts 10 " +
+      "publications at a time (its server receive maximum).",
   },
   nats: {
     sets: { qosMax: 1, packetBytesMax: 1_024 * kib, copies: "each" },
-    why: "NATS sends a message once for each filter that matches it; before 2.10 it closes the connection for QoS 2 (from 2.10 on, set qosMax to 2); its max_payload is 1 MB unless configured otherwise.",
+    why:
+      "NATS sends a message once for each filter that matches it. Before 2.10 it closes the connection for QoS 2 " +
+      "(from 2.10 on, set qosMax to 2). Its max_payload is 1 MB unless configured otherwise.",
   },
   rabbitmq: {
     sets: { qosMax: 1, packetBytesMax: 16 * kib * kib },
-    why: "RabbitMQ answers a PUBLISH at QoS 2 as if it were QoS 1, or closes the connection; a packet has at most 16 MiB (4.1).",
+    why:
+      "RabbitMQ answers a PUBLISH at QoS 2 as if it had QoS 1, or closes the connection. A packet may have 16 MiB " +
+      "at most (4.1).",
   },
   mosquitto: {
     sets: { qos2InFlightMax: 20 },
-    why: "mosquitto's max_inflight_messages is 20; max_qos, retain_available and max_packet_size are as the operator of it says: set them here too.",
+    why:
+      "The max_inflight_messages of mosquitto is 20. Its operator sets max_qos, retain_available and " +
+      "max_packet_size: set them here too.",
   },
 } as const satisfies Record<string, Preset>;
 

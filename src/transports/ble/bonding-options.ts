@@ -11,47 +11,51 @@ const passkey = z
 export const bondingOptions = z
   .strictObject({
     passkey: passkey.describe(
-      "Six digits, in a file or a variable. The file is read anew for each pairing, so that it can hold what a device shows.",
+      "Six digits, in a file or a variable. The file is read again for each pairing, so it can contain a passkey " +
+        "that a device shows.",
     ),
     devices: z
       .array(
         z
           .strictObject({
             ...matchFields,
-            pairing: pairingKind.describe("Instead of the transport's."),
-            passkey: passkey.describe("Instead of bonding.passkey."),
+            pairing: pairingKind.describe("Used instead of the `pairing` of the transport."),
+            passkey: passkey.describe("Used instead of bonding.passkey."),
           })
           .refine(namesSomething, "must name an address, a name or a service"),
       )
       .default([])
       .describe(
-        "Devices that are paired otherwise; the first entry that fits counts. A device that has a bond is always encrypted, whatever stands here.",
+        "Devices with another kind of pairing. The first entry that matches is used. A device that has a bond is " +
+          "always encrypted, whatever this says.",
       ),
     legacy: z
       .boolean()
       .default(true)
       .describe(
-        "Also devices without LE Secure Connections. Who listens while such a device is paired can find the key out; a passkey does not help.",
+        "Also pair devices without LE Secure Connections. Anybody who listens while such a device is paired can " +
+          "find out the key; a passkey does not help.",
       ),
     silenceSeconds: z
       .number()
       .min(1)
       .max(30)
       .default(5)
-      .describe("Pairing ends when the device says nothing for so long. Other devices wait meanwhile."),
+      .describe("Pairing ends if the device sends nothing for this time. Other devices wait meanwhile."),
     clients: z
       .string()
       .min(1)
       .default("*")
       .describe(
-        'Client ids that a device with a bond may have; {identity} is the address by which it is known. access.rules can say more, with `from: ["bond:…"]`.',
+        "Client ids that a device with a bond may use; {identity} is the address by which it is known. " +
+          'access.rules can be more precise, with `from: ["bond:…"]`.',
       ),
     bondsMax: z
       .int()
       .min(1)
       .max(10_000)
       .default(500)
-      .describe("Bonds that are kept. If there are as many, no further device is paired."),
+      .describe("The number of bonds that are kept. At this limit no further device is paired."),
   })
   .prefault({})
   .describe("Encrypted links: how devices are paired.");

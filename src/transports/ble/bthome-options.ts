@@ -15,19 +15,22 @@ export const bthomeOptions = z
             .max(256)
             .regex(/^(?:[^+#{}\0]|\{address\}|\{reading\})+$/, "may hold {address} and {reading}, and no wildcards")
             .describe(
-              "Topic. {address}: the sensor's, twelve hexadecimal digits; {reading}: then each reading is a message of its own, otherwise all are one JSON object.",
+              "The topic. {address} stands for the sensor's address, twelve hexadecimal digits. If it contains " +
+                "{reading}, each reading is a message of its own; otherwise all readings are one JSON object.",
             ),
-          retain: z.boolean().default(false).describe("The broker keeps the last one."),
+          retain: z.boolean().default(false).describe("The broker keeps the last message."),
         }),
       )
       .default([])
       .describe(
-        "The first that fits a sensor says where its readings go; none fits: they are dropped. Empty: no BTHome.",
+        "The first rule that matches a sensor decides under which topic its readings are published. If none " +
+          "matches, they are dropped. Empty: BTHome is not used.",
       ),
     keys: sensorKeys
       .default({})
       .describe(
-        "Bind key per sensor's address: 32 hexadecimal digits in a file or a variable. Its messages must be encrypted.",
+        "The bind key for each sensor's address: 32 hexadecimal digits in a file or a variable. Messages of such " +
+          "a sensor must be encrypted.",
       ),
   })
   .prefault({})
