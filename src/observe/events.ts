@@ -44,7 +44,11 @@ interface MetricRow {
 export const eventMetrics = {
   sessions: { type: "gauge", help: "Sessions by state", label: "state" },
   clients_lost_total: { type: "counter", help: "Clients that were lost without DISCONNECT" },
-  dropped_total: { type: "counter", help: "What was dropped or refused, by reason", label: "reason" },
+  dropped_total: {
+    type: "counter",
+    help: "Messages and requests that were dropped or refused, by reason",
+    label: "reason",
+  },
   upstream_links_up: {
     type: "gauge",
     help: "Connections to all brokers; mqttsn_upstream_connections has them by upstream",
@@ -67,7 +71,10 @@ export const eventMetrics = {
   },
   store_failing: { type: "gauge", help: "1 while the store cannot write" },
   backlog_messages: { type: "gauge", help: "Accepted publications that wait on disk for the broker" },
-  backlog_bytes: { type: "gauge", help: "Their size, as uplink.totalBytesMax counts" },
+  backlog_bytes: {
+    type: "gauge",
+    help: "Size in octets of the publications that wait on disk, as uplink.totalBytesMax counts it",
+  },
 } as const satisfies Record<string, MetricRow>;
 
 export type EventMetric = keyof typeof eventMetrics;
@@ -210,14 +217,16 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
     meaning:
       "Clients that share a connection have filters that overlap. The gateway has found out how often the broker sends a message that several of these filters match: once, or once for each filter. If it sends the message for each filter, overlapping filters get further connections, so that no client receives a message twice.",
     advice:
-      "Nothing, if the gateway has found it out. If it could not, it counts copies: equal messages within one second, as many as there are matching filters, are taken as one message. It is better to set `upstream.copies` then. docs/guide/brokers.md names such brokers.",
+      "Nothing, if the gateway has found it out. If it could not, it counts copies: equal messages within one " +
+      "second, as many as there are matching filters, count as one message. It is better to set `upstream.copies` " +
+      "then. docs/guide/brokers.md names such brokers.",
     level: ({ copies }) => (copies === undefined ? "warn" : "info"),
     sentence: ({ upstream, copies }) => {
       const whose = upstream === "" ? "the broker" : `the broker of ${upstream}`;
       if (copies === undefined)
-        return `whether ${whose} sends a message once for each filter could not be found out; copies are counted, which is the second best: set upstream.copies`;
+        return `could not find out whether ${whose} sends a message once for each filter; copies are counted instead, which is less reliable: set upstream.copies`;
       return copies === "each"
-        ? `${whose} sends a message once for each filter that matches: filters that overlap go by connections of their own`
+        ? `${whose} sends a message once for each filter that matches: overlapping filters use further connections`
         : `${whose} sends a message once, however many filters match`;
     },
     limitedBy: ({ upstream }) => upstream,
@@ -231,7 +240,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       "Configure the broker so that it keeps sessions (persistence; MQTT 5, or clean session off). If these messages are counted somewhere, check there whether one is missing or was counted twice.",
     level: "warn",
     sentence: ({ clientId }) =>
-      `the broker forgot the session of ${clientId}, or it goes by another one now: a QoS 2 message may be missing or double`,
+      `a QoS 2 message of ${clientId} may be missing or may arrive twice: its exchange with the broker cannot be finished`,
     limitedBy: () => "",
     metrics: ["qos2_uncertain_total"],
     audience: { event: "viewer", clientId: "viewer", packetId: "viewer" },
@@ -243,7 +252,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       "`mqtt-sn-gateway decode --payload TOPIC HEX` shows each field. Correct the declaration, the device, or the sender of the command.",
     level: "warn",
     sentence: ({ clientId, topicName, direction, why, octets, begin }) =>
-      `${direction === "up" ? `what ${clientId ?? "a device without a connection"} says` : `what ${clientId ?? "a device"} is sent`} under ${topicName} does not fit its declaration: ${why} (${octets} octets, ${begin})`,
+      `the payload ${direction === "up" ? `of ${clientId ?? "a device without a connection"}` : `for ${clientId ?? "a device"}`} under ${topicName} does not fit its declaration: ${why} (${octets} octets, ${begin})`,
     limitedBy: ({ clientId, topicName, direction }) => `${clientId ?? ""} ${topicName} ${direction}`,
     metrics: ["payloads_unfit_total"],
     audience: {
@@ -264,7 +273,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       "Set `upstream.qosMax` to 1, or use the preset `rabbitmq`. Devices are then answered 'not supported' for QoS 2, which the broker does not have.",
     level: "warn",
     sentence: ({ clientId, qos, answer }) =>
-      `the broker answers QoS ${qos} with ${answer.toUpperCase()}${clientId === undefined ? "" : ` (client ${clientId})`}: ${qos === 2 ? "QoS 2 is no more than QoS 1 there" : "it takes it for another QoS"}`,
+      `the broker answers QoS ${qos} with ${answer.toUpperCase()}${clientId === undefined ? "" : ` (client ${clientId})`}: ${qos === 2 ? "QoS 2 is only as good as QoS 1 at this broker" : "the broker treats it as another QoS"}`,
     limitedBy: ({ qos, answer }) => `${qos} ${answer}`,
     metrics: ["other_qos_answers_total"],
     audience: { event: "viewer", clientId: "viewer", qos: "viewer", answer: "viewer" },
@@ -276,7 +285,7 @@ export const eventRows: { readonly [Kind in EventKind]: EventRow<EventOf<Kind>> 
       "Find out what the broker does not accept: a topic that its rules forbid, a QoS, Retain, or a size. Correct it at the broker or in the device. `mqtt-sn-gateway queue republish` sends a dead letter again. After two packets of the same kind the gateway refuses such packets of the device at once, for one hour at first.",
     level: "warn",
     sentence: ({ clientId, packet, topic, qos, bytes }) =>
-      `the broker closes the connection for ${packet === "will" ? "the will" : `a ${packet.toUpperCase()}`} of ${clientId ?? "those who share it"}: ${topic}, QoS ${qos}, ${bytes} octets; it is not sent any more`,
+      `the broker closes the connection for ${packet === "will" ? "the will" : `a ${packet.toUpperCase()}`} of ${clientId ?? "the clients that share it"}: ${topic}, QoS ${qos}, ${bytes} octets; it is not sent any more`,
     limitedBy: ({ clientId, packet, topic }) => `${clientId ?? ""} ${packet} ${topic}`,
     metrics: ["dropped_total"],
     audience: {

@@ -91,9 +91,11 @@ export const admissionCommands = {
     path: "/join",
     input: nothing,
     output: z.object({
-      seconds: count.describe("0: no client is admitted this way."),
-      left: count.describe("So many more devices are admitted this way."),
-      admitted: z.array(z.string()).describe("Client ids. After the end: those of the last time."),
+      seconds: count.describe("How many seconds are left. 0: no client is admitted this way."),
+      left: count.describe("How many more devices are admitted this way."),
+      admitted: z
+        .array(z.string())
+        .describe("The client ids that were admitted. After the end: those of the last time."),
     }),
     role: "operator",
     audited: false,

@@ -26,7 +26,10 @@ export const sessionDetails = {
         isRefused: z
           .boolean()
           .optional()
-          .describe("The broker closes the connection for this filter: it is kept, and not requested at the broker."),
+          .describe(
+            "The broker closes the connection for this filter. The subscription is kept, but the gateway does not " +
+              "subscribe to it.",
+          ),
       }),
     )
     .readonly(),

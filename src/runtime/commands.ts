@@ -27,25 +27,27 @@ const moment = z.number().describe("Milliseconds since 1970. 0: the clock was no
 
 const session = z.object({
   clientId: z.string(),
-  peer: z.string().optional().describe("Its present or last address. Absent: no address is known."),
+  peer: z.string().optional().describe("The present or last address of the client. Absent: no address is known."),
   state,
   clean: z.boolean(),
   keepAliveSeconds: count,
   sleepSeconds: count,
   secondsSilent: count,
-  waitingMessages: count.describe("For the client."),
+  waitingMessages: count.describe("Messages that wait for the client."),
   waitingBytes: count,
   waitingSeconds: count
     .optional()
-    .describe("Seconds since the oldest of them arrived, as far as known. Absent: none waits."),
-  droppedMessages: count.describe("For the client, since the gateway started."),
-  owedToBroker: count.describe("Publications that were acknowledged to it and that the broker does not have yet."),
-  owedBytes: count.describe("Those on disk that are not sent yet; each counts 100 octets more."),
+    .describe("Seconds since the oldest waiting message arrived, as far as it is known. Absent: none waits."),
+  droppedMessages: count.describe("Messages for the client that were dropped since the gateway started."),
+  owedToBroker: count.describe(
+    "Publications that were acknowledged to the client and that the broker does not have yet.",
+  ),
+  owedBytes: count.describe("Octets of the publications on disk that are not sent yet; each counts 100 octets more."),
   topics: count,
   subscriptions: count,
-  linkUp: z.boolean().describe("Whether its connection to the broker is established."),
-  says: z.string().optional().describe("Its state and the cause, in words."),
-  isLate: z.boolean().optional().describe("It should have sent a message by now."),
+  linkUp: z.boolean().describe("Whether the client's connection to the broker is established."),
+  says: z.string().optional().describe("The state of the client and the cause, in words."),
+  isLate: z.boolean().optional().describe("The client should have sent a message by now."),
 });
 
 const sessionWhole = session.extend(sessionDetails);
@@ -87,8 +89,8 @@ const depth = z.object({
 const letter = z.object({
   id: count,
   clientId: z.string(),
-  direction: z.enum(["up", "down"]).describe("up: it was on its way to the broker; down: to the client."),
-  reason: z.string().describe("docs/guide/events.md has them."),
+  direction: z.enum(["up", "down"]).describe("up: the message was on its way to the broker; down: to the client."),
+  reason: z.string().describe("The drop reason. docs/guide/events.md explains each."),
   topic: z.string(),
   qos,
   retain: z.boolean(),
@@ -110,7 +112,9 @@ const packet = z.object({
   accepted: z.boolean().describe("The publication was acknowledged to the client."),
   stage: z
     .enum(["waiting", "sent", "received", "released"])
-    .describe("waiting, sent: the broker has not answered it; received, released: it has it, at QoS 2."),
+    .describe(
+      "waiting, sent: the broker has not answered the packet. received, released: the broker has it, at QoS 2.",
+    ),
   deaths: count
     .optional()
     .describe(
@@ -128,7 +132,7 @@ const queueOfClient = z.object({
 
 const chosenUplink = z
   .strictObject({
-    client: z.string().min(1).max(65_535).optional().describe("Client id; absent: of all."),
+    client: z.string().min(1).max(65_535).optional().describe("Client id; absent: all clients."),
     topic: z.string().min(1).max(65_535).optional().describe("Topic filter, as the broker knows it; absent: all."),
   })
   .refine(({ client, topic }) => client !== undefined || topic !== undefined, "name a client or a topic");
@@ -142,9 +146,9 @@ const linksOfTransport = z.object({
       peer: z.string(),
       name: z.string(),
       linked: z.boolean(),
-      rssi: z.number().optional().describe("dBm; absent: not known."),
+      rssi: z.number().optional().describe("Signal strength in dBm; absent: not known."),
       secondsSinceSeen: count,
-      failures: count.describe("Failed attempts in a row."),
+      failures: count.describe("Consecutive failed attempts."),
       lastFailure: z.string(),
       parameters: z
         .string()
@@ -163,13 +167,13 @@ const oneSensor = z.strictObject({
 
 const bond = z.object({
   transport: z.string(),
-  address: z.string().describe("The identity address, by which the device is known whatever address it uses."),
+  address: z.string().describe("The identity address, by which the device is known at any address that it uses."),
   name: z.string().describe("The name that the device had when it was paired."),
-  since: z.string().describe("When it was paired."),
-  passkey: z.boolean().describe("It was paired with a passkey, so no third device can have been in between."),
+  since: z.string().describe("The day of the pairing."),
+  passkey: z.boolean().describe("The device was paired with a passkey, so no third device can have been in between."),
   secureConnections: z
     .boolean()
-    .describe("It was paired with LE Secure Connections: a listener cannot have learnt the key."),
+    .describe("The device was paired with LE Secure Connections: a listener cannot have learnt the key."),
 });
 
 const oneBond = z.strictObject({
@@ -180,12 +184,12 @@ const oneBond = z.strictObject({
 });
 
 const chosenDatagrams = z.strictObject({
-  client: z.string().min(1).max(65_535).optional().describe("Client id; absent: of all."),
-  transport: z.string().min(1).max(200).optional().describe("Name of a transport; absent: of all."),
+  client: z.string().min(1).max(65_535).optional().describe("Client id; absent: all clients."),
+  transport: z.string().min(1).max(200).optional().describe("Name of a transport; absent: all transports."),
   payload: z
     .enum(["yes", "no"])
     .optional()
-    .describe("no: payloads are left out, as they are where payloads are hidden."),
+    .describe("no: payloads are left out, as they always are where payloads are hidden."),
 });
 
 export const commands = {

@@ -18,42 +18,48 @@ const inQuery = (max: number, otherwise: number, meaning: string) =>
 
 const device = z.object({
   clientId: z.string(),
-  peer: z.string().optional().describe("Its present or last address. Absent: no address is known."),
+  peer: z.string().optional().describe("The present or last address of the client. Absent: no address is known."),
   transport: z.string().optional(),
   state,
-  says: z.string().describe("Its state and the cause, in words."),
-  isLate: z.boolean().describe("It should have sent a message by now."),
+  says: z.string().describe("The state of the client and the cause, in words."),
+  isLate: z.boolean().describe("The client should have sent a message by now."),
   dueSeconds: count
     .optional()
-    .describe("Seconds until its next message is due. Negative: it is late. Absent: no message is expected."),
-  why: z.string().describe("Why it has this state. Empty: it has had it since an earlier run of the gateway."),
-  stateSeconds: count.optional().describe("How long it has had this state, in seconds."),
+    .describe(
+      "Seconds until the next message of the client is due. Negative: it is late. Absent: no message is expected.",
+    ),
+  why: z
+    .string()
+    .describe("Why the client has this state. Empty: it has had this state since an earlier run of the gateway."),
+  stateSeconds: count.optional().describe("How long the client has had this state, in seconds."),
   secondsSilent: count,
   keepAliveSeconds: count,
   sleepSeconds: count,
-  rssi: count.optional().describe("Signal strength in dBm, where its network knows it."),
-  waiting: count.describe("Messages that wait for it."),
-  owed: count.describe("Publications that were acknowledged to it and that the broker does not have yet."),
-  dropped: count.describe("Messages for it that were dropped, since the gateway started."),
+  rssi: count.optional().describe("Signal strength in dBm, if the network of the client reports it."),
+  waiting: count.describe("Messages that wait for the client."),
+  owed: count.describe("Publications that were acknowledged to the client and that the broker does not have yet."),
+  dropped: count.describe("Messages for the client that were dropped since the gateway started."),
 });
 
 const deviceWhole = device.extend({
   clean: z.boolean(),
   waitingBytes: count,
-  waitingSeconds: count.optional().describe("Seconds since the oldest of them arrived. Absent: none waits."),
+  waitingSeconds: count.optional().describe("Seconds since the oldest waiting message arrived. Absent: none waits."),
   owedBytes: count,
   linkUp: z.boolean(),
   quarantineSeconds: count
     .optional()
-    .describe("It continued to exceed its limits and is ignored for so many seconds more. Absent: it is not ignored."),
+    .describe(
+      "The client continued to exceed its limits and is ignored for so many more seconds. Absent: it is not ignored.",
+    ),
   identity: z
     .object({ name: z.string(), by: z.string(), isProved: z.boolean() })
     .optional()
-    .describe("Who the device is, and how the gateway knows."),
+    .describe("The identity of the device, and how the gateway knows it."),
   ...sessionDetails,
   wakings: z
     .array(z.object({ secondsAgo: z.number(), awakeSeconds: z.number() }))
-    .describe("When it woke, and for how long it was awake; the newest entry last."),
+    .describe("When the device woke up, and for how long it was awake; the newest entry last."),
 });
 
 export const deviceCommands = {
@@ -64,7 +70,10 @@ export const deviceCommands = {
     input: z.strictObject({
       search: z.string().max(200).optional().describe("Part of a client id or an address."),
       state: state.or(z.enum(["late", "waiting"])).optional(),
-      sort: z.enum(deviceOrders).optional().describe("Absent: by state, devices that need attention first."),
+      sort: z
+        .enum(deviceOrders)
+        .optional()
+        .describe("The order of the list. Absent: by state, devices that need attention first."),
       order: z.enum(["up", "down"]).optional(),
       offset: inQuery(1e8, 0, "How many to leave out."),
       limit: inQuery(rowsMax, 100, "How many to show."),
@@ -99,7 +108,7 @@ export const deviceCommands = {
         .max(1_000)
         .regex(/^[^+#\0]+$/, "no wildcard"),
       payload: z.string().max(10_000).optional().describe("The payload as text, in UTF-8. Absent: empty."),
-      qos: z.enum(["0", "1", "2"]).optional().describe("Absent: 1."),
+      qos: z.enum(["0", "1", "2"]).optional().describe("The QoS. Absent: 1."),
     }),
     output: z.object({ sent: z.string() }),
     role: "operator",

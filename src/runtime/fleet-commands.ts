@@ -6,21 +6,27 @@ import { z } from "zod";
 import { json, type Refusal } from "./command.ts";
 import { count, done, nothing } from "./command-shapes.ts";
 
-const seconds = z.number().describe("To a tenth.");
+const seconds = z.number().describe("Seconds, rounded to a tenth.");
 
 export const pairShape = z.object({
-  role: z.enum(["active", "standby", "ended"]).describe("ended: it is not active any more, and its process ends."),
+  role: z
+    .enum(["active", "standby", "ended"])
+    .describe("ended: the gateway is not active any more, and its process ends."),
   name: z.string(),
   owner: z.string().describe('The active gateway, as far as this one knows; "" = none.'),
-  epoch: count.describe("How often one of the pair has become the active one."),
+  epoch: count.describe("How often a gateway of the pair has become the active one."),
   leaseSeconds: z.number(),
   leaseLeftSeconds: seconds.describe(
     "Seconds until the lease ends if it is not renewed: then the active gateway gives up, or the standby claims it. 0: no gateway has the lease.",
   ),
   sinceSeconds: count.describe("How long this gateway has had its role."),
-  trouble: z.string().describe('Why the lease cannot be had just now; "" = it can.'),
+  trouble: z.string().describe('Why the lease cannot be read or claimed now; "" = it can.'),
   other: z
-    .object({ name: z.string(), version: z.string(), secondsAgo: seconds.describe("Since the last sign of life.") })
+    .object({
+      name: z.string(),
+      version: z.string(),
+      secondsAgo: seconds.describe("Seconds since its last sign of life, rounded to a tenth."),
+    })
     .optional()
     .describe("The other gateway; absent: none stands by, or none is active."),
   handover: z
@@ -29,7 +35,8 @@ export const pairShape = z.object({
       cause: z
         .enum(["first", "drained", "ended", "silent"])
         .describe(
-          "first: no gateway was active before; drained, ended: it gave the lease back; silent: it did not renew it.",
+          "first: no gateway was active before; drained, ended: the gateway before gave the lease back; silent: " +
+            "it did not renew the lease.",
         ),
       secondsAgo: seconds,
     })
@@ -44,18 +51,18 @@ const noFleet: Refusal = { kind: "not-there", say: "this gateway does not belong
 export const fleetShape = z.object({
   name: z.string().describe("The gateway that was asked."),
   leaseSeconds: z.number(),
-  shards: count.describe("How many there are."),
+  shards: count.describe("The number of shards."),
   trouble: z.string().describe('Why the leases cannot be read at present; "" = they can.'),
   members: z
     .array(
       z.object({
         name: z.string(),
         version: z.string(),
-        place: z.string().describe("Where it takes datagrams from the others."),
+        place: z.string().describe("The address at which the gateway receives datagrams from the others."),
         isDraining: z.boolean(),
-        secondsAgo: seconds.describe("Since the last sign of life."),
+        secondsAgo: seconds.describe("Seconds since its last sign of life, rounded to a tenth."),
         sinceSeconds: count.describe("How long this run of the gateway is known to the gateway that was asked."),
-        shards: count.describe("That it owns."),
+        shards: count.describe("The number of shards that the gateway owns."),
       }),
     )
     .readonly(),
@@ -63,20 +70,22 @@ export const fleetShape = z.object({
     .array(
       z.object({
         shard: count,
-        owner: z.string().describe('"" = none, as far as is known here.'),
-        epoch: count.describe("How often it was claimed."),
+        owner: z.string().describe('The owner; "" = the gateway that was asked knows none.'),
+        epoch: count.describe("How often the shard was claimed."),
         here: z
           .enum(["opening", "serving", "leaving"])
           .optional()
-          .describe("What the gateway that was asked does with this shard. Absent: it does not own it."),
+          .describe("The state of the shard at the gateway that was asked. Absent: this gateway does not own it."),
       }),
     )
     .readonly(),
   counters: z
     .object({
-      claimed: z.object({ first: count, drained: count, ended: count, silent: count }).describe("By how they came."),
+      claimed: z
+        .object({ first: count, drained: count, ended: count, silent: count })
+        .describe("Claimed shards, by the cause."),
       handedOver: count,
-      lost: count.describe("Dropped, because the lease had ended or belonged to another gateway."),
+      lost: count.describe("Shards that were dropped, because the lease had ended or belonged to another gateway."),
       failed: count.describe("Shards that could not be served here."),
     })
     .describe("Shards of the asked gateway since it started."),
@@ -102,7 +111,7 @@ export const fleetCommands = {
     method: "POST",
     path: "/fleet/leave",
     input: nothing,
-    output: z.object({ shards: count.describe("That were handed over.") }),
+    output: z.object({ shards: count.describe("The number of shards that were handed over.") }),
     role: "operator",
     audited: true,
     run: async ({ installation }) => {
@@ -117,7 +126,7 @@ export const fleetCommands = {
     method: "GET",
     path: "/fleet",
     input: nothing,
-    output: pairShape.extend({ version: z.string().describe("Of this one.") }),
+    output: pairShape.extend({ version: z.string().describe("The version of this gateway.") }),
     role: "viewer",
     audited: false,
     run: ({ installation }) => {
@@ -133,7 +142,7 @@ export const fleetCommands = {
     input: nothing,
     output: z.object({
       from: z.string(),
-      to: z.string().describe("Who has the lease now."),
+      to: z.string().describe("The gateway that has the lease now."),
       epoch: count,
       milliseconds: count.describe("From the last message of this gateway until the other one had the lease."),
     }),

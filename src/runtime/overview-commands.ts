@@ -5,7 +5,9 @@ import { count, done, moment, nothing, states } from "./command-shapes.ts";
 import { fleetShape, pairShape } from "./fleet-commands.ts";
 
 const broker = z.object({
-  name: z.string().describe('"" = the one of every client that `upstreams` names no other for.'),
+  name: z
+    .string()
+    .describe('The name of the upstream; "" = the one of every client for which `upstreams` names no other one.'),
   url: z.string(),
   isThere: z.boolean(),
   sinceSeconds: count.optional(),
@@ -14,7 +16,8 @@ const broker = z.object({
     .array(z.object({ date: z.string(), in: count, out: count }))
     .readonly()
     .describe(
-      "From (in) and to (out) the broker by the day, as TCP carries them; the newest first, 31 at most, and none from before the gateway started.",
+      "Octets from (in) and to (out) the broker for each day, as TCP carries them. The newest day is first; at " +
+        "most 31 days, and none before the gateway started.",
     ),
 });
 
@@ -30,16 +33,19 @@ const overview = z.object({
   waiting: z.object({ forClients: count, forBroker: count, deadLetters: count }),
   storeKind: z.enum(["disk", "memory", "redis"]),
   storeFails: z.boolean(),
-  pair: pairShape.optional().describe("Of one of a pair."),
+  pair: pairShape.optional().describe("The state of the pair, if the gateway belongs to one."),
   fleet: fleetShape
     .optional()
-    .describe("Of one of a fleet: everything else here is of the shards that this gateway serves."),
+    .describe(
+      "The state of the fleet, if the gateway belongs to one. Everything else in this answer is about the shards " +
+        "that this gateway serves.",
+    ),
   dropped: z
     .array(z.object({ reason: z.string(), count, meaning: z.string(), advice: z.string() }))
     .describe("Counts since the gateway started, the highest first."),
   needs: z
     .array(z.object({ level: z.enum(["bad", "warn", "note"]), says: z.string(), advice: z.string(), view: z.string() }))
-    .describe("What needs a hand."),
+    .describe("What the operator has to look at."),
 });
 
 const numbers = z.array(z.number());

@@ -24,7 +24,7 @@ const settingChanges = z
       encode: (changes) => JSON.stringify(changes),
     },
   )
-  .describe('As JSON: [{ "path": ["api", "port"], "value": 80 }]; without a value the key is taken out.');
+  .describe('The changes as JSON: [{ "path": ["api", "port"], "value": 80 }]; without a value the key is removed.');
 
 export const settingsCommands = {
   "settings.show": json({
@@ -92,11 +92,11 @@ export const settingsCommands = {
     path: "/settings",
     input: z.strictObject({
       changes: settingChanges,
-      version: z.string().max(100).describe("Of the file, as `settings.show` gave it."),
+      version: z.string().max(100).describe("The version of the file, as `settings.show` returned it."),
     }),
     output: z.object({
       restart: z.array(z.string()).describe("Settings that take effect after a restart."),
-      version: z.string().describe("Of the file as it is now."),
+      version: z.string().describe("The present version of the file."),
     }),
     role: "operator",
     audited: true,
@@ -116,8 +116,12 @@ export const settingsCommands = {
     method: "POST",
     path: "/settings/secret",
     input: z.strictObject({
-      key: z.string().max(200).describe("As in upstream.password."),
-      secret: z.string().min(1, "say the secret").max(65_536).describe("It is sent in the body of the request."),
+      key: z.string().max(200).describe("The key of the setting, for example upstream.password."),
+      secret: z
+        .string()
+        .min(1, "say the secret")
+        .max(65_536)
+        .describe("The secret, which is sent in the body of the request."),
     }),
     output: z.object({ file: z.string() }),
     role: "operator",

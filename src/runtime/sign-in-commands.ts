@@ -15,7 +15,9 @@ export const signInCommands = {
     description: "a link that logs a browser in to the console once",
     method: "POST",
     path: "/console/link",
-    input: z.strictObject({ role: z.enum(["viewer", "operator"]).optional().describe("Absent: operator.") }),
+    input: z.strictObject({
+      role: z.enum(["viewer", "operator"]).optional().describe("The role of the user. Absent: operator."),
+    }),
     output: z.object({ links: z.array(z.string()) }),
     role: "operator",
     audited: true,
@@ -36,7 +38,7 @@ export const signInCommands = {
         name: z.string(),
         role: z.enum(["viewer", "operator"]),
         added: z.string().optional(),
-        isManaged: z.boolean().describe("false: it is in the configuration."),
+        isManaged: z.boolean().describe("false: the token is in the configuration."),
       }),
     ),
     role: "operator",
@@ -85,7 +87,7 @@ export const signInCommands = {
       hash: z
         .string()
         .regex(/^scrypt\$[\w$-]{20,400}$/, "no hash")
-        .describe("Of scrypt."),
+        .describe("The hash of the password, made with scrypt."),
     }),
     output: z.object({ links: z.array(z.string()) }),
     role: "operator",

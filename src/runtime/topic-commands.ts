@@ -32,7 +32,7 @@ export const topicCommands = {
           id: count,
           name: z.string(),
           client: z.string().optional(),
-          isByHand: z.boolean().describe("It was given by a command and is not in the configuration."),
+          isByHand: z.boolean().describe("The topic id was added by a command, and is not in the configuration."),
         }),
       ),
       used: z.array(z.object({ name: z.string(), isFilter: z.boolean(), clients: count, some: z.array(z.string()) })),
@@ -54,7 +54,7 @@ export const topicCommands = {
         .max(65_535)
         .refine((name) => !/[+#]/.test(name), "must not hold a wildcard")
         .refine(isTakenByBrokers, "has characters that no broker accepts")
-        .describe("The topic's whole name."),
+        .describe("The whole topic name."),
       client: forWhom,
     }),
     output: z.object({ id: count, name: z.string() }),

@@ -87,11 +87,11 @@ const spoken: readonly (readonly [event: GatewayEvent, line: string])[] = [
   ],
   [
     { event: "qos2_uncertain", clientId: "c", packetId: 7 },
-    "warn the broker forgot the session of c, or it goes by another one now: a QoS 2 message may be missing or double",
+    "warn a QoS 2 message of c may be missing or may arrive twice: its exchange with the broker cannot be finished",
   ],
   [
     { event: "other_qos_answered", clientId: "c", qos: 2, answer: "puback" },
-    "warn the broker answers QoS 2 with PUBACK (client c): QoS 2 is no more than QoS 1 there",
+    "warn the broker answers QoS 2 with PUBACK (client c): QoS 2 is only as good as QoS 1 at this broker",
   ],
   [
     { event: "will_refused", clientId: "c", topic: "w", qos: 1, bytes: 4, isConnected: true },
@@ -131,7 +131,7 @@ describe("the log", () => {
       "debug dropped (malformed): too-short",
       "warn dropped (buffer-full): QoS",
       "warn no connection to",
-      "warn the broker forgot",
+      "warn a QoS 2",
       "warn the broker answers",
       "warn the broker closes",
       "error the session store",
@@ -176,7 +176,7 @@ describe("the log", () => {
       "warn no connection to the brok",
       "warn no connection to the brok",
       "warn no connection to the brok",
-      "warn the broker forgot the ses",
+      "warn a QoS 2 message of a may ",
       "error the session store failed",
     ]);
   });
@@ -347,7 +347,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_accepted_publications_total counter: Publications acknowledged to devices while the broker was away",
     "mqttsn_adapter_total counter: What happened at the adapter: links made, failed and lost, broadcasts, restarts of its process, …",
     "mqttsn_adapter_up gauge: 1 while the adapter works; the label says how, or what is missing",
-    "mqttsn_backlog_bytes gauge: Their size, as uplink.totalBytesMax counts",
+    "mqttsn_backlog_bytes gauge: Size in octets of the publications that wait on disk, as uplink.totalBytesMax counts it",
     "mqttsn_backlog_messages gauge: Accepted publications that wait on disk for the broker",
     "mqttsn_broker_up gauge: 1 while the gateway's own connection to every broker is established; mqttsn_upstream_up has each broker",
     "mqttsn_buffered_bytes gauge: Size of the messages waiting for devices",
@@ -361,7 +361,7 @@ test("metrics keep their names, kinds and help", async () => {
     "mqttsn_device_linked gauge: 1 while the device is connected",
     "mqttsn_device_rssi_dbm gauge: Signal strength when it was last seen",
     "mqttsn_device_seen_seconds gauge: Time since it was last seen",
-    "mqttsn_dropped_total counter: What was dropped or refused, by reason",
+    "mqttsn_dropped_total counter: Messages and requests that were dropped or refused, by reason",
     "mqttsn_dtls_bad_keys_total counter: Handshakes with a wrong key or an unknown identity",
     "mqttsn_dtls_bad_records_total counter: Datagrams that were not a record, not authentic, or of an unknown context",
     "mqttsn_dtls_certificates_refused_total counter: Devices that were refused with their certificates, by reason",
