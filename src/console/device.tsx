@@ -18,7 +18,7 @@ function TestMessage({ client, done }: { readonly client: string; readonly done:
   const [qos, setQos] = useState("1");
   return (
     <details class="test-message">
-      <summary>Send it a test message</summary>
+      <summary>Send a test message</summary>
       <div class="bar">
         <label>
           Topic <input type="text" value={topic} onInput={(event) => setTopic(event.currentTarget.value)} />
@@ -37,7 +37,7 @@ function TestMessage({ client, done }: { readonly client: string; readonly done:
         <Do label="Send" work={() => tell("device/message", { client, topic, payload, qos })} done={done} />
       </div>
       <p class="quiet">
-        It goes to this device alone; the broker does not hear of it. A sleeper gets it when it wakes.
+        The message is sent to this device only, and not to the broker. A sleeping device gets it when it wakes up.
       </p>
     </details>
   );
@@ -54,7 +54,7 @@ function Strip(props: {
   const longest = Math.max(0.1, ...wakings.map(({ awakeSeconds }) => awakeSeconds));
   return (
     <>
-      <h2>Its last wakings</h2>
+      <h2>The last wake-ups</h2>
       <ol class="strip">
         {wakings.map(({ secondsAgo, awakeSeconds }, i) => {
           const says = `${duration(Math.round(secondsAgo + elapsed))} ago, awake for ${awakeSeconds.toFixed(1)} s`;
@@ -88,7 +88,7 @@ export function Device({ client, isOperator }: { readonly client: string; readon
         <Name text={client} />
       </h1>
       {found.problem?.status === 404 ? (
-        <p class="state">There is no session of this device: it left with a clean session, or was never here.</p>
+        <p class="state">This device has no session: it disconnected with a clean session, or has never connected.</p>
       ) : (
         <Loaded asked={found} what="this device">
           {(device) => {
@@ -108,10 +108,12 @@ export function Device({ client, isOperator }: { readonly client: string; readon
                     {identity ? (
                       <>
                         <Name text={identity.name} />,{" "}
-                        {identity.isProved ? "which it has proved" : `by its ${identity.by}, which can be forged`}
+                        {identity.isProved
+                          ? "which the device has proved"
+                          : `by its ${identity.by}, which can be forged`}
                       </>
                     ) : (
-                      "only its client id is known, which anybody can say"
+                      "only its client id is known, which anybody can use"
                     )}
                   </dd>
                   <dt>Session</dt>
@@ -120,7 +122,7 @@ export function Device({ client, isOperator }: { readonly client: string; readon
                     {device.keepAliveSeconds === 0 ? "none" : duration(device.keepAliveSeconds)}
                     {device.sleepSeconds > 0 && `, sleeps ${duration(device.sleepSeconds)} at a time`}
                   </dd>
-                  <dt>Waiting for it</dt>
+                  <dt>Waiting for the device</dt>
                   <dd>
                     {device.waiting} messages, {octets(device.waitingBytes)}
                     {device.waitingSeconds !== undefined && `, the oldest for ${duration(device.waitingSeconds)}`}
@@ -145,19 +147,19 @@ export function Device({ client, isOperator }: { readonly client: string; readon
                   <p class="actions">
                     <Do
                       label="End the session"
-                      sure="The device has to connect anew, and what waits for it is gone. Sure?"
+                      sure="The device must connect again, and messages that wait for it are deleted. Are you sure?"
                       work={() => act("DELETE", "session", { client })}
                       done={() => go("devices")}
                     />{" "}
                     <Do
-                      label="Give up what it sent"
-                      sure="What it was acknowledged for and the broker does not have becomes nothing. Sure?"
+                      label="Delete what it has sent"
+                      sure="Publications that were acknowledged to the device and that the broker does not have are deleted. Are you sure?"
                       work={() => act("DELETE", "queue/client", { client })}
                       done={found.again}
                     />{" "}
                     <Do
-                      label="Give up what waits for it"
-                      sure="It becomes dead letters, but for what the device may have already. Sure?"
+                      label="Delete what waits for it"
+                      sure="The messages become dead letters, except those that the device may have already. Are you sure?"
                       work={() => act("DELETE", "device/waiting", { client })}
                       done={found.again}
                     />
@@ -200,11 +202,11 @@ export function Device({ client, isOperator }: { readonly client: string; readon
       )}
       {isOperator && <KeyOf name={found.data?.identity?.isProved ? found.data.identity.name : client} />}
       <h2>Its last {messagesMax} messages</h2>
-      {datagrams.lost > 0 && <p class="quiet">{datagrams.lost} more came than could be shown.</p>}
+      {datagrams.lost > 0 && <p class="quiet">{datagrams.lost} more arrived than could be shown.</p>}
       {datagrams.entries.length === 0 && !datagrams.isLooking ? (
         <p class="state">Loading messages…</p>
       ) : datagrams.entries.length === 0 ? (
-        <p class="quiet">Nothing since this page is open: they are kept only while somebody looks.</p>
+        <p class="quiet">No message since this page was opened. Messages are kept only while a page shows them.</p>
       ) : (
         <DatagramList entries={datagrams.entries} withClient={false} />
       )}

@@ -82,13 +82,13 @@ export function Devices(props: {
       {!answer && !problem && <p class="state">Loading devices…</p>}
       {!answer && problem && (
         <p class="state bad" role="alert">
-          Devices cannot be shown: {problem.message}.
+          The devices cannot be shown: {problem.message}.
         </p>
       )}
       {answer?.total === 0 && <NoDevice facts={props.overview.data} />}
       {answer && answer.total > 0 && answer.matched === 0 && (
         <p class="state">
-          No device fits.{" "}
+          No device matches.{" "}
           <button type="button" onClick={() => go("devices")}>
             Show all
           </button>

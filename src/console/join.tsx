@@ -27,7 +27,7 @@ export function Join({ withWaiting = false }: { readonly withWaiting?: boolean }
           <>
             <output>
               Open for {duration(remaining)} more: who knocks now is let in when it tries again
-              {left === 0 && "; but as many as may in one window have joined"}.
+              {left === 0 && "; but the limit of devices for one window is reached"}.
             </output>
             <Do label="Close" work={() => act("POST", "join", { seconds: 0 })} done={join.again} />
           </>
@@ -74,10 +74,10 @@ function Waiting() {
     (news) => news.knocks,
   );
   const all = knocks.data ?? [];
-  if (all.length === 0) return <p class="quiet">Nobody waits to be let in.</p>;
+  if (all.length === 0) return <p class="quiet">No device waits for admission.</p>;
   return (
     <>
-      <p>Not let in until now:</p>
+      <p>Not admitted until now:</p>
       <ul class="plain">
         {all.slice(0, waitingMax).map(({ what, clientId, peer, why }) => (
           <li key={`${what} ${clientId} ${peer}`}>
@@ -89,7 +89,7 @@ function Waiting() {
         ))}
       </ul>
       <p>
-        <a href="#/knocking">All who were not let in</a>
+        <a href="#/knocking">All devices that were not admitted</a>
       </p>
     </>
   );

@@ -9,8 +9,9 @@ import { Qr } from "./qr.tsx";
 type Made = OutputOf<"device.add">;
 type WithKey = OutputOf<"device.list">[number];
 
-const rotateSure = "Its key of before is worth nothing then, and it is put out until it has the new one. Sure?";
-const removeSure = "It is put out, and does not get in with this key any more. Sure?";
+const rotateSure =
+  "The old key is not valid any more then, and the device is disconnected until it has the new key. Are you sure?";
+const removeSure = "The device is disconnected, and this key is not accepted any more. Are you sure?";
 
 const make = async (path: string, name: string) => (await tell(path, { name })) as Made;
 
@@ -22,7 +23,7 @@ function Once({ made, done }: { readonly made: Made; readonly done: () => void }
         The key of <Name text={made.name} />
       </h2>
       <p>
-        <b>It is shown this once.</b> Give the device its identity and its key, typed in or by the picture.
+        <b>It is shown only once.</b> Enter identity and key at the device, or let it read the picture.
       </p>
       <Qr text={made.link} says={`QR code with identity and key of ${made.name}`} />
       <dl class="facts">
@@ -34,7 +35,7 @@ function Once({ made, done }: { readonly made: Made; readonly done: () => void }
         <dd>
           <code>{made.key}</code>
         </dd>
-        <dt>As in the picture</dt>
+        <dt>The text in the picture</dt>
         <dd>
           <code>{made.link}</code>
         </dd>
@@ -62,8 +63,8 @@ export function Keys() {
     <section aria-label="Keys of devices">
       <h2>Devices with a key</h2>
       <p class="quiet">
-        Over DTLS a device proves with its key who it is, and nobody else bears its name. It needs a transport of type
-        dtls.
+        Over DTLS a device proves its identity with its key, and no other device can use its name. This needs a
+        transport of type dtls.
       </p>
       <div class="bar">
         <label>
@@ -81,7 +82,7 @@ export function Keys() {
                 <OneKey known={each} made={take} changed={keys.again} />
               </li>
             ))}
-            {all.length === 0 && <li class="quiet">None has a key from here.</li>}
+            {all.length === 0 && <li class="quiet">No device has a key that was made here.</li>}
           </ul>
         )}
       </Loaded>

@@ -141,7 +141,7 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
               )}
               {bad > 0 && (
                 <a href="#/" class="sign warn">
-                  {bad === 1 ? "1 needs a hand" : `${bad} need a hand`}
+                  {bad === 1 ? "1 needs attention" : `${bad} need attention`}
                 </a>
               )}
             </>
@@ -156,8 +156,8 @@ function Gateway({ me, left }: { readonly me: Me; readonly left: () => void }) {
       </header>
       {gone !== undefined && (
         <p class="banner bad" role="alert">
-          The gateway does not answer. Its last word was at {new Date(gone).toLocaleTimeString()}; what is shown is from
-          then. This page tries again by itself.
+          The gateway does not answer. Its last answer was at {new Date(gone).toLocaleTimeString()}; what is shown is
+          from then. This page tries again by itself.
         </p>
       )}
       {gone === undefined && away.length > 0 && (

@@ -113,20 +113,20 @@ function Pair({ pair }: { readonly pair: NonNullable<OverviewFacts["pair"]> }) {
 const roleWords = { active: "is active", standby: "stands by", ended: "has handed over, and ends" } as const;
 
 function otherWords({ role, owner, other }: NonNullable<OverviewFacts["pair"]>): string {
-  if (role === "active") return other ? `${other.name} stands by, version ${other.version}` : "Nobody stands by";
-  return owner === "" ? "Nobody is active" : `${owner} is active${other ? `, version ${other.version}` : ""}`;
+  if (role === "active") return other ? `${other.name} stands by, version ${other.version}` : "No gateway stands by";
+  return owner === "" ? "No gateway is active" : `${owner} is active${other ? `, version ${other.version}` : ""}`;
 }
 
 function storeWords({ storeKind, storeFails }: OverviewFacts): string {
-  if (storeKind === "memory") return "sessions and messages are in memory alone, and gone when the gateway ends";
-  if (storeKind === "redis") return storeFails ? "Redis takes nothing" : "Redis takes what it is given";
-  return storeFails ? "the disk fails" : "the disk takes what it is given";
+  if (storeKind === "memory") return "sessions and messages are only in memory, and are lost when the gateway ends";
+  if (storeKind === "redis") return storeFails ? "Redis does not accept changes" : "Redis accepts changes";
+  return storeFails ? "the disk fails" : "the disk accepts changes";
 }
 
 function Needs({ needs }: { readonly needs: OverviewFacts["needs"] }) {
-  if (needs.length === 0) return <p class="need good">Nothing needs a hand.</p>;
+  if (needs.length === 0) return <p class="need good">Nothing needs attention.</p>;
   return (
-    <section aria-label="What needs a hand">
+    <section aria-label="What needs attention">
       {needs.map(({ level, says, advice, view }) => (
         <p key={says} class={`need ${level}`}>
           {says} <span class="quiet">{advice}</span> {view && <a href={`#/${view}`}>Show</a>}

@@ -39,7 +39,7 @@ function ByHand({ shown, again }: { readonly shown: Shown; readonly again: () =>
   return (
     <>
       <h2>Changed by hand</h2>
-      <p class="quiet">{managedFile ?? "Kept in memory: gone when the gateway ends"}</p>
+      <p class="quiet">{managedFile ?? "Kept in memory: lost when the gateway ends"}</p>
       {admitted.length === 0 && <p class="quiet">No client was admitted by hand.</p>}
       <ul class="plain">
         {admitted.map(({ clientId, from, at }) => (
@@ -48,7 +48,7 @@ function ByHand({ shown, again }: { readonly shown: Shown; readonly again: () =>
             <span class="quiet">since {at}</span>{" "}
             <Do
               label="Take back"
-              sure="The rules of `access` decide then whether it may stay. Sure?"
+              sure="Then the rules of `access` decide whether the client may stay. Are you sure?"
               work={() => act("DELETE", "admitted", { client: clientId })}
               done={again}
             />
@@ -86,7 +86,7 @@ function Configuration({ shown, again }: { readonly shown: Shown; readonly again
     setOwnVersion(version);
     setChanges(new Map());
     setSaid(
-      restart.length === 0 ? "Saved; it counts now." : `Saved. After a restart it counts for: ${restart.join(", ")}.`,
+      restart.length === 0 ? "Saved, and in effect now." : `Saved. In effect after a restart: ${restart.join(", ")}.`,
     );
     again();
   };
@@ -95,10 +95,12 @@ function Configuration({ shown, again }: { readonly shown: Shown; readonly again
     <>
       <h2>Configuration</h2>
       <p class="quiet">{file}</p>
-      {written.readOnly !== undefined && <p class="state">It is shown, not changed: {written.readOnly}.</p>}
+      {written.readOnly !== undefined && (
+        <p class="state">The settings can be shown, but not changed: {written.readOnly}.</p>
+      )}
       {written.restart.length > 0 && (
         <p class="state warn" role="status">
-          The file was changed since the start. These count after a restart: {written.restart.join(", ")}.
+          The file was changed since the start. In effect after a restart: {written.restart.join(", ")}.
         </p>
       )}
       {said !== "" && (
@@ -111,7 +113,7 @@ function Configuration({ shown, again }: { readonly shown: Shown; readonly again
           <Judged tried={tried} />
           <Do label="Save" work={save} />{" "}
           <button type="button" onClick={() => setChanges(new Map())}>
-            Leave it as it was
+            Discard the changes
           </button>
         </section>
       )}
@@ -177,7 +179,11 @@ function Judged({ tried }: { readonly tried: Tried | undefined }) {
         ))}
       </pre>
       {problems.length === 0 && (
-        <p>{restart.length === 0 ? "All of it counts at once." : `Counts after a restart: ${restart.join(", ")}.`}</p>
+        <p>
+          {restart.length === 0
+            ? "All changes take effect at once."
+            : `In effect after a restart: ${restart.join(", ")}.`}
+        </p>
       )}
     </>
   );
@@ -226,7 +232,7 @@ function Row(props: {
             >
               Leave
             </button>
-            {isTakenOut && <span class="quiet">The key is taken out.</span>}
+            {isTakenOut && <span class="quiet">The key is removed.</span>}
           </span>
         )}
         {change !== undefined &&
@@ -235,7 +241,7 @@ function Row(props: {
               {say}
             </p>
           ))}
-        {byHand > 0 && <p class="quiet">Before these come {byHand} admitted by hand, see above.</p>}
+        {byHand > 0 && <p class="quiet">{byHand} admitted by hand have priority over these, see above.</p>}
         <p class="quiet">{meaning}</p>
       </dd>
     </div>
@@ -311,7 +317,7 @@ function Secret({ row, kept }: { readonly row: Setting; readonly kept: (file: st
         onInput={(event) => setSecret(event.currentTarget.value)}
       />{" "}
       <Do label="Keep it in a file" work={keep} />{" "}
-      <span class="quiet">It is never shown again. Or say where it is:</span>
+      <span class="quiet">It is never shown again. Or enter the place of the secret:</span>
     </span>
   );
 }

@@ -26,11 +26,11 @@ function NotAdmitted() {
     (news) => news.knocks,
   );
   return (
-    <Loaded asked={knocks} what="who was not let in">
+    <Loaded asked={knocks} what="devices that were not admitted">
       {(all) =>
         all.length === 0 ? (
-          <Empty title="Nobody was turned away">
-            <p>Whoever knocks and no rule of `access` lets in stands here, with what would admit it.</p>
+          <Empty title="No device was refused">
+            <p>A device that no rule of `access` admits is listed here, with the line that would admit it.</p>
           </Empty>
         ) : (
           <ul class="cards">
@@ -43,7 +43,7 @@ function NotAdmitted() {
                   {whatWords[what]} at <Name text={peer} />, {times === 1 ? "once" : `${times} times`}, last{" "}
                   <When at={lastAt} />
                 </p>
-                <p>Not let in: {why}.</p>
+                <p>Not admitted: {why}.</p>
                 {hint !== "" && (
                   <p>
                     {what === "key" ? "To admit it, give it a key, below or by" : "To admit it in the configuration:"}{" "}
@@ -55,7 +55,7 @@ function NotAdmitted() {
                     <Do label="Admit" work={() => act("POST", "knocking", { client: clientId })} done={knocks.again} />{" "}
                     <Do
                       label="Admit from anywhere"
-                      sure="Whoever says this client id, from whatever address, is let in. Sure?"
+                      sure="Any device with this client id is admitted, from any address. Are you sure?"
                       work={() => act("POST", "knocking", { client: clientId, from: "anywhere" })}
                       done={knocks.again}
                     />
@@ -75,7 +75,7 @@ const whatWords = {
   qosMinusOne: "A sender without a connection",
   forwarder: "A forwarder",
   refused: "A client whose CONNECT was refused",
-  key: "A device that could not show who it is",
+  key: "A device that could not prove its identity",
 } as const;
 
 const datagramsMax = 500;
@@ -105,7 +105,7 @@ function Recorder({ client }: { readonly client: string }) {
     <>
       <button
         type="button"
-        title="For Wireshark, with -o mqttsn.udp.port:1883. The device is that of the filter, word for word."
+        title="For Wireshark, with -o mqttsn.udp.port:1883. The filter must be the whole client id."
         onClick={() => (recording.current ? recording.current.abort() : void start())}
       >
         {bytes === undefined ? "Record (pcapng)" : `Stop and save, ${octets(bytes)}`}
@@ -168,14 +168,14 @@ export function LiveAir() {
         <Recorder client={client} />
         <output>
           {shown.length} of the last {datagrams.entries.length}
-          {datagrams.lost > 0 && `; ${datagrams.lost} more came than could be shown`}
+          {datagrams.lost > 0 && `; ${datagrams.lost} more arrived than could be shown`}
         </output>
       </div>
       {datagrams.entries.length === 0 && !datagrams.isLooking ? (
         <p class="state">Loading the datagrams…</p>
       ) : datagrams.entries.length === 0 ? (
         <Empty title="No datagram yet">
-          <p>What devices and gateway say to each other appears here as it is said, decoded, while this page looks.</p>
+          <p>Datagrams between devices and the gateway appear here as they pass, decoded, while this page is open.</p>
         </Empty>
       ) : (
         <DatagramList entries={shown} withClient />
@@ -229,7 +229,7 @@ export function Queues({ isOperator }: { readonly isOperator: boolean }) {
         )}
       </Loaded>
       <h2>Dead letters</h2>
-      {isOperator ? <Letters /> : <p class="state">Operators see them: they hold payloads.</p>}
+      {isOperator ? <Letters /> : <p class="state">Only operators see them, because they contain payloads.</p>}
     </>
   );
 }
@@ -240,19 +240,19 @@ function Letters() {
     <Loaded asked={letters} what="dead letters">
       {(all) =>
         all.length === 0 ? (
-          <p class="quiet">None: nothing at QoS 1 or 2 was dropped.</p>
+          <p class="quiet">None: no message at QoS 1 or 2 was dropped.</p>
         ) : (
           <>
             <p class="actions">
               <Do
-                label="Send all once more"
-                sure={`${all.length} messages go where they were going. Sure?`}
+                label="Send all again"
+                sure={`${all.length} messages are sent again to where they were going. Are you sure?`}
                 work={() => act("POST", "letters")}
                 done={letters.again}
               />{" "}
               <Do
                 label="Delete all"
-                sure={`${all.length} messages are gone for good. Sure?`}
+                sure={`${all.length} messages are deleted. Are you sure?`}
                 work={() => act("DELETE", "letters")}
                 done={letters.again}
               />
@@ -276,7 +276,7 @@ function Letters() {
                     <Do label="Send once more" work={() => act("POST", "letters", { ids: id })} done={letters.again} />{" "}
                     <Do
                       label="Delete"
-                      sure="It is gone for good. Sure?"
+                      sure="The message is deleted. Are you sure?"
                       work={() => act("DELETE", "letters", { ids: id })}
                       done={letters.again}
                     />
@@ -345,7 +345,7 @@ export function Topics() {
           <h2>Predefined</h2>
           {predefined.length === 0 && (
             <p class="quiet">
-              None. A device uses a predefined id without asking: give one here, or in the configuration.
+              None. A device uses a predefined id without registering it: add one here, or in the configuration.
             </p>
           )}
           <ul class="plain">
@@ -359,10 +359,10 @@ export function Topics() {
                 )}{" "}
                 {isByHand && (
                   <>
-                    <span class="quiet">given by hand</span>{" "}
+                    <span class="quiet">added by hand</span>{" "}
                     <Do
                       label={`Take ${id} back`}
-                      sure="When they connect next, devices that use it are refused, or get what the configuration says. Sure?"
+                      sure="When devices that use it connect the next time, it is refused, or has the meaning that the configuration gives it. Are you sure?"
                       work={() =>
                         act("DELETE", "topics/predefined", { id: String(id), ...(client !== undefined && { client }) })
                       }
@@ -374,9 +374,9 @@ export function Topics() {
             ))}
           </ul>
           <NewPredefined done={topics.again} />
-          <p class="quiet">What is changed here counts for each device from its next CONNECT.</p>
+          <p class="quiet">A change takes effect for each device at its next CONNECT.</p>
           <h2>In use</h2>
-          {used.length === 0 && <p class="quiet">No device has registered a name or subscribed.</p>}
+          {used.length === 0 && <p class="quiet">No device has registered a topic name or subscribed.</p>}
           <ul class="plain">
             {used.map(({ name, isFilter, clients, some }) => (
               <li key={`${isFilter} ${name}`}>
@@ -401,7 +401,7 @@ export function Topics() {
               </li>
             ))}
           </ul>
-          {isCut && <p class="quiet">There are more than are shown.</p>}
+          {isCut && <p class="quiet">There are more topics than this list shows.</p>}
         </>
       )}
     </Loaded>

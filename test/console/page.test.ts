@@ -57,7 +57,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await device.connect();
     const { page } = await open(browser, served, "device?client=meter");
     await page.getByText("which can be forged").waitFor();
-    await page.getByText("Nothing since this page is open").waitFor();
+    await page.getByText("No message since this page was opened").waitFor();
     await device.says({ type: "REGISTER", topicId: 0, msgId: 1, topicName: "site/power" }, "REGACK");
     await page.locator(".datagrams summary", { hasText: "REGISTER" }).getByText("site/power").waitFor();
     await page.locator(".datagrams summary", { hasText: "REGACK" }).waitFor();
@@ -70,12 +70,12 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
   test("who is not let in stands there with the line that would admit it; one click, and it is in", async () => {
     const served = await serve({ access: { default: "deny" } });
     const { page } = await open(browser, served, "knocking");
-    await page.getByText("Nobody was turned away").waitFor();
+    await page.getByText("No device was refused").waitFor();
     const device = new PlainDevice("knocker", served.port);
     await device.connect();
     await page.getByText('access.rules: put first {"allow":"knocker","from":["127.0.0.1"]}').waitFor();
     await page.getByRole("button", { name: "Admit", exact: true }).click();
-    await page.getByText("Nobody was turned away").waitFor();
+    await page.getByText("No device was refused").waitFor();
     await device.connect();
     expect(served.gateway.sessions().map(({ clientId, state }) => [clientId, state])).toEqual([["knocker", "active"]]);
     await page.getByRole("link", { name: "Settings" }).click();
@@ -91,7 +91,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     const { page, complaints } = await open(browser, served, "devices");
     await page.getByRole("button", { name: "Let a device join" }).click();
     await page.getByText(/^Open for (2 min|1 min \d+ s|119 s) more/).waitFor();
-    await page.getByText("Nobody waits to be let in.").waitFor();
+    await page.getByText("No device waits for admission.").waitFor();
     const device = new PlainDevice("newcomer", served.port);
     await device.connect();
     await page.getByText("Joined: newcomer").waitFor();
@@ -149,7 +149,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await goTo(page, "knocking");
     await page.getByRole("button", { name: "Take the key of dev-1 away" }).click();
     await page.getByRole("button", { name: "Yes, take the key of dev-1 away" }).click();
-    await page.getByText("None has a key from here.").waitFor();
+    await page.getByText("No device has a key that was made here.").waitFor();
     expect(await shown.count()).toBe(0);
     expect(complaints).toEqual([]);
   });
@@ -175,7 +175,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await served.stop();
     await page
       .getByRole("alert")
-      .getByText(/The gateway does not answer\. Its last word was at/)
+      .getByText(/The gateway does not answer\. Its last answer was at/)
       .waitFor();
     await served.startAgain();
     await page.getByText("The gateway does not answer").waitFor({ state: "detached" });
@@ -210,7 +210,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await page.getByRole("searchbox").fill("DEVICE-123");
     await page.getByText("10 of 5000").waitFor();
     await page.getByRole("form", { name: "Which devices" }).locator("select").first().selectOption("asleep");
-    await page.getByText("No device fits").waitFor();
+    await page.getByText("No device matches").waitFor();
   });
 
   test("what devices call themselves is text, whatever it looks like", async () => {
@@ -253,13 +253,13 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await page.getByText(/65534 at most/).waitFor();
     await page.getByLabel("Id").fill("7");
     await page.getByRole("button", { name: "Give this id" }).click();
-    await page.getByText("given by hand", { exact: true }).waitFor();
+    await page.getByText("added by hand", { exact: true }).waitFor();
     expect(await send(2)).toMatchObject({ returnCode: 2 }); // one meaning as long as it is connected
     await device.connect();
     expect(await send(3)).toMatchObject({ returnCode: 0 });
     await page.getByRole("button", { name: "Take 7 back" }).click();
     await page.getByRole("button", { name: "Yes" }).click();
-    await page.getByText("given by hand", { exact: true }).waitFor({ state: "detached" });
+    await page.getByText("added by hand", { exact: true }).waitFor({ state: "detached" });
     await device.connect();
     expect(await send(4)).toMatchObject({ returnCode: 2 });
   });
@@ -289,7 +289,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await page.getByText("buffer-full").waitFor();
     await page.getByRole("button", { name: "Delete", exact: true }).click();
     await page.getByRole("button", { name: "Yes, delete" }).click();
-    await page.getByText("None: nothing at QoS 1 or 2 was dropped.").waitFor();
+    await page.getByText("None: no message at QoS 1 or 2 was dropped.").waitFor();
   });
 
   const noDisk = process.getuid?.() === 0 ? "" : ", skipped: a small file system cannot be mounted here";
@@ -369,15 +369,15 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await device.connect();
     await device.says({ type: "DISCONNECT", duration: 300 }, "DISCONNECT");
     const { page, complaints } = await open(browser, served, "device?client=sleeper");
-    await page.getByText("Send it a test message").click();
+    await page.getByText("Send a test message").click();
     await page.getByLabel("Topic", { exact: true }).fill("ab");
     await page.getByLabel("Payload").fill("hello");
     for (const waiting of ["1 messages", "2 messages"]) {
       await page.getByRole("button", { name: "Send", exact: true }).click();
       await page.getByText(waiting).waitFor();
     }
-    await page.getByRole("button", { name: "Give up what waits for it" }).click();
-    await page.getByRole("button", { name: "Yes, give up what waits for it" }).click();
+    await page.getByRole("button", { name: "Delete what waits for it" }).click();
+    await page.getByRole("button", { name: "Yes, delete what waits for it" }).click();
     await page.getByText("0 messages, 0 B").first().waitFor();
     await page.getByLabel("QoS").selectOption("0");
     await page.getByRole("button", { name: "Send", exact: true }).click();
@@ -385,7 +385,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     const heard = device.says({ type: "PINGREQ", clientId: "sleeper" }, "PUBLISH");
     const published = await heard;
     expect("data" in published && Buffer.from(published.data).toString()).toBe("hello");
-    await page.getByRole("heading", { name: "Its last wakings" }).waitFor();
+    await page.getByRole("heading", { name: "The last wake-ups" }).waitFor();
     expect(await page.locator(".strip li").count()).toBe(1);
     expect(complaints).toEqual([]);
   });

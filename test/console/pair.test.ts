@@ -31,7 +31,7 @@ describe.skipIf(without !== undefined)(`a pair in Chromium${without ? `, skipped
     const first = await open(browser, a);
     const [pairOfA, signs] = [first.page.getByRole("region", { name: "Pair" }), first.page.locator(".signs")];
     await pairOfA.getByText(/^barn-a is active, epoch 1, for \d+ s$/).waitFor();
-    await pairOfA.getByText("Nobody stands by").waitFor();
+    await pairOfA.getByText("No gateway stands by").waitFor();
     await pairOfA.getByText(/^Last hand-over: epoch 1, \d+ s ago to barn-a: no gateway was active before$/).waitFor();
     await signs.getByText("broker there").waitFor();
 

@@ -24,10 +24,10 @@ describe.skipIf(missing !== undefined)(`Settings in Chromium${missing ? `, skipp
     await type(page, "api.port", "eighty");
     await page.getByRole("alert").getByText("api.port: must be a number").waitFor();
     await type(page, "api.port", "9999");
-    await page.getByText("Counts after a restart: api.").waitFor();
+    await page.getByText("In effect after a restart: api.").waitFor();
     await page.locator(".difference .in", { hasText: "9999" }).waitFor();
     await page.getByRole("button", { name: "Save" }).click();
-    await page.getByText("After a restart it counts for: api.").waitFor();
+    await page.getByText("Saved. In effect after a restart: api.").waitFor();
     expect(readFileSync(served.file, "utf8")).toMatch(/^\/\/ Kept by hand\.\n/);
     expect(loadConfig(served.file).api.port).toBe(9_999);
     // What can change while running has changed.
@@ -35,7 +35,7 @@ describe.skipIf(missing !== undefined)(`Settings in Chromium${missing ? `, skipp
     await page.locator(".difference .in", { hasText: "seven" }).waitFor();
     await page.getByRole("button", { name: "Save" }).click();
     await page.getByText("Saved").waitFor();
-    await page.getByText("These count after a restart: api.").waitFor();
+    await page.getByText("since the start. In effect after a restart: api.").waitFor();
     await goTo(page, "topics");
     await page.getByText("seven").waitFor();
     // Another program writes the file meanwhile: this is noticed, and the file is not overwritten.
