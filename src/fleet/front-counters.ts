@@ -6,9 +6,10 @@
 export const frontDropReasons = {
   "no-owner":
     "No gateway owns the client's shard at this moment: its owner has ended, or the shard is being handed over.",
-  "not-owner": "Another gateway passed it on, and this one does not own the shard any more. It is not passed on twice.",
+  "not-owner":
+    "Another gateway passed the datagram on, and this one does not own the shard any more. A datagram is not passed on twice.",
   "not-serving": "This gateway owns the shard, but does not accept datagrams for it yet, or any more.",
-  "no-shard-here": "A SEARCHGW came, and this gateway owns no shard yet.",
+  "no-shard-here": "SEARCHGW arrived, and this gateway owns no shard yet.",
   "look-up-full": "Too many datagrams, or too many octets, wait for a look-up in the address book.",
   "look-up-failed": "The address book could not be read: the Redis server cannot be reached.",
   "look-up-late": "The address book did not answer in time.",
@@ -16,12 +17,13 @@ export const frontDropReasons = {
   "lease-over": "A gateway whose lease is over may not send.",
   "stood-still":
     "This gateway stood still for longer than the retry interval. Meanwhile an answer for a device waited here, and its owner has repeated it; or a datagram of a device for another gateway waited, and the device has repeated it.",
-  stranger: "It came between gateways, from an address that no living gateway of the fleet has.",
-  "other-run": "It came between gateways, from or for an earlier run of one that was started again.",
-  "bad-frame": "It came between gateways, and cannot be read.",
-  "bad-code": "It came between gateways, and its authentication code is wrong: fleet.key is not the same everywhere.",
-  repeated: "It came between gateways for the second time, or too late.",
-  "other-transport": "It is for a transport that this gateway does not have: the gateways' transports differ.",
+  stranger: "A datagram between gateways came from an address that no living gateway of the fleet has.",
+  "other-run": "A datagram between gateways came from, or was for, an earlier run of a gateway that was started again.",
+  "bad-frame": "A datagram between gateways is not valid.",
+  "bad-code": "A datagram between gateways has a wrong authentication code: fleet.key is not the same everywhere.",
+  repeated: "A datagram between gateways came for the second time, or too late.",
+  "other-transport":
+    "The datagram is for a transport that this gateway does not have: the transports of the gateways differ.",
 } as const;
 
 export type FrontDropReason = keyof typeof frontDropReasons;
