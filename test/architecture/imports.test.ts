@@ -133,6 +133,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway-home.ts": ["*"],
   "gateway-own-connections.ts": ["*"],
   "gateway-pair.ts": ["*"],
+  "gateway-parts.ts": ["*"],
   "gateway-remote.ts": ["*"],
   "gateway-scripts.ts": ["*"],
   "gateway-settings.ts": ["*"],
