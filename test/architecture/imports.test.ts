@@ -165,7 +165,8 @@ const layers: Record<string, readonly string[]> = {
   session,
   inputs: ["inputs", ...session],
   dialects: ["dialects", "session", ...context],
-  "gateway-core.ts": ["inputs", "dialects", ...session],
+  "core-view.ts": ["dialects", ...session],
+  "gateway-core.ts": ["core-view.ts", "inputs", "dialects", ...session],
 };
 
 const files: ReadonlyMap<string, string> = new Map(
