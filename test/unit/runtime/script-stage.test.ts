@@ -1,148 +1,15 @@
-/** Messages that wait for scripts, before the core: in order, once, with limits; and what the core makes of the answers. */
+/** Messages of devices that wait for scripts, before the core: in order, once, with limits; and what the core makes of the answers. */
 import { describe, expect, test } from "vitest";
 import { parseConfig } from "../../../src/config/load.ts";
 import { payloadPolicy, scriptEntries } from "../../../src/config/payloads.ts";
 import type { Input } from "../../../src/core/input.ts";
-import type { LinkId, PeerId, Publication, QoS } from "../../../src/core/types.ts";
-import { ScriptStage, type StageLimits } from "../../../src/runtime/script-stage.ts";
-import type { Answer, Question } from "../../../src/script/question.ts";
+import type { PeerId } from "../../../src/core/types.ts";
+import { ScriptStage } from "../../../src/runtime/script-stage.ts";
 import { ScriptValues } from "../../../src/script/values.ts";
 import { encode } from "../../../src/wire/v12/codec.ts";
 import type { Message } from "../../../src/wire/v12/messages.ts";
-import {
-  Bench,
-  connect,
-  disconnect,
-  elsewhere,
-  here,
-  octets,
-  ping,
-  pubAck,
-  publish,
-  register,
-  subscribe,
-  type Turn,
-} from "../../helpers/bench.ts";
-import { testOptions } from "../../simulation/options.ts";
-
-const text = (payload: Uint8Array) => new TextDecoder().decode(payload);
-const json = (value: unknown) => octets(JSON.stringify(value));
-const made = (said: string): Answer => ({ is: "made", payload: octets(said), warnings: [] });
-/** Messages that wait for a sleeper. */
-const bufferMax = 3;
-const limits: StageLimits = {
-  lineMax: 4,
-  lineBytesMax: 1_000,
-  allMax: 8,
-  allBytesMax: 10_000,
-  strangersMax: 2,
-};
-
-/** A script that answers when the test says so. */
-class Asked {
-  readonly open: { question: Question; sender: string; done: (answer: Answer) => void }[] = [];
-  ended = 0;
-  refuses: Answer | undefined;
-  can = () => true;
-
-  ask = (question: Question, sender: string, done: (answer: Answer) => void): Answer | (() => void) => {
-    if (this.refuses) return this.refuses;
-    const each = { question, sender, done };
-    this.open.push(each);
-    return () => {
-      const at = this.open.indexOf(each);
-      if (at >= 0) this.open.splice(at, 1);
-      this.ended++;
-    };
-  };
-
-  get payloads(): string[] {
-    return this.open.map(({ question }) => text(question.payload));
-  }
-
-  answers(answer: Answer | string = "{}", at = 0): void {
-    const [each] = this.open.splice(at, 1);
-    if (!each) throw new Error("nothing was asked");
-    each.done(typeof answer === "string" ? made(answer) : answer);
-  }
-}
-
-const declared = [
-  { topics: "cal", format: "json" },
-  { topics: "s/+", script: "s.js", to: "{topic}/json", raw: "{topic}/raw" },
-  { topics: "ab", script: "s.js" },
-  { topics: "plain", script: "down.js", direction: "down" },
-];
-
-function world(mode: "transparent" | "aggregating" = "transparent", declarations: unknown[] = declared) {
-  const { payloads } = parseConfig({ payloads: declarations });
-  const policy = payloadPolicy(payloads);
-  const buffer = { ...testOptions.buffer, messagesMax: bufferMax };
-  const bench = new Bench({ payloads: policy, buffer, upstream: { ...testOptions.upstream, mode } });
-  const scripts = new Asked();
-  const values = new ScriptValues();
-  const turns: Turn[] = [];
-  const stage = new ScriptStage(
-    {
-      core: bench.core,
-      handle: (input) => turns.push(bench.input(input)),
-      scripts,
-      wallClock: () => 7,
-      limits,
-      values,
-    },
-    scriptEntries(payloads, policy),
-  );
-  const says = (message: Message, from: PeerId = here) =>
-    stage.take({ kind: "datagram", from, bytes: encode(message) });
-  const links = () => bench.links;
-  const link = (name = "c1"): LinkId => {
-    const id = links().get(mode === "transparent" ? name : "gateway");
-    if (id === undefined) throw new Error("no link");
-    return id;
-  };
-  let packetId = 0;
-  const delivers = (topicName: string, payload: Uint8Array, qos: QoS = 1, name = "c1") => {
-    const publication: Publication = { topicName, payload, qos, retain: false };
-    stage.take({ kind: "delivered", linkId: link(name), publication, packetId: qos && ++packetId, dup: false });
-    return packetId;
-  };
-  /** Everything since the last look. */
-  const came = () => {
-    const effects = turns.splice(0).flatMap((turn) => turn.effects);
-    return {
-      published: effects.flatMap((effect) =>
-        effect.kind === "publish" ? [`${effect.publication.topicName} ${text(effect.publication.payload)}`] : [],
-      ),
-      sent: effects.flatMap((effect) => (effect.kind === "send" ? [effect.message.type] : [])),
-      told: effects.flatMap((effect) =>
-        effect.kind === "send" && effect.message.type === "PUBLISH" ? [text(effect.message.data)] : [],
-      ),
-      acked: effects.flatMap((effect) => (effect.kind === "ackBroker" ? [effect.packetId] : [])),
-      unfit: effects.flatMap((effect) =>
-        effect.kind === "report" && effect.event.event === "payload_unfit" ? [effect.event.why] : [],
-      ),
-    };
-  };
-  return { bench, stage, scripts, values, says, delivers, came, link, turns };
-}
-
-function begun(mode: "transparent" | "aggregating" = "transparent", declarations: unknown[] = declared) {
-  const all = world(mode, declarations);
-  const connects = (clientId: string, from: PeerId) => {
-    all.bench.client(connect({ clientId }), from);
-    if (mode === "transparent") all.bench.link(clientId).up();
-  };
-  if (mode === "aggregating") all.bench.link("gateway").up();
-  connects("c1", here);
-  connects("c2", elsewhere);
-  all.bench.client(register("s/1"), here);
-  all.bench.client(register("s/1"), elsewhere);
-  return all;
-}
-
-const data = (said: string, msgId: number, more: Partial<Extract<Message, { type: "PUBLISH" }>> = {}) =>
-  publish({ data: octets(said), msgId, ...more });
+import { connect, disconnect, elsewhere, here, octets, ping, publish, register } from "../../helpers/bench.ts";
+import { begun, data } from "../../helpers/script-stage-bench.ts";
 
 describe("what devices say", () => {
   test("who looks on sees what the script made of it, of this client and topic alone, once it has", () => {
@@ -259,7 +126,10 @@ describe("what devices say", () => {
     expect(scripts.payloads).toEqual(["m1", "m2"]);
     // An address is easily forged: what one of them costs is on the account of all.
     expect(new Set(scripts.open.map(({ sender }) => sender))).toEqual(new Set([""]));
-    expect(came()).toMatchObject({ published: ["ab m3"], unfit: [/too many senders without a session/] });
+    expect(came()).toMatchObject({
+      published: ["ab m3"],
+      unfit: [expect.stringMatching(/too many senders without a session/)],
+    });
     scripts.answers("1");
     says(shout("m4"), anybody(4));
     expect(came().published).toEqual(["ab 1"]);
@@ -326,136 +196,6 @@ describe("what devices say", () => {
     expect(scripts.open).toHaveLength(0);
     expect(came().published).toEqual([]);
     expect(stage.waiting).toBe(0);
-  });
-});
-
-describe("what devices are told", () => {
-  const told = (mode: "transparent" | "aggregating", declarations = declared as unknown[]) => {
-    const all = begun(mode, declarations);
-    for (const [from, clientId] of [
-      [here, "c1"],
-      [elsewhere, "c2"],
-    ] as const)
-      for (const topic of ["s/1", "plain"]) {
-        const { packetId } = all.bench
-          .client(subscribe(topic, 1, 9), from)
-          .effects.find((effect) => effect.kind === "subscribe") ?? { packetId: undefined };
-        if (packetId !== undefined)
-          all.bench.link(mode === "transparent" ? clientId : "gateway").acks("suback", packetId, 1);
-      }
-    all.came();
-    return all;
-  };
-
-  test.each(["transparent", "aggregating"] as const)(
-    "%s: a command waits, and is octets before it is a message",
-    (mode) => {
-      const { delivers, scripts, came, stage, values } = told(mode);
-      delivers("s/1", json({ level: 1 }), 0);
-      delivers("s/1", json({ level: 2 }), 0);
-      expect(scripts.payloads).toEqual(['{"level":1}']);
-      expect(scripts.open[0]?.question).toMatchObject({ is: "down", file: "s.js", variables: { topic: "s/1" } });
-      expect(came().told).toEqual([]);
-      scripts.answers("A");
-      scripts.answers("B");
-      expect(values.of("out", "c1", "s/1", octets("A"))).toBe('{"level":1}');
-      const everybody = mode === "aggregating" ? 2 : 1;
-      expect(came().told).toEqual(["A", "B"].flatMap((each) => Array<string>(everybody).fill(each)));
-      expect(stage.waiting).toBe(0);
-    },
-  );
-
-  test("what is no JSON, or of another topic, does not wait", () => {
-    const { delivers, scripts, came } = told("transparent");
-    delivers("s/1", octets("raw"), 0);
-    expect(came().told).toEqual(["raw"]);
-    delivers("s/1", json({ level: 1 }), 0);
-    delivers("plain", octets("text"), 0);
-    expect(came().told).toEqual(["text"]);
-    expect(scripts.open).toHaveLength(1);
-  });
-
-  test("each client by its own script", () => {
-    const { delivers, scripts, came } = told("aggregating", [
-      { topics: "s/1", clients: "c1", script: "one.js" },
-      { topics: "s/1", script: "other.js" },
-      { topics: "s/1", script: "never.js" },
-    ]);
-    delivers("s/1", json(1), 0);
-    expect(scripts.open.map(({ question }) => question.file)).toEqual(["one.js", "other.js"]);
-    scripts.answers("other", 1);
-    expect(came().told).toEqual([]);
-    scripts.answers("one");
-    expect(came().told.sort()).toEqual(["one", "other"]);
-  });
-
-  test("what cannot be made into octets is dropped, and told", () => {
-    const { delivers, scripts, came, bench } = told("transparent");
-    delivers("s/1", json({}), 1);
-    scripts.answers({ is: "unfit", why: "s.js says: no level" });
-    expect(came()).toMatchObject({ told: [], acked: [1], unfit: ["s.js says: no level"] });
-    expect(bench.core.counters.dropped["payload-unfit"]).toBe(1);
-  });
-
-  test("one that finds no room keeps its octets until there is some", () => {
-    const { delivers, scripts, came, turns, says } = told("transparent");
-    says({ type: "DISCONNECT", duration: 600 });
-    const last = bufferMax + testOptions.upstream.receiveMaximum;
-    for (let i = 0; i <= last; i++) {
-      delivers("s/1", json(i), 1);
-      scripts.answers(`m${i}`);
-    }
-    came();
-    // It wakes up and takes them one by one; the last was left at the broker until then.
-    const heard: string[] = [];
-    says({ type: "PINGREQ", clientId: "c1" });
-    for (let i = 0; i <= last; i++) {
-      const message = turns.flatMap(({ sent }) => sent).find(({ type }) => type === "PUBLISH");
-      heard.push(...came().told);
-      if (message?.type === "PUBLISH") says(pubAck(message));
-    }
-    expect(heard).toEqual(Array.from({ length: last + 1 }, (_, i) => `m${i}`));
-    expect(scripts.open).toHaveLength(0);
-  });
-
-  test("a connection that ends: QoS 1 is the broker's to send again, QoS 0 is dropped and told; the next is as new", () => {
-    const { delivers, scripts, came, stage, link } = told("transparent");
-    delivers("s/1", json(1), 1);
-    delivers("s/1", json(2), 0);
-    const linkId = link();
-    const end: Input = {
-      kind: "linkDown",
-      linkId,
-      reason: "reset",
-      takenOver: false,
-      cause: "network",
-      showedLife: true,
-    };
-    stage.take(end);
-    expect(scripts.open).toHaveLength(0);
-    expect(stage.waiting).toBe(0);
-    expect(came()).toMatchObject({ told: [], acked: [], unfit: [/the connection to the broker ended/] });
-  });
-
-  test("dead letters are asked about again", async () => {
-    const { stage, scripts } = told("transparent");
-    const letter = (payload: Uint8Array, reason: "payload-unfit" | "expired") => ({
-      id: 1,
-      clientId: "c1",
-      record: {
-        direction: "down" as const,
-        reason,
-        at: 0,
-        publication: { topicName: "s/1", payload, qos: 1 as const, retain: false },
-      },
-    });
-    const asked = stage.answersFor([letter(json(1), "payload-unfit"), letter(json(2), "expired")]);
-    await Promise.resolve();
-    expect(scripts.payloads).toEqual(["1"]);
-    scripts.answers("one");
-    const policy = await asked;
-    expect(policy?.down("c1", "s/1", json(1))).toEqual({ is: "made", payload: octets("one") });
-    expect(policy?.down("c1", "s/1", json(2))).toMatchObject({ is: "unfit" });
   });
 });
 
