@@ -5,9 +5,6 @@
 
 import { pieces } from "../framing.ts";
 import { createAdmission } from "./admission.ts";
-import type { Advertisement } from "./advertisement.ts";
-import { manufacturerElements } from "./advertising-data.ts";
-import { attErrorInWords, attErrors } from "./att-errors.ts";
 import { broadcastPayload } from "./broadcast.ts";
 import { bthomeData } from "./bthome.ts";
 import type { CentralCommand, ChildOptions, ChildReport } from "./central.ts";
@@ -15,6 +12,8 @@ import type { LinkControl, LinkNews } from "./link-control.ts";
 import { type SecurityFault, securingMsMax } from "./link-security.ts";
 import { missingPiece, stateInWords } from "./missing.ts";
 import type { Noble, NobleCharacteristic, NoblePeripheral, NobleService } from "./noble.ts";
+import { asError, Insecure, Refusal, Requests, sayError, within } from "./noble-calls.ts";
+import { advertisementOf, offering } from "./noble-device.ts";
 import { NobleReports } from "./noble-reports.ts";
 import { controlLinks } from "./noble-socket.ts";
 import type { BleOptions } from "./options.ts";
@@ -58,6 +57,14 @@ interface Link {
   sinceConfirmed: number;
 }
 
+/** The encryption of one link while it is being set up. */
+interface Securing {
+  moved(): void;
+  secured(): void;
+  failed(fault: SecurityFault, say: string): void;
+  stop(): void;
+}
+
 export class NobleCentral {
   readonly #noble: Noble;
   readonly #options: ChildOptions;
@@ -75,8 +82,7 @@ export class NobleCentral {
   #silentScans = 0;
   /** Links that are being encrypted. */
   readonly #securing = new Map<string, Securing>();
-  /** Called when a device refuses a request, by address, while the request is open. */
-  readonly #onRefusal = new Map<string, (code: number) => void>();
+  readonly #requests = new Requests();
   advertisements = 0;
   addresses = 0;
 
@@ -130,7 +136,7 @@ export class NobleCentral {
   #onNews(news: LinkNews): void {
     switch (news.is) {
       case "refused":
-        return this.#onRefusal.get(news.address)?.(news.code);
+        return this.#requests.refused(news.address, news.code);
       case "moved":
         return this.#securing.get(news.address)?.moved();
       case "secured":
@@ -289,7 +295,7 @@ export class NobleCentral {
     await Promise.race([secured, lost]);
     this.#securing.get(address)?.stop();
     this.#securing.delete(address);
-    const services = await this.#ask<readonly NobleService[]>(
+    const services = await this.#requests.ask<readonly NobleService[]>(
       address,
       { ms: setUpMs, late: "it did not list its services", refused: "it does not list its services", mayLack: true },
       lost,
@@ -298,7 +304,7 @@ export class NobleCentral {
     const wanted = normalUuid(this.#options.service);
     const service = services?.find(({ uuid }) => normalUuid(uuid) === wanted);
     if (!service) throw new Error(`it does not have the service ${this.#options.service}`);
-    const characteristics = await this.#ask<readonly NobleCharacteristic[]>(
+    const characteristics = await this.#requests.ask<readonly NobleCharacteristic[]>(
       address,
       {
         ms: setUpMs,
@@ -326,7 +332,7 @@ export class NobleCentral {
       if (link.early) link.early.push(bytes);
       else this.#tell({ is: "data", address, bytes });
     });
-    await this.#ask(
+    await this.#requests.ask(
       address,
       { ms: setUpMs, late: "it did not take the subscription", refused: "it refuses the subscription" },
       lost,
@@ -337,26 +343,6 @@ export class NobleCentral {
     this.#tell({ is: "linked", address, mtu, confirmed: !outgoing.properties.includes("writeWithoutResponse") });
     for (const bytes of link.early ?? []) this.#tell({ is: "data", address, bytes });
     link.early = undefined;
-  }
-
-  /**
-   * Sends a request to a device. The request ends by an answer, the deadline or the end of the link, or by the device's
-   * refusal, which noble does not report.
-   */
-  #ask<T = void>(
-    address: string,
-    { ms, late, refused, mayLack = false }: { ms: number; late: string; refused: string; mayLack?: boolean },
-    lost: Promise<never> | undefined,
-    call: (done: (error: Error | undefined, value?: T) => void) => void,
-  ): Promise<T | undefined> {
-    return within<T>(ms, late, lost, (done) => {
-      this.#onRefusal.set(address, (code) => {
-        // With this error a device ends its list of services or characteristics.
-        if (mayLack && code === attErrors.notFound) return;
-        done(new Refusal(`${refused}: ${attErrorInWords(code)}`));
-      });
-      call(done);
-    }).finally(() => this.#onRefusal.delete(address));
   }
 
   #unlink(address: string): void {
@@ -394,89 +380,14 @@ export class NobleCentral {
       late: "it did not confirm a write",
       refused: "it refuses what is written to it",
     };
-    await this.#ask(address, words, undefined, (done) =>
-      outgoing.write(Buffer.from(piece), !confirm, (error) => done(asError(error))),
-    ).catch((error: unknown) => {
-      outgoing.removeAllListeners("write"); // noble does not call it for a refusal, but would for the next write
-      throw error;
-    });
+    await this.#requests
+      .ask(address, words, undefined, (done) =>
+        outgoing.write(Buffer.from(piece), !confirm, (error) => done(asError(error))),
+      )
+      .catch((error: unknown) => {
+        outgoing.removeAllListeners("write"); // noble does not call it for a refusal, but would for the next write
+        throw error;
+      });
     if (!confirm) await new Promise((resolve) => setTimeout(resolve, paceMs));
   }
-}
-
-/** The device answered with an error. */
-class Refusal extends Error {}
-
-/** The link could not be encrypted as required. */
-class Insecure extends Error {
-  readonly fault: SecurityFault;
-
-  constructor(fault: SecurityFault, say: string) {
-    super(say);
-    this.fault = fault;
-  }
-}
-
-interface Securing {
-  moved(): void;
-  secured(): void;
-  failed(fault: SecurityFault, say: string): void;
-  stop(): void;
-}
-
-/** The first characteristic that offers the best of these properties. */
-function offering(
-  characteristics: readonly NobleCharacteristic[],
-  properties: readonly string[],
-): NobleCharacteristic | undefined {
-  for (const property of properties) {
-    const found = characteristics.find((each) => each.properties.includes(property));
-    if (found) return found;
-  }
-  return undefined;
-}
-
-/** `data`: the data of the report itself, if they are known. */
-function advertisementOf(peripheral: NoblePeripheral, data: Uint8Array | undefined): Advertisement {
-  const { address, addressType, connectable, rssi, advertisement } = peripheral;
-  const mixture = advertisement.manufacturerData ? [advertisement.manufacturerData] : [];
-  return {
-    address: address.toLowerCase(),
-    addressType: addressType === "random" ? "random" : "public",
-    connectable: Boolean(connectable),
-    name: advertisement.localName?.replace(/\0+$/, ""),
-    services: (advertisement.serviceUuids ?? []).map(normalUuid),
-    serviceData: (advertisement.serviceData ?? []).map(({ uuid, data }) => ({ uuid: normalUuid(uuid), data })),
-    manufacturerData: data ? manufacturerElements(data) : mixture,
-    rssi,
-  };
-}
-
-/** One call of noble, ended by its answer, by the deadline, or by the end of the link. */
-function within<T = void>(
-  ms: number,
-  what: string,
-  lost: Promise<never> | undefined,
-  call: (done: (error: Error | undefined, value?: T) => void) => void,
-): Promise<T | undefined> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`${what} within ${ms / 1_000} s`)), ms);
-    lost?.catch((error: unknown) => {
-      clearTimeout(timer);
-      reject(error);
-    });
-    call((error, value) => {
-      clearTimeout(timer);
-      if (error) reject(error);
-      else resolve(value);
-    });
-  });
-}
-
-function asError(error: unknown): Error | undefined {
-  return error ? new Error(sayError(error)) : undefined;
-}
-
-function sayError(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
