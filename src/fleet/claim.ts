@@ -91,3 +91,8 @@ export class Own implements Claim {
     this.#parts.lose(this, why);
   }
 }
+
+/** When the holder of a lease gives up, if it asked for the last granted renewal at `asked`: a tenth before the end. */
+export function deadlineOf(asked: number, leaseMs: number): number {
+  return asked + leaseMs - leaseMs / 10;
+}

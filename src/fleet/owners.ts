@@ -9,50 +9,16 @@
  * it. Each further member waits a lease and a second longer than the one before, so that a member that cannot serve
  * leaves no shard unserved. An owner that is not the first in the order hands over, one shard at a time.
  */
-import type { Handover, LeaseState, LeaseTimers } from "../storage/lease.ts";
-import { type EpochMemory, type Held, Own, type ShardHost, type ShardServer } from "./claim.ts";
+import type { LeaseState } from "../storage/lease.ts";
+import { deadlineOf, type Held, Own } from "./claim.ts";
 import type { Member, Ownership } from "./members.ts";
 import { Membership } from "./membership.ts";
+import type { OwnersCounters, OwnersParts, ShardFacts } from "./owners-parts.ts";
+import { SeenLeases, sayOlder } from "./seen-leases.ts";
 import { messageOf, Troubles } from "./troubles.ts";
-
-export interface OwnersParts {
-  readonly shards: number;
-  readonly self: Member;
-  readonly leaseMs: number;
-  readonly server: ShardServer;
-  readonly host: ShardHost;
-  readonly memory: EpochMemory;
-  readonly timers: LeaseTimers;
-  /** Plain sentences, for the log. */
-  readonly told: (level: "debug" | "info" | "warn" | "error", say: string) => void;
-}
-
-export interface OwnersCounters {
-  /** Claimed shards, by the cause. */
-  readonly claimed: Record<Handover["cause"], number>;
-  /** Shards that were handed over in order. */
-  handedOver: number;
-  /** Shards that were dropped, because the lease was over or another member has it. */
-  lost: number;
-  /** Shards that could not be opened. */
-  failed: number;
-}
-
-export interface ShardFacts {
-  readonly shard: number;
-  /** "": no owner is known here. */
-  readonly owner: string;
-  readonly epoch: number;
-  /** For a shard of this member: what it does with the shard. */
-  readonly here?: "opening" | "serving" | "leaving";
-}
 
 const pollMsMax = 150;
 const openingsMax = 8;
-/** Each further candidate waits for a lease and this time. */
-const chanceMs = 1_000;
-/** A member that could not open a shard does not try again before this time. */
-const cannotMs = 30_000;
 /**
  * A member that claimed a shard in place of a better one keeps it for this time, because the better one may fail again
  * soon.
@@ -63,22 +29,11 @@ const handOverMsMore = 2_000;
 /** Shards that are handed over at the same time when the process ends. */
 const leavingMax = 8;
 
-/** The last known state of a shard that is not here. */
-interface Seen {
-  readonly state: LeaseState;
-  readonly what: string;
-  /** The time when this state was first seen. */
-  readonly at: number;
-}
-
 export class Owners implements Ownership {
   readonly #parts: OwnersParts;
   readonly #members: Membership;
   readonly #mine = new Map<number, Own>();
-  readonly #seen = new Map<number, Seen>();
-  /** The time since which nobody holds the shard. */
-  readonly #openSince = new Map<number, number>();
-  readonly #cannotUntil = new Map<number, number>();
+  readonly #leases: SeenLeases;
   readonly #claiming = new Set<number>();
   readonly #toOpen: Own[] = [];
   #openings = 0;
@@ -107,6 +62,7 @@ export class Owners implements Ownership {
     this.#parts = parts;
     this.#troubles = new Troubles(parts.told);
     this.#members = new Membership(parts.self, parts.leaseMs);
+    this.#leases = new SeenLeases(parts.leaseMs, parts.self.run);
     this.#pollMs = Math.min(pollMsMax, parts.leaseMs / 10);
   }
 
@@ -122,9 +78,9 @@ export class Owners implements Ownership {
   ownerOf(shard: number): "here" | Member | undefined {
     const own = this.#mine.get(shard);
     if (own) return own.phase === "serving" ? "here" : undefined;
-    const seen = this.#seen.get(shard);
-    if (!seen || seen.state.isFree) return undefined;
-    return this.#members.byRun(seen.state.run, this.#parts.timers.now());
+    const state = this.#leases.of(shard);
+    if (!state || state.isFree) return undefined;
+    return this.#members.byRun(state.run, this.#parts.timers.now());
   }
 
   others(): readonly Member[] {
@@ -161,7 +117,7 @@ export class Owners implements Ownership {
     return Array.from({ length: this.#parts.shards }, (_, shard) => {
       const own = this.#mine.get(shard);
       if (own) return { shard, owner: this.#parts.self.name, epoch: own.epoch, here: own.phase };
-      const state = this.#seen.get(shard)?.state;
+      const state = this.#leases.of(shard);
       return { shard, owner: !state || state.isFree ? "" : state.owner, epoch: state?.epoch ?? 0 };
     });
   }
@@ -303,9 +259,7 @@ export class Owners implements Ownership {
   }
 
   #note(shard: number, state: LeaseState, now: number): void {
-    const what = `${state.run} ${state.epoch} ${state.renewals} ${state.isFree}`;
-    const before = this.#seen.get(shard);
-    if (before?.what !== what) this.#seen.set(shard, { state, what, at: now });
+    this.#leases.note(shard, state, now);
     const { memory } = this.#parts;
     if (state.epoch > memory.highest(shard)) memory.keep(shard, state.epoch);
     if (this.#moving?.shard === shard && state.epoch > this.#moving.epoch) this.#moving = undefined;
@@ -325,37 +279,29 @@ export class Owners implements Ownership {
   }
 
   #isToBeClaimed(shard: number): boolean {
-    const { leaseMs, timers, self, memory } = this.#parts;
+    const { timers, self, memory } = this.#parts;
     const now = timers.now();
-    const seen = this.#seen.get(shard);
-    if (!seen || this.#mine.has(shard) || this.#claiming.has(shard)) return false;
-    const { state, at } = seen;
-    const isOver = now - at >= Math.max(leaseMs, state.leaseMs);
-    // A shard in this run's name was claimed, but the answer was lost: it may be claimed again.
-    if (!state.isFree && !isOver && state.run !== self.run) {
-      this.#openSince.delete(shard);
-      return false;
-    }
-    const since = this.#openSince.get(shard) ?? now;
-    this.#openSince.set(shard, since);
-    if (now < (this.#cannotUntil.get(shard) ?? 0)) return false;
+    if (this.#mine.has(shard) || this.#claiming.has(shard)) return false;
+    const state = this.#leases.of(shard);
+    const waitedMs = this.#leases.waitedMs(shard, now);
+    if (!state || waitedMs === undefined) return false;
     if (state.epoch < memory.highest(shard)) {
       this.#failedNow.add("older");
       this.#troubles.ails("older", new Error(sayOlder(shard, state.epoch, memory.highest(shard))));
       return false;
     }
     const rank = this.#members.candidates(shard, now).findIndex(({ name }) => name === self.name);
-    return rank >= 0 && now - since >= rank * (leaseMs + chanceMs);
+    return rank >= 0 && this.#leases.isTurnOf(rank, waitedMs);
   }
 
   async #claim(shard: number): Promise<void> {
     const { server, timers, memory, leaseMs, self } = this.#parts;
-    const seen = this.#seen.get(shard);
+    const seen = this.#leases.of(shard);
     if (!seen) return;
     this.#claiming.add(shard);
     const asked = timers.now();
     try {
-      const claimed = await server.claim(shard, seen.state);
+      const claimed = await server.claim(shard, seen);
       this.#troubles.well("claim");
       if (!claimed) return;
       const { epoch, handover } = claimed;
@@ -369,8 +315,7 @@ export class Owners implements Ownership {
       });
       own.keptUntil = isFirst ? 0 : timers.now() + substituteMs;
       this.#mine.set(shard, own);
-      this.#openSince.delete(shard);
-      this.#seen.delete(shard);
+      this.#leases.forget(shard);
       this.counters.claimed[handover?.cause ?? "first"]++;
       this.#toOpen.push(own);
       this.#openNext();
@@ -403,7 +348,7 @@ export class Owners implements Ownership {
     } catch (error) {
       if (this.#mine.get(own.shard) !== own) return; // the shard was dropped meanwhile
       this.counters.failed++;
-      this.#cannotUntil.set(own.shard, timers.now() + cannotMs);
+      this.#leases.noteFailed(own.shard, timers.now());
       told("error", `shard ${own.shard} cannot be served here: ${messageOf(error)}; another gateway may`);
       this.#mine.delete(own.shard);
       host.drop(own.shard);
@@ -456,15 +401,4 @@ export class Owners implements Ownership {
     const trouble = why === "" ? this.trouble || "this process stood still" : why;
     this.#parts.told("error", `shard ${own.shard} (epoch ${own.epoch}) is not this gateway's any more: ${trouble}`);
   }
-}
-
-function deadlineOf(asked: number, leaseMs: number): number {
-  return asked + leaseMs - leaseMs / 10;
-}
-
-function sayOlder(shard: number, epoch: number, highest: number): string {
-  return (
-    `the server came back with older data (shard ${shard}: epoch ${epoch}, and ${highest} was there before). This gateway claims no shard with these data. ` +
-    "Restore the newer data. Or, to continue with the older data, stop all gateways, delete fleet-epochs in store.folder of each, and start them"
-  );
 }
