@@ -1,11 +1,12 @@
-/** Rows that are found by a text. The texts are the owner's: here are only their hashes. 16 octets for each row, and 4 to 8 for buckets. */
-import { assert, type Found } from "./assert.ts";
-import { grown, HashRows, mixed, noRow } from "./hash-rows.ts";
+/**
+ * Rows that are found by a text. The texts and the rows are the owner's: here are only the hashes, 8 octets for each row up to the highest, and
+ * 4 to 8 for buckets.
+ */
+import type { Found } from "./assert.ts";
+import { mixed, noRow, RowHashes } from "./hash-rows.ts";
 
 export class RowIndex {
-  readonly #hashes = new HashRows();
-  /** For each row of the hashes: the row of the owner. */
-  #owners = new Int32Array(16);
+  readonly #hashes = new RowHashes();
   readonly #seed: number;
 
   /** `seed`: best a number that nobody knows: texts with the same hash cannot be prepared then. */
@@ -19,25 +20,19 @@ export class RowIndex {
 
   /** The row for which `isIt` says that its text is this one; `noRow`: there is none. */
   find(text: string, isIt: (row: number) => boolean): number {
-    for (let at = this.#hashes.first(this.#hashOf(text)); at !== noRow; at = this.#hashes.after(at)) {
-      const row = this.#owners[at] ?? noRow;
+    for (let row = this.#hashes.first(this.#hashOf(text)); row !== noRow; row = this.#hashes.after(row))
       if (isIt(row)) return row;
-    }
     return noRow;
   }
 
+  /** The row must not be here yet. */
   add(text: string, row: number): void {
-    const at = this.#hashes.add(this.#hashOf(text));
-    while (at >= this.#owners.length) this.#owners = grown(this.#owners);
-    this.#owners[at] = row;
+    this.#hashes.put(row, this.#hashOf(text));
   }
 
-  /** The row must be here under this text. */
-  remove(text: string, row: number): void {
-    let at = this.#hashes.first(this.#hashOf(text));
-    while (at !== noRow && this.#owners[at] !== row) at = this.#hashes.after(at);
-    assert(at !== noRow, "a row that is removed is there");
-    this.#hashes.remove(at);
+  /** The row must be here. */
+  remove(row: number): void {
+    this.#hashes.remove(row);
   }
 
   check(found: Found): void {

@@ -14,7 +14,7 @@
  */
 
 import type { Found } from "../assert.ts";
-import { grown, HashRows, mixed, noRow } from "../hash-rows.ts";
+import { HashRows, mixed, noRow } from "../hash-rows.ts";
 import { endOfLevel, FilterTree, fits, isShared } from "./filter-tree.ts";
 
 export interface Filtered {
@@ -274,7 +274,11 @@ function hashLevels(text: string, seed: number): number {
       hash = Math.imul(hash ^ unit, 0x01000193);
       continue;
     }
-    if (levels === levelHashes.length - 1) levelHashes = grown(levelHashes);
+    if (levels === levelHashes.length - 1) {
+      const more = new Int32Array(2 * levelHashes.length);
+      more.set(levelHashes);
+      levelHashes = more;
+    }
     levelHashes[levels++] = hash;
     hash = seed;
   }
