@@ -191,16 +191,19 @@ export class GatewayCore implements Core {
     readonly deadlines: number;
     /** Sessions that are no objects now; they are counted in `sessions` too. */
     readonly parked: number;
+    /** Filters of parked sessions that are no objects now. */
+    readonly restingFilters: number;
     /** Clients without a session whose use of their limits is remembered. */
     readonly allowances: number;
   } {
-    const { sessions, pendingConnects, links, deadlines, allowances } = this.#context;
+    const { sessions, pendingConnects, links, deadlines, allowances, upstreams } = this.#context;
     return {
       sessions: sessions.size,
       pendingConnects: pendingConnects.size,
       links: links.size,
       deadlines: deadlines.size + sessions.parked,
       parked: sessions.parked,
+      restingFilters: restingFilters(upstreams),
       allowances: allowances.size,
     };
   }
@@ -435,12 +438,19 @@ export class GatewayCore implements Core {
     if (context.notAllowed.length > 0) settleNotAllowed(context);
     if (!context.stopping) moveOn(context);
     if (context.notAllowed.length > 0) settleNotAllowed(context);
+    context.sessions.endTurn();
     const behind = context.journal.flush();
     watchStore(context);
     const { reads } = context.drain;
     if (reads.length > 0) for (const read of reads.splice(0)) context.out.add(read);
     return context.out.take(behind);
   }
+}
+
+function restingFilters({ all }: Context["upstreams"]): number {
+  let resting = 0;
+  for (const upstream of all) for (const { filters } of upstream.allShared()) resting += filters.resting;
+  return resting;
 }
 
 function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: Uint8Array): void {

@@ -189,6 +189,7 @@ export class SharedFilter<Client extends ExchangeClient> extends Members {
   readonly id: number;
   #requests: FilterRequests<Client> | undefined = undefined;
 
+  /** Makes an entry without members: `newSharedFilter`. */
   constructor(filter: string, id: number) {
     super();
     this.filter = filter;
@@ -207,6 +208,11 @@ export class SharedFilter<Client extends ExchangeClient> extends Members {
 
   set asking(asking: SubscribeExchange<Client> | undefined) {
     this.#requests = orNone({ ...presentOf(this.#requests), asking });
+  }
+
+  /** Nothing is under way for it. */
+  get isQuiet(): boolean {
+    return this.#requests === undefined;
   }
 
   /** Requests that wait for the SUBSCRIBE after that. */
