@@ -30,6 +30,11 @@ function checkLane(gateway: Checked, lane: SharedConnection<Session>, found: Fou
   for (const entry of [...lane.unasked, ...lane.undecided])
     if (lane.filters.look(entry.filter) !== entry)
       found(`${who}: ${entry.filter} is to be asked for, and nobody wants it`);
+  for (const exchange of lane.broker.inFlight.values()) {
+    const entry = exchange.kind === "subscribe" ? exchange.shared?.entry : undefined;
+    if (entry?.asking === exchange && entry.members.size > 0 && lane.filters.look(entry.filter) !== entry)
+      found(`${who}: ${entry.filter} is asked for, and stands there as another entry`);
+  }
   const upstream = gateway.upstreams.all.find(({ name }) => name === lane.upstreamName);
   const isFull = !lane.main.hasRoomForLane;
   for (const filter of lane.filters.filters()) {
