@@ -55,16 +55,19 @@ export class CoreView {
     readonly deadlines: number;
     /** Sessions that are parked; they are counted in `sessions` too. */
     readonly parked: number;
+    /** Filters of parked sessions for which there is no object. */
+    readonly restingFilters: number;
     /** Clients without a session whose use of their limits is remembered. */
     readonly allowances: number;
   } {
-    const { sessions, pendingConnects, links, deadlines, allowances } = this.#context;
+    const { sessions, pendingConnects, links, deadlines, allowances, upstreams } = this.#context;
     return {
       sessions: sessions.size,
       pendingConnects: pendingConnects.size,
       links: links.size,
       deadlines: deadlines.size + sessions.parked,
       parked: sessions.parked,
+      restingFilters: restingFilters(upstreams),
       allowances: allowances.size,
     };
   }
@@ -175,4 +178,10 @@ export interface PublicationHeard {
   readonly clientId: string | undefined;
   readonly topicName: string;
   readonly payload: Uint8Array;
+}
+
+function restingFilters({ all }: Context["upstreams"]): number {
+  let resting = 0;
+  for (const upstream of all) for (const { filters } of upstream.allShared()) resting += filters.resting;
+  return resting;
 }

@@ -288,6 +288,7 @@ export class GatewayCore extends CoreView implements Core {
     if (context.notAllowed.length > 0) settleNotAllowed(context);
     if (!context.stopping) moveOn(context);
     if (context.notAllowed.length > 0) settleNotAllowed(context);
+    context.sessions.endTurn();
     const behind = context.journal.flush();
     watchStore(context);
     const { reads } = context.drain;

@@ -111,6 +111,15 @@ export class OctetReader {
     return text;
   }
 
+  skipText(): void {
+    const head = this.count();
+    this.#at += head % 2 === 1 ? head - 1 : head / 2;
+  }
+
+  skip(octets: number): void {
+    this.#at += octets;
+  }
+
   /** Reads the next text. Returns whether it is this one. */
   isText(text: string): boolean {
     const head = this.count();

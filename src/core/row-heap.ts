@@ -4,28 +4,17 @@
  * the tables.
  */
 import { assert, type Found } from "./assert.ts";
-import { grown } from "./hash-rows.ts";
+import { Numbers } from "./numbers.ts";
 
-const least = 16;
-const nowhere = -1;
-
-/** For each row: its key, and its position in the heap that it is in. */
+/** For each row: its key, and its position in the heap that it is in, counted from 1; 0: the row is in no heap. */
 export class RowOrder {
-  keys = new Float64Array(least);
-  places = new Int32Array(least).fill(nowhere);
-
-  /** Makes room for this row in the tables. */
-  reach(row: number): void {
-    while (row >= this.keys.length) this.keys = grown(this.keys);
-    const before = this.places.length;
-    while (row >= this.places.length) this.places = grown(this.places);
-    if (this.places.length > before) this.places.fill(nowhere, before);
-  }
+  readonly keys = new Numbers(Float64Array);
+  readonly places = new Numbers(Int32Array);
 }
 
 export class RowHeap {
   readonly #order: RowOrder;
-  #rows = new Int32Array(least);
+  readonly #rows = new Numbers(Int32Array);
   #size = 0;
 
   constructor(order: RowOrder) {
@@ -38,7 +27,7 @@ export class RowHeap {
 
   /** The row with the lowest key; undefined: the heap is empty. */
   get first(): number | undefined {
-    return this.#size > 0 ? this.#rows[0] : undefined;
+    return this.#size > 0 ? this.#rows.get(0) : undefined;
   }
 
   /** The lowest key; Infinity: the heap is empty. */
@@ -48,21 +37,19 @@ export class RowHeap {
 
   /** The row must be in no heap. */
   add(row: number, key: number): void {
-    this.#order.reach(row);
-    assert(this.#order.places[row] === nowhere, "a row is in one heap");
-    this.#order.keys[row] = key;
-    if (this.#size === this.#rows.length) this.#rows = grown(this.#rows);
+    assert(this.#order.places.get(row) === 0, "a row is in one heap");
+    this.#order.keys.set(row, key);
     this.#rise(this.#size++, row, key);
   }
 
   /** The row must be in this heap. */
   remove(row: number): void {
-    const place = this.#order.places[row] ?? nowhere;
-    assert(place < this.#size && this.#rows[place] === row, "a row that is removed is there");
-    this.#order.places[row] = nowhere;
-    const last = this.#rows[--this.#size] ?? 0;
+    const place = this.#order.places.get(row) - 1;
+    assert(place >= 0 && place < this.#size && this.#rows.get(place) === row, "a row that is removed is there");
+    this.#order.places.set(row, 0);
+    const last = this.#rows.get(--this.#size);
     if (last === row) return;
-    const key = this.#order.keys[last] ?? 0;
+    const key = this.#order.keys.get(last);
     if (place > 0 && key < this.#keyAt((place - 1) >> 1)) this.#rise(place, last, key);
     else this.#sink(place, last, key);
   }
@@ -70,24 +57,25 @@ export class RowHeap {
   /** Checks that each row is where the tables say, and that the order is correct. For tests. */
   check(found: Found): void {
     for (let place = 0; place < this.#size; place++) {
-      const row = this.#rows[place] ?? nowhere;
-      if (this.#order.places[row] !== place) found(`row ${row} stands at ${place} of its heap, and says otherwise`);
+      const row = this.#rows.get(place);
+      if (this.#order.places.get(row) !== place + 1)
+        found(`row ${row} stands at ${place} of its heap, and says otherwise`);
       if (place > 0 && this.#keyAt(place) < this.#keyAt((place - 1) >> 1)) found(`row ${row} is out of order`);
     }
   }
 
   /** All rows, in no particular order. The heap must not be changed meanwhile. */
   *rows(): IterableIterator<number> {
-    for (let place = 0; place < this.#size; place++) yield this.#rows[place] ?? nowhere;
+    for (let place = 0; place < this.#size; place++) yield this.#rows.get(place);
   }
 
   #keyAt(place: number): number {
-    return this.#order.keys[this.#rows[place] ?? 0] ?? 0;
+    return this.#order.keys.get(this.#rows.get(place));
   }
 
   #put(place: number, row: number): void {
-    this.#rows[place] = row;
-    this.#order.places[row] = place;
+    this.#rows.set(place, row);
+    this.#order.places.set(row, place + 1);
   }
 
   #rise(from: number, row: number, key: number): void {
@@ -95,7 +83,7 @@ export class RowHeap {
     while (place > 0) {
       const parent = (place - 1) >> 1;
       if (this.#keyAt(parent) <= key) break;
-      this.#put(place, this.#rows[parent] ?? 0);
+      this.#put(place, this.#rows.get(parent));
       place = parent;
     }
     this.#put(place, row);
@@ -108,7 +96,7 @@ export class RowHeap {
       if (child >= this.#size) break;
       if (child + 1 < this.#size && this.#keyAt(child + 1) < this.#keyAt(child)) child++;
       if (this.#keyAt(child) >= key) break;
-      this.#put(place, this.#rows[child] ?? 0);
+      this.#put(place, this.#rows.get(child));
       place = child;
     }
     this.#put(place, row);

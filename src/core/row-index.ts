@@ -1,14 +1,12 @@
 /**
- * Finds rows by a text. Only hashes of the texts are here; the owner has the texts. A row takes 16 octets, and 4 to 8
- * for buckets.
+ * Finds rows by a text. Only hashes of the texts are here; the owner has the texts and the rows. A row takes 8 octets, counted up to the
+ * highest row, and 4 to 8 for buckets.
  */
-import { assert, type Found } from "./assert.ts";
-import { grown, HashRows, mixed, noRow } from "./hash-rows.ts";
+import type { Found } from "./assert.ts";
+import { mixed, noRow, RowHashes } from "./hash-rows.ts";
 
 export class RowIndex {
-  readonly #hashes = new HashRows();
-  /** For each row in the table of hashes: the row of the owner. */
-  #owners = new Int32Array(16);
+  readonly #hashes = new RowHashes();
   readonly #seed: number;
 
   /** `seed`: if possible a secret number, so that nobody can prepare texts with the same hash. */
@@ -22,25 +20,19 @@ export class RowIndex {
 
   /** The row for which `isIt` says that it has this text; `noRow`: there is none. */
   find(text: string, isIt: (row: number) => boolean): number {
-    for (let at = this.#hashes.first(this.#hashOf(text)); at !== noRow; at = this.#hashes.after(at)) {
-      const row = this.#owners[at] ?? noRow;
+    for (let row = this.#hashes.first(this.#hashOf(text)); row !== noRow; row = this.#hashes.after(row))
       if (isIt(row)) return row;
-    }
     return noRow;
   }
 
+  /** The row must not be here yet. */
   add(text: string, row: number): void {
-    const at = this.#hashes.add(this.#hashOf(text));
-    while (at >= this.#owners.length) this.#owners = grown(this.#owners);
-    this.#owners[at] = row;
+    this.#hashes.put(row, this.#hashOf(text));
   }
 
-  /** The row must be in the index with this text. */
-  remove(text: string, row: number): void {
-    let at = this.#hashes.first(this.#hashOf(text));
-    while (at !== noRow && this.#owners[at] !== row) at = this.#hashes.after(at);
-    assert(at !== noRow, "a row that is removed is there");
-    this.#hashes.remove(at);
+  /** The row must be in the index. */
+  remove(row: number): void {
+    this.#hashes.remove(row);
   }
 
   check(found: Found): void {

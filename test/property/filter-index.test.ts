@@ -2,7 +2,7 @@
 import * as fc from "fast-check";
 import { expect, test } from "vitest";
 import { HashRows, noRow } from "../../src/core/hash-rows.ts";
-import { FilterIndex } from "../../src/core/state/filter-index.ts";
+import { FilterIndex, type Rests } from "../../src/core/state/filter-index.ts";
 import { isTopicFilter, isTopicName, matches } from "../../src/wire/topic.ts";
 
 const level = fc.constantFrom("a", "b", "", "$SYS", "$x", "ä", "😀");
@@ -40,17 +40,36 @@ test.each([
         (seed, steps, names, asked) => {
           const index = new FilterIndex<{ readonly filter: string }>(seed, shapesMax);
           const present = new Set<string>();
+          // Some rest: three owners have them, and a number stands for an owner.
+          const ownerOf = (each: string) => each.length % 3;
+          const rests: Rests<{ readonly filter: string }> = {
+            has: (number, each) => present.has(each) && ownerOf(each) === number,
+            filtersOf: (number) => [...present].filter((each) => ownerOf(each) === number),
+            make: (each) => ({ filter: each }),
+            woken: () => undefined,
+          };
           for (const [at, [adds, each]] of steps.entries()) {
             if (adds && !present.has(each)) index.add({ filter: each });
             const entry = index.get(each);
             if (!adds && entry) index.remove(entry);
             if (adds) present.add(each);
             else present.delete(each);
+            const chosen = at % 3 === 0 ? index.get([...present][at % present.size] ?? "") : undefined;
+            if (chosen) index.rest(chosen, ownerOf(chosen.filter), rests);
+            if (at % 5 === 4) index.wake(each, ownerOf(each));
             if (at % 7 === 3) index.overlaps(each);
             if (at % 20 === 17) index.forgetOverlaps();
             index.check((finding) => expect.fail(finding));
           }
           expect(index.size).toBe(present.size);
+          expect([...index.filters()].sort()).toEqual([...present].sort());
+          expect([...index.each()].map((entry) => entry.filter).sort()).toEqual([...present].sort());
+          for (const each of present) expect([index.has(each), index.look(each)?.filter]).toEqual([true, each]);
+          for (const topicName of names) {
+            const found: string[] = [];
+            index.match(topicName, (entry) => found.push(entry.filter));
+            expect(found.sort()).toEqual([...present].filter((each) => matches(each, topicName)).sort());
+          }
           expect([...index.all()].map((entry) => entry.filter).sort()).toEqual([...present].sort());
           for (const topicName of names) {
             const found: string[] = [];

@@ -9,10 +9,14 @@ import type { Core } from "../../src/core/core.ts";
 import type { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { Input } from "../../src/core/input.ts";
 import { Journal } from "../../src/core/journal.ts";
+import { PeerForm } from "../../src/core/peer-form.ts";
 import { BrokerSession } from "../../src/core/state/broker-session.ts";
 import { ParkedSessions } from "../../src/core/state/parked-sessions.ts";
+import { RestingFilters } from "../../src/core/state/resting-filters.ts";
 import type { Session } from "../../src/core/state/session.ts";
 import { SessionTable } from "../../src/core/state/session-table.ts";
+import { SharedConnection } from "../../src/core/state/shared-connection.ts";
+import type { PeerId } from "../../src/core/types.ts";
 import { replace } from "./planted.ts";
 import { type Mode, swarm } from "./swarm.ts";
 import { World } from "./world.ts";
@@ -108,6 +112,7 @@ const { mark } = Journal.prototype;
 const { setIdle } = SessionTable.prototype;
 const { queue, sent } = BrokerSession.prototype;
 const { add, rowOf } = ParkedSessions.prototype;
+const { read } = PeerForm.prototype;
 const isSubscribe = () => input?.kind === "datagram" && input.bytes[1] === 0x12;
 
 const faults: Record<string, Fault> = {
@@ -180,6 +185,24 @@ const faults: Record<string, Fault> = {
         return clientId.endsWith("1") ? -1 : rowOf.call(this, clientId);
       }),
     finding: /is not found by its id/,
+  },
+  "the address of a parked client is read wrongly": {
+    mode: "aggregating",
+    plant: () =>
+      replace(PeerForm.prototype, "read", function (this: PeerForm, from) {
+        return `${read.call(this, from)}0` as PeerId;
+      }),
+    finding: /is parked, and would come back with "peer"/,
+  },
+  "a filter rests still when its client is there again": {
+    mode: "aggregating",
+    plant: () => replace(RestingFilters.prototype, "wakeOf", () => undefined),
+    finding: /rests as \d+, and nobody has a filter for it/,
+  },
+  "a filter rests while the broker is asked for it": {
+    mode: "aggregating",
+    plant: () => replace(SharedConnection.prototype, "isQuiet", () => true),
+    finding: /is asked for, and stands there as another entry/,
   },
   "a link stays in the table": { finding: /is in the table, and its MQTT session has done with it/ },
 };

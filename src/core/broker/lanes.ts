@@ -110,8 +110,12 @@ function settle(context: Context, main: SharedConnection<Session>): void {
     lane.keeps = undefined;
   }
   if (copies !== "one") {
-    for (const entry of [...main.filters.all()]) {
-      if (!main.filters.overlaps(entry.filter)) continue;
+    const { filters } = main;
+    const overlapping: string[] = [];
+    for (const filter of filters.filters()) if (filters.overlaps(filter)) overlapping.push(filter);
+    for (const filter of overlapping) {
+      const entry = filters.overlaps(filter) ? filters.get(filter) : undefined;
+      if (!entry) continue;
       if (copies === "each") move(context, main, entry);
       else {
         if (entry.asking) withdraw(main.broker, entry.asking);

@@ -18,7 +18,7 @@ const owedMax = 64;
  * subscription must be ended are marked as refused.
  */
 export function recordOfShared(shared: SharedConnection<Session>): SessionRecord {
-  const filters = shared.isLane ? [...shared.filters.all()] : [];
+  const filters = shared.isLane ? [...shared.filters.filters()] : [];
   return {
     clientId: shared.key,
     peer: undefined,
@@ -32,7 +32,7 @@ export function recordOfShared(shared: SharedConnection<Session>): SessionRecord
     topics: [],
     nextTopicId: 1,
     subscriptions: [
-      ...filters.map(({ filter }) => ({ filter, qos: 2, by: "name", predefinedId: 0 }) as const),
+      ...filters.map((filter) => ({ filter, qos: 2, by: "name", predefinedId: 0 }) as const),
       ...[...shared.owed].map((filter) => ({ filter, qos: 0, by: "name", predefinedId: 0, isRefused: true }) as const),
     ],
   };

@@ -15,22 +15,19 @@ import {
   newSubscribe,
   newUnsubscribe,
   type RetainedWait,
-  SharedFilter,
+  type SharedFilter,
   type SubscribeExchange,
   type UnsubscribeExchange,
 } from "../state/exchanges.ts";
 import { isShared } from "../state/filter-tree.ts";
 import type { Session } from "../state/session.ts";
-import { hashOfText, type SharedConnection } from "../state/shared-connection.ts";
+import { newSharedFilter, type SharedConnection } from "../state/shared-connection.ts";
 import type { QoS } from "../types.ts";
 import { notePlaced, placeOf } from "./lanes.ts";
 import { expectRetained } from "./retained.ts";
 import { sendOrWait } from "./sending.ts";
 import { markLane, oweUnsubscribe, settleUnsubscribe } from "./shared-record.ts";
 import { withdraw } from "./withdraw.ts";
-
-/** Largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
-const subscriptionIdMax = 268_435_455;
 
 /** Makes the client a member of the filter. Returns the connection that has the filter. */
 function join(
@@ -59,7 +56,7 @@ export function joinLane(
 ): SharedFilter<Session> {
   let entry = shared.filters.get(filter);
   if (!entry) {
-    entry = new SharedFilter(filter, (hashOfText(filter) % subscriptionIdMax) + 1);
+    entry = newSharedFilter<Session>(filter);
     shared.filters.add(entry);
   }
   entry.members.set(session.row, qos);

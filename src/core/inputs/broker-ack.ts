@@ -78,6 +78,7 @@ export function onSharedSubscribed(
     }
     if (entry.next.length === 0) shared.filters.remove(entry);
   }
+  context.sessions.noteQuiet(shared, entry);
   if (entry.next.length > 0) {
     for (const request of entry.next) {
       const { origin, qos } = request;

@@ -152,7 +152,7 @@ export function onLeavingUp(
     return end(context, shared, link.upstream);
   }
   if (broker.inFlight.size === 0 && !shared.isUnsubscribed) {
-    for (const { filter } of shared.filters.all()) {
+    for (const filter of shared.filters.filters()) {
       const packetId = broker.freePacketId();
       if (packetId !== undefined) broker.add(newUnsubscribe<Session>({ packetId, filter, origin: undefined }));
     }

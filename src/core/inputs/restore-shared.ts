@@ -54,7 +54,7 @@ export function askForOwed(context: Context): void {
     for (const main of upstream.sharedConnections)
       for (const shared of main.all()) {
         for (const filter of shared.owed) {
-          const packetId = shared.filters.get(filter) ? undefined : shared.broker.freePacketId();
+          const packetId = shared.filters.has(filter) ? undefined : shared.broker.freePacketId();
           if (packetId === undefined) shared.owed.delete(filter);
           else shared.broker.add(newUnsubscribe({ packetId, filter, origin: undefined }));
         }

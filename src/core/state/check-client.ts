@@ -120,7 +120,7 @@ function checkSubscribing({ session }: Subject, tell: Found): void {
       if (!isUnsubscribing(session, request)) tell(`${waiting}, and nothing is asked of the broker`);
       continue;
     }
-    const entry = shared.entryOf(request.filter);
+    const entry = shared.look(request.filter);
     if (!entry?.next.includes(request) && !entry?.asking?.shared?.requests.includes(request))
       tell(`${waiting}, and nothing is asked of the broker`);
   }

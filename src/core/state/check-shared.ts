@@ -14,10 +14,10 @@ export function checkShared(gateway: Checked, shared: SharedConnection<Session>,
   for (const session of gateway.sessions.each()) {
     if (session.shared !== shared) continue;
     for (const { filter, isRefused } of session.subscriptions.values())
-      if (!isRefused && !shared.entryOf(filter)?.members.has(session.row))
+      if (!isRefused && !shared.look(filter)?.members.has(session.row))
         found(`client ${session.clientId} subscribes to ${filter}, and gets nothing of it`);
     for (const request of session.subscribesInFlight.values())
-      if (request.kind === "subscribe" && !shared.entryOf(request.filter)?.members.has(session.row))
+      if (request.kind === "subscribe" && !shared.look(request.filter)?.members.has(session.row))
         found(`client ${session.clientId} waits for its SUBACK of ${request.filter}, and nobody asks for it`);
   }
 }
@@ -26,17 +26,22 @@ export function checkShared(gateway: Checked, shared: SharedConnection<Session>,
 function checkLane(gateway: Checked, lane: SharedConnection<Session>, found: Found): void {
   const who = `the shared connection ${lane.upstreamKey}`;
   lane.filters.check((finding) => found(`${who}: ${finding}`));
-  for (const entry of lane.filters.all()) checkFilter(gateway, lane, entry, found);
+  for (const entry of lane.filters.each()) checkFilter(gateway, lane, entry, found);
   for (const entry of [...lane.unasked, ...lane.undecided])
-    if (lane.filters.get(entry.filter) !== entry)
+    if (lane.filters.look(entry.filter) !== entry)
       found(`${who}: ${entry.filter} is to be asked for, and nobody wants it`);
+  for (const exchange of lane.broker.inFlight.values()) {
+    const entry = exchange.kind === "subscribe" ? exchange.shared?.entry : undefined;
+    if (entry?.asking === exchange && entry.members.size > 0 && lane.filters.look(entry.filter) !== entry)
+      found(`${who}: ${entry.filter} is asked for, and stands there as another entry`);
+  }
   const upstream = gateway.upstreams.all.find(({ name }) => name === lane.upstreamName);
   const isFull = !lane.main.hasRoomForLane;
-  for (const { filter } of lane.filters.all()) {
+  for (const filter of lane.filters.filters()) {
     if (upstream?.copies === "each" && upstream.isSettled && !isFull && lane.filters.overlaps(filter))
       found(`${who}: ${filter} overlaps with another filter there`);
     for (const other of lane.main.all())
-      if (other !== lane && other.filters.get(filter)) found(`${who}: ${filter} stands on ${other.upstreamKey} too`);
+      if (other !== lane && other.filters.has(filter)) found(`${who}: ${filter} stands on ${other.upstreamKey} too`);
   }
 }
 

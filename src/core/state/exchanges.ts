@@ -214,6 +214,7 @@ export class SharedFilter<Client extends ExchangeClient> extends Members {
   readonly id: number;
   #requests: FilterRequests<Client> | undefined = undefined;
 
+  /** Makes an entry without members: `newSharedFilter`. */
   constructor(filter: string, id: number) {
     super();
     this.filter = filter;
@@ -235,6 +236,11 @@ export class SharedFilter<Client extends ExchangeClient> extends Members {
 
   set asking(asking: SubscribeExchange<Client> | undefined) {
     this.#requests = orNone({ ...presentOf(this.#requests), asking });
+  }
+
+  /** Whether nothing is under way for the filter. */
+  get isQuiet(): boolean {
+    return this.#requests === undefined;
   }
 
   /** Requests that wait for the next SUBSCRIBE. */

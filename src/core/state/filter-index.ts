@@ -11,58 +11,57 @@
  * too (filter-tree.ts). A filter takes a row of numbers, and the object that the caller made. A tree of all filters
  * tells which ones overlap. It is made when this is first asked about a filter with wildcards, which never happens on
  * most connections.
+ *
+ * In place of an object the index keeps a number, while the caller wants it (the filter *rests*). The caller knows the texts for which a
+ * number may stand, and makes the object again when somebody asks for the filter.
  */
 
 import type { Found } from "../assert.ts";
-import { grown, HashRows, mixed, noRow } from "../hash-rows.ts";
-import { endOfLevel, FilterTree, fits, isShared } from "./filter-tree.ts";
+import { HashRows, noRow } from "../hash-rows.ts";
+import {
+  folded,
+  hashLevels,
+  hashOfShape,
+  hasPlace,
+  isSameShape,
+  plainOf,
+  type Shape,
+  shapeOf,
+} from "./filter-shape.ts";
+import { FilterTree, fits, isShared } from "./filter-tree.ts";
 
 export interface Filtered {
   /** The filter as the client named it. */
   readonly filter: string;
 }
 
+/** What the index asks of its owner about filters that rest. */
+export interface Rests<T extends Filtered> {
+  /** May this number stand for this filter? */
+  has(number: number, filter: string): boolean;
+  /** All filters for which the number may stand. */
+  filtersOf(number: number): Iterable<string>;
+  /** The entry as it was when it was laid to rest. */
+  make(filter: string, number: number): T;
+  /** Somebody has asked for this one, so it is an object now. */
+  woken(entry: T): void;
+}
+
 /** Limit of shapes that are looked up one by one. */
 const usualShapesMax = 64;
-
-/** Limit of levels in a shape. Each level has a bit. */
-const shapeLevelsMax = 30;
-
-interface Shape {
-  /** The number of levels before `#`. */
-  readonly levels: number;
-  /** One bit for each level that is `+`. */
-  readonly pluses: number;
-  readonly isOpen: boolean;
-}
 
 /** Filters of one kind, found by their hashes. A group with few filters has a small table, and costs little time. */
 class Group<T extends Filtered> {
   /** Undefined: the filters have no wildcards, or are in the tree. */
   readonly shape: Shape | undefined;
   readonly rows = new HashRows();
-  readonly entries: (T | undefined)[] = [];
+  /** By row; a number: it rests. */
+  readonly entries: (T | number | undefined)[] = [];
 
   constructor(shape?: Shape) {
     this.shape = shape;
   }
-
-  rowOf(filter: string, hash: number): number {
-    let row = this.rows.first(hash);
-    while (row !== noRow && this.entries[row]?.filter !== filter) row = this.rows.after(row);
-    return row;
-  }
-
-  find(hash: number, topicName: string, found: (entry: T) => void): void {
-    for (let row = this.rows.first(hash); row !== noRow; row = this.rows.after(row)) {
-      const entry = this.entries[row];
-      if (entry && (this.shape ? fits(entry.filter, topicName) : entry.filter === topicName)) found(entry);
-    }
-  }
 }
-
-/** The hash of each level of the name or filter that is looked up. One look-up at a time uses it. */
-let levelHashes = new Int32Array(128);
 
 export class FilterIndex<T extends Filtered> {
   /** Filters without wildcards. */
@@ -76,6 +75,9 @@ export class FilterIndex<T extends Filtered> {
   #all: FilterTree | undefined = undefined;
   readonly #seed: number;
   readonly #shapesMax: number;
+  /** Undefined: none has ever rested. */
+  #rests: Rests<T> | undefined = undefined;
+  #resting = 0;
 
   /** `seed`: any number, if possible a secret one, so that no sender can prepare filters with the same hash. */
   constructor(seed: number, shapesMax = usualShapesMax) {
@@ -89,24 +91,80 @@ export class FilterIndex<T extends Filtered> {
     return size;
   }
 
-  /** All entries, in no particular order. They must not be changed during the iteration. */
+  /** All entries, in no particular order, none of which rests then. None may be added or removed during the iteration. */
   *all(): IterableIterator<T> {
-    for (const { rows, entries } of this.#groups()) {
-      for (const row of rows.rows()) {
-        const entry = entries[row];
-        if (entry) yield entry;
-      }
+    for (const [group, row, filter] of this.#texts()) {
+      const entry = this.#entryAt(group, row, filter);
+      if (entry) yield entry;
     }
   }
 
+  /** The same, to be looked at only: those that rest go on resting. */
+  *each(): IterableIterator<T> {
+    for (const [group, row, filter] of this.#texts()) {
+      const entry = group.entries[row];
+      const looked = typeof entry === "number" ? this.#rests?.make(filter, entry) : entry;
+      if (looked) yield looked;
+    }
+  }
+
+  /** The texts of all filters. */
+  *filters(): IterableIterator<string> {
+    for (const [, , filter] of this.#texts()) yield filter;
+  }
+
+  /** It does not rest then. */
   get(filter: string): T | undefined {
+    const [group, row] = this.#placeOf(filter);
+    return this.#entryAt(group, row, filter);
+  }
+
+  has(filter: string): boolean {
+    const [, row] = this.#placeOf(filter);
+    return row !== noRow;
+  }
+
+  /** To be looked at only: if it rests, it goes on resting. */
+  look(filter: string): T | undefined {
+    const [group, row] = this.#placeOf(filter);
+    const entry = group.entries[row];
+    return typeof entry === "number" ? this.#rests?.make(filter, entry) : entry;
+  }
+
+  /** The number of filters that rest. */
+  get resting(): number {
+    return this.#resting;
+  }
+
+  /**
+   * The entry is not kept from now on, but this number; nobody may use the object any more. `rests` must be the same each time. Those in the
+   * tree do not rest, and of filters with the same hash one for which two numbers might stand.
+   */
+  rest(entry: T, number: number, rests: Rests<T>): void {
+    this.#rests = rests;
+    const [group, row] = this.#placeOf(entry.filter);
+    if (group === this.#odd || group.entries[row] !== entry) return;
+    for (let other = group.rows.first(group.rows.hashOf(row)); other !== noRow; other = group.rows.after(other)) {
+      const its = group.entries[other];
+      if (typeof its === "number" && rests.has(its, entry.filter)) return;
+    }
+    group.entries[row] = number;
+    this.#resting++;
+  }
+
+  /** If this filter rests as this number, it is an object from now on: the number stands for nothing any more. */
+  wake(filter: string, number: number): void {
+    if (!this.#rests) return;
     const shape = shapeOf(filter);
-    const hash = this.#hashOf(filter, shape);
     const group = this.#groupOf(filter, shape);
-    const entry = group?.entries[group.rowOf(filter, hash)];
-    if (entry || group === this.#odd) return entry;
-    // The filter was added when there were too many shapes.
-    return shape && this.#odd.entries[this.#odd.rowOf(filter, hash)];
+    if (!group) return;
+    const hash = this.#hashOf(filter, shape);
+    for (let row = group.rows.first(hash); row !== noRow; row = group.rows.after(row)) {
+      if (group.entries[row] !== number) continue;
+      group.entries[row] = this.#rests.make(filter, number);
+      this.#resting--;
+      return;
+    }
   }
 
   /** Adds a filter, which must not exist yet. */
@@ -125,7 +183,7 @@ export class FilterIndex<T extends Filtered> {
     const shape = shapeOf(filter);
     const hash = this.#hashOf(filter, shape);
     for (const group of [this.#groupOf(filter, shape), this.#odd]) {
-      const row = group?.rowOf(filter, hash) ?? noRow;
+      const row = group ? this.#rowIn(group, filter, hash) : noRow;
       if (!group || group.entries[row] !== entry) continue;
       group.rows.remove(row);
       group.entries[row] = undefined;
@@ -135,17 +193,22 @@ export class FilterIndex<T extends Filtered> {
     }
   }
 
-  /** Calls `found` for each filter that matches the name, once. `found` must not look up anything here. */
+  /** Calls `found` for each filter that matches the name, once; it does not rest then. `found` must not look up anything here. */
   match(topicName: string, found: (entry: T) => void): void {
+    this.#match(topicName, found, true);
+  }
+
+  /** `wakes`: what is found does not rest any more. Otherwise it is to be looked at only. */
+  #match(topicName: string, found: (entry: T) => void, wakes: boolean): void {
     const levels = hashLevels(topicName, this.#seed);
     const isInternal = topicName.startsWith("$"); // not for wildcards at the first level [MQTT-4.7.2-1]
-    if (this.#exact.rows.size > 0) this.#exact.find(folded(levels, 0), topicName, found);
+    if (this.#exact.rows.size > 0) this.#find(this.#exact, folded(levels, 0), topicName, found, wakes);
     for (const group of this.#shapes) {
       const { shape, rows } = group;
       // The filter "a/#" matches "a" too.
       if (!shape || rows.size === 0 || (shape.isOpen ? levels < shape.levels : levels !== shape.levels)) continue;
       if (isInternal && ((shape.pluses & 1) === 1 || shape.levels === 0)) continue;
-      group.find(hashOfShape(shape), topicName, found);
+      this.#find(group, hashOfShape(shape), topicName, found, wakes);
     }
     if (this.#tree.size > 0)
       this.#tree.match(topicName, (filter) => {
@@ -163,14 +226,15 @@ export class FilterIndex<T extends Filtered> {
     const plain = plainOf(filter);
     if (!hasPlace(plain)) {
       let isOther = false;
-      this.match(plain, (entry) => {
+      const see = (entry: T): void => {
         isOther ||= entry.filter !== filter;
-      });
+      };
+      this.#match(plain, see, false);
       return isOther;
     }
     if (!this.#all) {
       this.#all = new FilterTree();
-      for (const each of this.all()) this.#all.add(each.filter);
+      for (const each of this.filters()) this.#all.add(each);
     }
     return this.#all.overlaps(filter);
   }
@@ -182,24 +246,110 @@ export class FilterIndex<T extends Filtered> {
 
   /** Checks that tables, shapes and trees agree. For tests. */
   check(found: Found): void {
+    let resting = 0;
     for (const group of this.#groups()) {
       const { rows, entries, shape } = group;
       rows.check(found);
       for (const row of rows.rows()) {
         const entry = entries[row];
-        if (!entry || this.get(entry.filter) !== entry) found(`${entry?.filter ?? row} is not found by its text`);
-        else if (group !== this.#odd && !isSameShape(shape, shapeOf(entry.filter)))
-          found(`${entry.filter} has another shape`);
+        const filter = this.#textAt(group, row);
+        if (typeof entry === "number") resting++;
+        if (typeof entry === "number" && filter === undefined)
+          found(`row ${row} rests as ${entry}, and nobody has a filter for it`);
+        else if (filter === undefined || !this.#isAt(group, row, filter))
+          found(`${filter ?? row} is not found by its text`);
+        else if (group !== this.#odd && !isSameShape(shape, shapeOf(filter))) found(`${filter} has another shape`);
       }
     }
+    if (resting !== this.#resting) found(`${resting} filters rest, ${this.#resting} are counted`);
     const odd = this.#odd.rows.size;
     if (odd !== this.#tree.size) found(`${odd} filters are to be in the tree, ${this.#tree.size} are`);
     if (this.#all && this.#all.size !== this.size)
       found(`${this.#all.size} of ${this.size} filters are in the tree of all`);
     for (const tree of [this.#tree, this.#all])
       tree?.check((filter) => {
-        if (!this.get(filter)) found(`${filter} is in the tree alone`);
+        if (!this.has(filter)) found(`${filter} is in the tree alone`);
       }, found);
+  }
+
+  /** Where the filter is; `noRow`: it is not here. */
+  #placeOf(filter: string): readonly [group: Group<T>, row: number] {
+    const shape = shapeOf(filter);
+    const hash = this.#hashOf(filter, shape);
+    const group = this.#groupOf(filter, shape);
+    const row = group ? this.#rowIn(group, filter, hash) : noRow;
+    if (group && (row !== noRow || group === this.#odd)) return [group, row];
+    // The filter may have been added when there were too many shapes.
+    return [this.#odd, shape ? this.#rowIn(this.#odd, filter, hash) : noRow];
+  }
+
+  #rowIn({ rows, entries }: Group<T>, filter: string, hash: number): number {
+    for (let row = rows.first(hash); row !== noRow; row = rows.after(row)) {
+      const entry = entries[row];
+      if (typeof entry === "number" ? this.#rests?.has(entry, filter) : entry?.filter === filter) return row;
+    }
+    return noRow;
+  }
+
+  /** The entry in this row, whose filter this is. It does not rest any more. */
+  #entryAt({ entries }: Group<T>, row: number, filter: string): T | undefined {
+    const entry = entries[row];
+    if (typeof entry !== "number" || !this.#rests) return typeof entry === "number" ? undefined : entry;
+    const made = this.#rests.make(filter, entry);
+    entries[row] = made;
+    this.#resting--;
+    this.#rests.woken(made);
+    return made;
+  }
+
+  #find(group: Group<T>, hash: number, topicName: string, found: (entry: T) => void, wakes: boolean): void {
+    const { rows, entries, shape } = group;
+    for (let row = rows.first(hash); row !== noRow; row = rows.after(row)) {
+      const entry = entries[row];
+      if (typeof entry === "number") {
+        const filter = this.#restingFor(entry, shape, topicName);
+        const made = filter === undefined ? undefined : this.#made(group, row, filter, wakes);
+        if (made) found(made);
+      } else if (entry && (shape ? fits(entry.filter, topicName) : entry.filter === topicName)) found(entry);
+    }
+  }
+
+  #made(group: Group<T>, row: number, filter: string, wakes: boolean): T | undefined {
+    const entry = group.entries[row];
+    return !wakes && typeof entry === "number" ? this.#rests?.make(filter, entry) : this.#entryAt(group, row, filter);
+  }
+
+  /** Of the filters for which the number may stand the one that matches the name. (There is one for each shape at most.) No hash is made. */
+  #restingFor(number: number, shape: Shape | undefined, topicName: string): string | undefined {
+    if (!shape) return this.#rests?.has(number, topicName) ? topicName : undefined;
+    for (const filter of this.#rests?.filtersOf(number) ?? [])
+      if (isSameShape(shape, shapeOf(filter)) && fits(filter, topicName)) return filter;
+    return undefined;
+  }
+
+  /** All rows in use, each with its filter. */
+  *#texts(): IterableIterator<readonly [group: Group<T>, row: number, filter: string]> {
+    for (const group of this.#groups())
+      for (const row of group.rows.rows()) {
+        const filter = this.#textAt(group, row);
+        if (filter !== undefined) yield [group, row, filter];
+      }
+  }
+
+  #textAt({ entries, rows, shape }: Group<T>, row: number): string | undefined {
+    const entry = entries[row];
+    if (typeof entry !== "number") return entry?.filter;
+    for (const filter of this.#rests?.filtersOf(entry) ?? []) {
+      const own = shapeOf(filter);
+      const isAlike = shape ? isSameShape(shape, own) : own === undefined;
+      if (isAlike && this.#hashOf(filter, own) === rows.hashOf(row)) return filter;
+    }
+    return undefined;
+  }
+
+  #isAt(group: Group<T>, row: number, filter: string): boolean {
+    const [its, at] = this.#placeOf(filter);
+    return its === group && at === row;
   }
 
   *#groups(): IterableIterator<Group<T>> {
@@ -229,75 +379,4 @@ export class FilterIndex<T extends Filtered> {
     const levels = hashLevels(filter, this.#seed);
     return shape ? hashOfShape(shape) : folded(levels, 0);
   }
-}
-
-/** The positions of the wildcards; undefined: the filter has none, is a shared subscription, or has too many levels. */
-function shapeOf(filter: string): Shape | undefined {
-  if (isShared(filter) || !hasPlace(filter)) return undefined;
-  let levels = 0;
-  let pluses = 0;
-  let isOpen = false;
-  for (let at = 0; at <= filter.length; ) {
-    const end = endOfLevel(filter, at);
-    if (end === at + 1 && filter.charCodeAt(at) === hashSign) isOpen = true;
-    else {
-      if (levels === shapeLevelsMax) return undefined;
-      if (end === at + 1 && filter.charCodeAt(at) === plusSign) pluses |= 1 << levels;
-      levels++;
-    }
-    at = end + 1;
-  }
-  return { levels, pluses, isOpen };
-}
-
-const hashSign = "#".charCodeAt(0);
-const plusSign = "+".charCodeAt(0);
-const slashSign = "/".charCodeAt(0);
-
-/** Whether the filter has wildcards. */
-function hasPlace(filter: string): boolean {
-  return filter.includes("+") || filter.includes("#");
-}
-
-/** The filter without `$share/group/`. */
-function plainOf(filter: string): string {
-  return isShared(filter) ? filter.slice(filter.indexOf("/", "$share/".length) + 1) : filter;
-}
-
-/** Writes the hash of each level into `levelHashes`, and returns their number. FNV-1a, starting with the seed. */
-function hashLevels(text: string, seed: number): number {
-  let levels = 0;
-  let hash = seed;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit !== slashSign) {
-      hash = Math.imul(hash ^ unit, 0x01000193);
-      continue;
-    }
-    if (levels === levelHashes.length - 1) levelHashes = grown(levelHashes);
-    levelHashes[levels++] = hash;
-    hash = seed;
-  }
-  levelHashes[levels++] = hash;
-  return levels;
-}
-
-/** The hash of the first `levels` levels, with wildcards at the positions in `pluses`. */
-function folded(levels: number, pluses: number): number {
-  let hash = levels;
-  for (let level = 0; level < levels; level++) {
-    const isAny = level < shapeLevelsMax && ((pluses >>> level) & 1) === 1;
-    hash = Math.imul(hash, 0x9e3779b1) ^ (isAny ? 0x2b : (levelHashes[level] ?? 0));
-  }
-  return mixed(hash);
-}
-
-/** The hash of a filter with this shape that matches the name in `levelHashes`. */
-function hashOfShape({ levels, pluses, isOpen }: Shape): number {
-  const hash = folded(levels, pluses);
-  return isOpen ? ~hash : hash;
-}
-
-function isSameShape(a: Shape | undefined, b: Shape | undefined): boolean {
-  return a?.levels === b?.levels && a?.pluses === b?.pluses && a?.isOpen === b?.isOpen;
 }

@@ -6,7 +6,8 @@
  * can prepare such hosts, because the hashes start with secret numbers.
  */
 import type { Found } from "../assert.ts";
-import { grown, HashRows, mixed, noRow } from "../hash-rows.ts";
+import { HashRows, mixed, noRow } from "../hash-rows.ts";
+import { Numbers } from "../numbers.ts";
 
 const fewMax = 1_000;
 
@@ -62,8 +63,8 @@ export class HostCounts {
 /** A row for each host: the hash by which it is found, another hash, and its count. */
 class HashedCounts {
   readonly #rows = new HashRows();
-  #others = new Int32Array(fewMax);
-  #counts = new Int32Array(fewMax);
+  readonly #others = new Numbers(Int32Array);
+  readonly #counts = new Numbers(Int32Array);
   readonly #seeds: readonly [number, number];
 
   constructor(seeds: readonly [number, number]) {
@@ -75,20 +76,19 @@ class HashedCounts {
   }
 
   of(host: string): number {
-    return this.#counts[this.#rowOf(host)] ?? 0;
+    const row = this.#rowOf(host);
+    return row === noRow ? 0 : this.#counts.get(row);
   }
 
   change(host: string, by: number): void {
     let row = this.#rowOf(host);
     if (row === noRow) {
       row = this.#rows.add(hashOf(host, this.#seeds[0], 0x01000193));
-      while (row >= this.#others.length) this.#others = grown(this.#others);
-      while (row >= this.#counts.length) this.#counts = grown(this.#counts);
-      this.#others[row] = hashOf(host, this.#seeds[1], 0x5bd1e995);
-      this.#counts[row] = 0;
+      this.#others.set(row, hashOf(host, this.#seeds[1], 0x5bd1e995));
+      this.#counts.set(row, 0);
     }
-    const count = (this.#counts[row] ?? 0) + by;
-    this.#counts[row] = count;
+    const count = this.#counts.get(row) + by;
+    this.#counts.set(row, count);
     if (count === 0) this.#rows.remove(row);
   }
 
@@ -99,7 +99,7 @@ class HashedCounts {
   #rowOf(host: string): number {
     const other = hashOf(host, this.#seeds[1], 0x5bd1e995);
     let row = this.#rows.first(hashOf(host, this.#seeds[0], 0x01000193));
-    while (row !== noRow && this.#others[row] !== other) row = this.#rows.after(row);
+    while (row !== noRow && this.#others.get(row) !== other) row = this.#rows.after(row);
     return row;
   }
 }

@@ -5,11 +5,10 @@
  */
 import type { QoS } from "../types.ts";
 
-/** Row and QoS of the one client in one number: `row * 4 + qos`. */
 const nobody = -1;
 
 export class Members {
-  /** The only client, while there is one. */
+  /** The only client, while there is one: see `numberOf`. */
   #only = nobody;
   /** All clients, if there are two or more. */
   #many: Map<number, QoS> | undefined = undefined;
@@ -17,6 +16,11 @@ export class Members {
   get size(): number {
     if (this.#many) return this.#many.size;
     return this.#only === nobody ? 0 : 1;
+  }
+
+  /** `numberOf` the one client. Undefined: there is none, or there are others, or there were others beside it. */
+  get only(): number | undefined {
+    return this.#only === nobody ? undefined : this.#only;
   }
 
   get(row: number): QoS | undefined {
@@ -30,7 +34,7 @@ export class Members {
 
   set(row: number, qos: QoS): void {
     if (this.#many) this.#many.set(row, qos);
-    else if (this.#only === nobody || rowIn(this.#only) === row) this.#only = row * 4 + qos;
+    else if (this.#only === nobody || rowIn(this.#only) === row) this.#only = numberOf(row, qos);
     else {
       this.#many = new Map([
         [rowIn(this.#only), qosIn(this.#only)],
@@ -69,10 +73,15 @@ export class Members {
 
 // These are functions, because each object of a class with private methods is larger by a field.
 
-function rowIn(member: number): number {
+/** Row and QoS of a client in one number. */
+export function numberOf(row: number, qos: QoS): number {
+  return row * 4 + qos;
+}
+
+export function rowIn(member: number): number {
   return member >> 2;
 }
 
-function qosIn(member: number): QoS {
+export function qosIn(member: number): QoS {
   return (member & 3) as QoS;
 }

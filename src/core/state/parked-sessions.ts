@@ -3,25 +3,25 @@
  * for such a session. Its contents are octets (session-form.ts) in a few large pieces of memory, and tables of numbers
  * find its row by client id, by address, and by the time at which its deadline is due.
  *
- * A session takes about 60 octets here in addition to its contents. SessionTable parks sessions, and makes objects of
+ * A session takes about 50 octets here in addition to its contents. SessionTable parks sessions, and makes objects of
  * them again when they are needed.
  */
 import { Arena, type Place } from "../arena.ts";
 import type { Found } from "../assert.ts";
-import { grown, noRow } from "../hash-rows.ts";
+import { Numbers } from "../numbers.ts";
 import { RowHeap, RowOrder } from "../row-heap.ts";
 import { RowIndex } from "../row-index.ts";
-import type { Instant, PeerId } from "../types.ts";
+import type { Instant, PeerId, QoS } from "../types.ts";
 import type { Session } from "./session.ts";
 import type { Glance, SessionForm } from "./session-form.ts";
 
 export class ParkedSessions {
   readonly #form: SessionForm;
   readonly #arena = new Arena((row, address) => {
-    this.#addresses[row] = address;
+    this.#addresses.set(row, address);
   });
   /** By row: the address of the octets; 0: the session is not parked. */
-  #addresses = new Int32Array(16);
+  readonly #addresses = new Numbers(Int32Array);
   readonly #byClientId: RowIndex;
   readonly #byPeer: RowIndex;
   /**
@@ -44,7 +44,22 @@ export class ParkedSessions {
   }
 
   has(row: number): boolean {
-    return (this.#addresses[row] ?? 0) !== 0;
+    return this.#addresses.get(row) !== 0;
+  }
+
+  /** There may be no place for one more. */
+  get isFull(): boolean {
+    return this.#arena.isFull;
+  }
+
+  /** Is there one in this row that subscribes to this filter at this QoS? Without what the broker has refused. */
+  subscribes(row: number, filter: string, qos: QoS): boolean {
+    return this.has(row) && this.#form.subscribes(this.#place(row), filter, qos);
+  }
+
+  /** All filters of which that can be said. */
+  filtersOf(row: number, qos: QoS): Iterable<string> {
+    return this.has(row) ? this.#form.filtersOf(this.#place(row), qos) : [];
   }
 
   /** The row of this client; `noRow`: its session is not parked. */
@@ -61,8 +76,7 @@ export class ParkedSessions {
   add(session: Session, due: Instant): void {
     const { row, clientId, peer } = session;
     const { octets, length } = this.#form.write(session);
-    while (row >= this.#addresses.length) this.#addresses = grown(this.#addresses);
-    this.#addresses[row] = this.#arena.add(row, octets, length);
+    this.#addresses.set(row, this.#arena.add(row, octets, length));
     this.#byClientId.add(clientId, row);
     if (peer !== undefined) this.#byPeer.add(peer, row);
     this.#heapOf(session).add(row, due);
@@ -76,7 +90,7 @@ export class ParkedSessions {
     const session = this.#form.read(this.#place(row));
     session.row = row;
     session.isParked = true;
-    session.silence.at = this.#order.keys[row];
+    session.silence.at = this.#order.keys.get(row);
     return session;
   }
 
@@ -88,13 +102,13 @@ export class ParkedSessions {
   take(row: number): { readonly session: Session; readonly due: Instant } {
     const place = this.#place(row);
     const session = this.#form.read(place);
-    const due = this.#order.keys[row] ?? 0;
-    this.#byClientId.remove(session.clientId, row);
-    if (session.peer !== undefined) this.#byPeer.remove(session.peer, row);
+    const due = this.#order.keys.get(row);
+    this.#byClientId.remove(row);
+    if (session.peer !== undefined) this.#byPeer.remove(row);
     this.#heapOf(session).remove(row);
     this.#form.release(place);
-    const address = this.#addresses[row] ?? 0;
-    this.#addresses[row] = 0;
+    const address = this.#addressOf(row);
+    this.#addresses.set(row, 0);
     this.#arena.remove(address);
     session.row = row;
     return { session, due };
@@ -148,7 +162,7 @@ export class ParkedSessions {
   check(found: Found): void {
     for (const table of [this.#byClientId, this.#byPeer, this.#asleep, this.#idle.vouched, this.#idle.others])
       table.check(found);
-    this.#arena.check((row) => this.#addresses[row] ?? 0, found);
+    this.#arena.check((row) => this.#addressOf(row), found);
     const rows = this.rows();
     if (rows.length !== this.size) found(`${rows.length} parked sessions have a deadline, ${this.size} are counted`);
     let peers = 0;
@@ -161,12 +175,17 @@ export class ParkedSessions {
     }
     if (peers !== this.#byPeer.size)
       found(`${peers} parked clients have an address, ${this.#byPeer.size} are found by it`);
-    for (const [address, heap] of this.#addresses.entries())
-      if (heap !== 0 && !rows.includes(address)) found(`row ${address} has octets, and no deadline`);
+    if (rows.length !== this.#arena.size)
+      found(`${this.#arena.size} rows have octets, ${rows.length} parked sessions have a deadline`);
   }
 
   #place(row: number): Place {
-    return this.#arena.place(this.#addresses[row] ?? noRow);
+    return this.#arena.place(this.#addressOf(row));
+  }
+
+  /** Addresses have 32 bits without a sign. */
+  #addressOf(row: number): number {
+    return this.#addresses.get(row) >>> 0;
   }
 
   #heapOf({ state, vouched }: Session): RowHeap {

@@ -14,6 +14,7 @@ import type { PredefinedTopics } from "../input.ts";
 import { Interned } from "../interned.ts";
 import { OctetReader, OctetWriter } from "../octet-form.ts";
 import type { CoreOptions } from "../options.ts";
+import { PeerForm } from "../peer-form.ts";
 import type { Speech } from "../speech.ts";
 import type { ClientState, Instant, PeerId, QoS } from "../types.ts";
 import { Account } from "./account.ts";
@@ -22,7 +23,9 @@ import { Outbox } from "./outbox.ts";
 import { Session } from "./session.ts";
 import {
   flag,
+  hasFilter,
   never,
+  readFilters,
   readShown,
   readSubscriptions,
   readTopics,
@@ -91,6 +94,7 @@ export class SessionForm {
   readonly #around: Surroundings;
   readonly #hostOf: (peer: PeerId) => string;
   readonly #writer = new OctetWriter();
+  readonly #peers = new PeerForm();
   /** The reasons of states (`stateWhy`). There are few different ones, and they are long, so each is kept once. */
   readonly #reasons = new Interned<string>();
   readonly #tables = new Interned<PredefinedTopics>();
@@ -165,8 +169,9 @@ export class SessionForm {
       into.count(this.#policies.use(session.rightsBy));
     }
     into.text(session.clientId);
-    if (peer !== undefined) into.text(peer);
+    if (peer !== undefined) this.#peers.write(into, peer);
     if (hasHost) into.text(host);
+    writeSubscriptions(into, session);
     if (isElsewhere) for (const number of where) into.count(number);
     into.count(session.keepAliveSeconds);
     into.count(session.sleepSeconds);
@@ -180,7 +185,6 @@ export class SessionForm {
       into.count(unproven.heard);
       into.count(unproven.sent);
     }
-    writeSubscriptions(into, session);
     writeTopics(into, session);
     into.count(outbox.lastMsgId);
     into.count(outbox.answers);
@@ -209,8 +213,9 @@ export class SessionForm {
     const rights = c & third.rights ? this.#rights.get(from.count()) : undefined;
     const rightsBy = c & third.rights ? this.#policies.get(from.count()) : undefined;
     const clientId = from.text();
-    const peer = b & second.peer ? (from.text() as PeerId) : undefined;
+    const peer = b & second.peer ? this.#peers.read(from) : undefined;
     const host = b & second.host ? from.text() : peer && this.#hostOf(peer);
+    const subscriptions = readSubscriptions(from);
     const where = c & third.place ? [from.count(), from.count(), from.count()] : [0, 0, 0];
     const upstream: Upstream<Session> = upstreams.all[where[0] ?? 0] ?? upstreams.default;
     const shared = upstream.sharedConnections[where[1] ?? 0];
@@ -225,7 +230,6 @@ export class SessionForm {
       b & second.unproven
         ? { heard: from.count(), sent: from.count(), waits: (c & third.unprovenWaits) !== 0 }
         : undefined;
-    const subscriptions = readSubscriptions(from);
     const around = this.#around;
     const registry = new Registry({
       isKept: journal.enabled,
@@ -313,7 +317,7 @@ export class SessionForm {
     return {
       state: states[a & stateMask] ?? "lost",
       clientId,
-      peer: b & second.peer ? (from.text() as PeerId) : undefined,
+      peer: b & second.peer ? this.#peers.read(from) : undefined,
       vouched: (a & first.vouched) !== 0,
       lastHeard: place.view.getFloat64(place.at + lastHeardAt),
       hasWill: (b & second.will) !== 0,
@@ -336,8 +340,29 @@ export class SessionForm {
     from.octet();
     if ((from.octet() & second.peer) === 0) return false;
     this.#skipToName(from);
-    from.isText(""); // skips the client id
-    return from.isText(peer);
+    from.skipText(); // skips the client id
+    return this.#peers.isNext(from, peer);
+  }
+
+  /** Whether the client subscribes to this filter at this QoS, and the broker has not refused it. */
+  subscribes(place: Place, filter: string, qos: QoS): boolean {
+    return hasFilter(this.#atSubscriptions(place), filter, qos);
+  }
+
+  /** All filters for which `subscribes` is true. */
+  filtersOf(place: Place, qos: QoS): Iterable<string> {
+    return readFilters(this.#atSubscriptions(place), qos);
+  }
+
+  #atSubscriptions(place: Place): OctetReader {
+    const from = new OctetReader(place);
+    from.octet();
+    const b = from.octet();
+    this.#skipToName(from);
+    from.skipText();
+    if (b & second.peer) this.#peers.skip(from);
+    if (b & second.host) from.skipText();
+    return from;
   }
 
   /** Records that the client was heard at this time. */

@@ -40,6 +40,27 @@ export function writeSubscriptions(into: OctetWriter, { subscriptions }: Session
   }
 }
 
+/** The filters of subscriptions that the broker has, at this QoS. */
+export function* readFilters(from: OctetReader, qos: QoS): IterableIterator<string> {
+  for (let left = from.count(); left > 0; left--) {
+    const flags = from.octet();
+    const filter = from.text();
+    if (flags & subscription.hasId) from.count();
+    if ((flags & subscription.isRefused) === 0 && (flags & subscription.qos) === qos) yield filter;
+  }
+}
+
+/** Is this one of them? No text is made. */
+export function hasFilter(from: OctetReader, filter: string, qos: QoS): boolean {
+  for (let left = from.count(); left > 0; left--) {
+    const flags = from.octet();
+    const isIt = from.isText(filter);
+    if (isIt) return (flags & subscription.isRefused) === 0 && (flags & subscription.qos) === qos;
+    if (flags & subscription.hasId) from.count();
+  }
+  return false;
+}
+
 export function readSubscriptions(from: OctetReader): readonly Subscription[] {
   const found: Subscription[] = [];
   for (let left = from.count(); left > 0; left--) {

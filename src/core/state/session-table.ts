@@ -7,11 +7,14 @@ import { noRow } from "../hash-rows.ts";
 import type { CoreEnvironment } from "../options.ts";
 import { forwardedNodeOf } from "../peer-id.ts";
 import type { ClientState, Instant, PeerId } from "../types.ts";
+import type { SharedFilter } from "./exchanges.ts";
 import { HostCounts } from "./host-counts.ts";
 import { IdleOrder } from "./idle-order.ts";
 import { ParkedSessions } from "./parked-sessions.ts";
+import { RestingFilters } from "./resting-filters.ts";
 import { isDormant, Parking, type Session } from "./session.ts";
 import { type Glance, SessionForm, type Surroundings } from "./session-form.ts";
+import type { SharedConnection } from "./shared-connection.ts";
 
 /**
  * Describes a new client. If there is no room left, a session is ended for it: first one that never sent a message
@@ -55,6 +58,7 @@ export class SessionTable {
   readonly #freeRows: number[] = [];
   /** Made when the first session is parked. */
   #parked: ParkedSessions | undefined = undefined;
+  #filters: RestingFilters | undefined = undefined;
   /** Disconnected and lost sessions that are objects: those of clients that the operator knows, and others. */
   readonly #idle = { vouched: new IdleOrder(), others: new IdleOrder() };
   #idleNumber = 0;
@@ -262,6 +266,7 @@ export class SessionTable {
     const { row, silence } = session;
     assert(this.isCurrent(session) && silence.at !== undefined, "what is parked is in the table and has a deadline");
     this.#parked ??= new ParkedSessions(this.#form, Math.floor(this.#environment.random() * 2 ** 31));
+    if (this.#parked.isFull) return;
     this.#parked.add(session, silence.at);
     this.watch?.(session, this.#parked.look(row));
     for (const deadline of [silence, session.retry, session.expiry]) this.#deadlines.clear(deadline);
@@ -272,6 +277,8 @@ export class SessionTable {
     this.#idle.others.remove(session);
     this.#byRow[row] = undefined;
     session.isParked = true;
+    this.#filters ??= new RestingFilters(this.#parked);
+    this.#filters.restOf(session);
   }
 
   /** `row`: if it is undefined, `noRow`, or no parked session has it, the result is undefined. */
@@ -281,6 +288,7 @@ export class SessionTable {
     this.#byRow[row] = session;
     this.#byClientId.set(session.clientId, session);
     if (session.peer !== undefined) this.#byPeer.set(session.peer, session);
+    this.#filters?.wakeOf(session);
     this.#deadlines.set(session.silence, due);
     if (isIdle(session)) this.setIdle(session, true);
     this.#parkSoon(session);
@@ -289,6 +297,15 @@ export class SessionTable {
 
   #look(row: number | undefined): Session | undefined {
     return row !== undefined && this.#parked?.has(row) ? this.#parked.look(row) : undefined;
+  }
+
+  /** Nothing is under way for this filter. If its client is parked, it may take no object from the end of the turn on. */
+  noteQuiet(lane: SharedConnection<Session>, entry: SharedFilter<Session>): void {
+    this.#filters?.noteQuiet(lane, entry);
+  }
+
+  endTurn(): void {
+    this.#filters?.endTurn();
   }
 
   /** When the first deadline of a parked session is due; undefined: there is none. */

@@ -19,7 +19,7 @@ import type { UpstreamPolicy } from "../options.ts";
 import { lanesMax, ownId } from "../own-ids.ts";
 import { BrokerSession } from "./broker-session.ts";
 import { CopyCount } from "./copy-count.ts";
-import type { ExchangeClient, Received, SharedFilter } from "./exchanges.ts";
+import { type ExchangeClient, type Received, SharedFilter } from "./exchanges.ts";
 import { FilterIndex } from "./filter-index.ts";
 
 export class SharedConnection<Client extends ExchangeClient> {
@@ -115,12 +115,22 @@ export class SharedConnection<Client extends ExchangeClient> {
 
   /** The lane that has this filter. */
   laneWith(filter: string): SharedConnection<Client> | undefined {
-    for (const lane of this.all()) if (lane.filters.get(filter)) return lane;
+    for (const lane of this.all()) if (lane.filters.has(filter)) return lane;
     return undefined;
+  }
+
+  /** Does nothing else refer to this filter of this lane than the index? */
+  isQuiet(entry: SharedFilter<Client>): boolean {
+    return entry.isQuiet && !this.unasked.has(entry) && !this.undecided.has(entry);
   }
 
   entryOf(filter: string): SharedFilter<Client> | undefined {
     return this.laneWith(filter)?.filters.get(filter);
+  }
+
+  /** The filter, only to be looked at. */
+  look(filter: string): SharedFilter<Client> | undefined {
+    return this.laneWith(filter)?.filters.look(filter);
   }
 
   /** A lane where no other filter overlaps with this one; undefined: there is none. */
@@ -153,6 +163,14 @@ export class SharedConnection<Client extends ExchangeClient> {
     if (this.leaves !== undefined) return this.policy.clientIdPrefix + this.leaves;
     return ownId(this.policy, this.index, this.#lane);
   }
+}
+
+/** The largest subscription identifier. [MQTT-5.0 3.8.2.1.2] */
+const subscriptionIdMax = 268_435_455;
+
+/** A filter without members. */
+export function newSharedFilter<Client extends ExchangeClient>(filter: string): SharedFilter<Client> {
+  return new SharedFilter<Client>(filter, (hashOfText(filter) % subscriptionIdMax) + 1);
 }
 
 /** FNV-1a. Chooses one of several shared connections, and makes subscription identifiers. */
