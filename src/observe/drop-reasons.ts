@@ -303,7 +303,7 @@ export const dropReasonRows = {
     byStrangers: false,
   },
   "too-many-answers": {
-    meaning: "A sender without a session sent more than eight requests a second from one address. It gets no answer.",
+    meaning: "A sender without a session sent more than six requests a second from one address. It gets no answer.",
     advice:
       "Nothing. If there are many from the address of a forwarder, all its nodes search, or all send a wrong CONNECT.",
     level: "debug",
