@@ -8,6 +8,7 @@ import type { PublishExchange } from "../state/exchanges.ts";
 import { type Session, type Taken, unbindUplink } from "../state/session.ts";
 import type { CommitToken } from "../types.ts";
 import type { Publish } from "../words.ts";
+import { detachRequests } from "./earlier-requests.ts";
 
 /** The exchange with this MsgId, unless the client has reused the MsgId for a new message. */
 export function matchInFlight(session: Session, message: Publish): PublishExchange<Session> | undefined {
@@ -28,6 +29,7 @@ export function matchInFlight(session: Session, message: Publish): PublishExchan
  * remembered, so that a client that has kept its state gets its answers.
  */
 export function detachInFlight(context: Context, session: Session): void {
+  detachRequests(session);
   for (const taken of session.inboundQoS2.values()) taken.fromBeforeConnect = true;
   for (const exchange of session.publishesInFlight.values()) {
     if (exchange.stage === "waiting" || exchange.stage === "sent") {

@@ -23,6 +23,7 @@ import type { SharedConnection } from "../state/shared-connection.ts";
 import type { QoS, SubscribedBy } from "../types.ts";
 import type { Reason, Subscribe, Unsubscribe } from "../words.ts";
 import { isStoreAndForward } from "./backlog.ts";
+import { givenUp, isRepeated, settleGivenUp } from "./earlier-requests.ts";
 import { mayAsk } from "./limits.ts";
 import { mayGoToBroker } from "./safe-name.ts";
 import { markChanged } from "./session-record.ts";
@@ -34,7 +35,10 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
   const { msgId } = message;
   if (peer === undefined) return;
   if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "SUBSCRIBE" });
-  if (session.subscribesInFlight.has(msgId)) {
+  const what = named(session, message, false);
+  const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
+  const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
+  if (isRepeated(session, msgId, typeof what === "string" ? "" : what.filter, qos)) {
     context.counters.dropped.repeat++;
     return;
   }
@@ -42,7 +46,6 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
 
   if (!mayAsk(context, session, "SUBSCRIBE")) return refuse("congestion");
   if (message.qos === -1) return refuse("notSupported");
-  const what = named(session, message, false);
   if (typeof what === "string") {
     return refuse(what, what === "invalidTopicId" && typeof message.topic === "number" ? message.topic : 0);
   }
@@ -60,13 +63,13 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     return refuse("congestion");
   }
   const packetId = session.shared ? 0 : broker.freePacketId();
-  const { subscriptionsMax, subscriptionQoSMax, uplinkInFlightMax } = context.options.clients;
   const isNew = !session.subscriptions.has(what.filter);
+  const earlier = givenUp(session, msgId, what.filter);
   const goesOn = link?.up || isStoreAndForward(context, clientId);
   if (!goesOn || packetId === undefined) return refuse("congestion");
   if (
     (isNew && session.subscriptions.size >= subscriptionsMax) ||
-    session.subscribesInFlight.size >= uplinkInFlightMax
+    session.subscribesInFlight.size - earlier.length >= uplinkInFlightMax
   ) {
     context.drop("too-many-pending", { clientId, peer, detail: `SUBSCRIBE ${what.filter}` });
     return refuse("congestion");
@@ -87,10 +90,11 @@ export function onSubscribe(context: Context, session: Session, message: Subscri
     topicId = topic.id;
   }
   takeBackUnsubscribe(context, session, what.filter);
-  const qos = Math.min(message.qos, subscriptionQoSMax) as QoS;
   const origin = { session, msgId, topicId, by: what.by, predefinedId: what.predefinedId };
   const exchange = newSubscribe<Session>({ packetId, filter: what.filter, qos, origin });
   awaitBroker(session, msgId, exchange);
+  // After the new request: a suspicion against its filter stays.
+  if (earlier.length > 0) settleGivenUp(context, session, earlier, what.filter);
   session.broker.askedAgain.delete(what.filter);
   if (session.shared) subscribeOverShared(context, session.shared, session, exchange);
   if (!link?.up) return grantUnlessSoon(context, session);
@@ -139,24 +143,27 @@ export function onSubscribeAck(
   const { session, msgId, topicId, by, predefinedId } = origin;
   session.subscribesInFlight.delete(msgId);
   context.touch(session); // a message may have waited for this answer
+  const answer = (message: ReturnType<typeof subAck>) => {
+    if (!exchange.fromBeforeConnect) context.answer(session, message);
+  };
   const reason = reasonOf(code);
   if (reason !== "accepted") {
     if (session.shared) settleMembership(context, session.shared, session, filter);
-    context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, reason }));
+    answer(subAck({ qos: 0, topicId: predefinedId, msgId, reason }));
     return;
   }
   if (!mayHave(context, session, "subscribe", filter)) {
     // The access rules were changed while the gateway waited for the broker.
     session.subscriptions.set(filter, { filter, qos, by, predefinedId });
     dropSubscription(context, session, filter);
-    context.answer(session, subAck({ qos: 0, topicId: predefinedId, msgId, reason: "notSupported" }));
+    answer(subAck({ qos: 0, topicId: predefinedId, msgId, reason: "notSupported" }));
     return;
   }
   if (by === "predefined") endEarlierMeaning(context, session, filter, predefinedId);
   session.subscriptions.set(filter, { filter, qos, by, predefinedId });
   if (session.broker.deafTo.size > 0) session.broker.deafTo.delete(filter);
   const topic = by === "name" && topicId !== 0 ? session.registry.byId(topicId) : undefined;
-  if (topic && !context.isConnecting(session)) {
+  if (topic && !context.isConnecting(session) && !exchange.fromBeforeConnect) {
     topic.known = true;
     topic.told = true;
     session.registry.noteChanged(topic);
@@ -166,7 +173,7 @@ export function onSubscribeAck(
   }
   markChanged(context, session);
   const granted = Math.min(code, 2) as QoS;
-  context.answer(session, subAck({ qos: granted, topicId, msgId, reason }));
+  answer(subAck({ qos: granted, topicId, msgId, reason }));
 }
 
 export function onUnsubscribe(context: Context, session: Session, message: Unsubscribe): void {
@@ -174,18 +181,20 @@ export function onUnsubscribe(context: Context, session: Session, message: Unsub
   const { msgId } = message;
   if (peer === undefined) return;
   if (msgId === 0) return context.drop("message-id-zero", { clientId, peer, detail: "UNSUBSCRIBE" });
-  if (session.subscribesInFlight.has(msgId)) {
+  const what = named(session, message, true);
+  if (isRepeated(session, msgId, typeof what === "string" ? "" : what.filter, undefined)) {
     context.counters.dropped.repeat++;
     return;
   }
   if (!mayAsk(context, session, "UNSUBSCRIBE")) return; // UNSUBACK has no code: the client repeats
-  const what = named(session, message, true);
   const { link } = broker;
   const packetId = session.shared ? 0 : broker.freePacketId();
   if (typeof what === "string") return context.tell(session, { type: "UNSUBACK", msgId }); // without a code
   // Without the broker, no UNSUBACK is sent; the client repeats the request. [§6.13]
   const goesOn = link?.up || isStoreAndForward(context, clientId);
   if (!goesOn || packetId === undefined) return context.drop("link-down", { clientId, peer, detail: "UNSUBSCRIBE" });
+  const earlier = givenUp(session, msgId, undefined);
+  if (earlier.length > 0) settleGivenUp(context, session, earlier, undefined);
   const exchange = newUnsubscribe<Session>({ packetId, filter: what.filter, origin: { session, msgId } });
   if (takeBackSubscribe(context, session, what.filter)) {
     session.subscribesInFlight.set(msgId, exchange);
@@ -275,11 +284,12 @@ export function onUnsubscribeAck(context: Context, exchange: UnsubscribeExchange
   const { origin, filter } = exchange;
   if (!origin) return;
   const { session, msgId } = origin;
-  if (session.subscribesInFlight.get(msgId)?.origin !== origin) return; // answered while the broker was away
+  const request = session.subscribesInFlight.get(msgId);
+  if (request?.origin !== origin) return; // answered while the broker was away, or given up
   session.subscribesInFlight.delete(msgId);
   session.subscriptions.delete(filter);
   markChanged(context, session);
-  context.answer(session, { type: "UNSUBACK", msgId });
+  if (!request.fromBeforeConnect) context.answer(session, { type: "UNSUBACK", msgId });
 }
 
 /**
@@ -325,7 +335,7 @@ export function failPendingRequests(context: Context, session: Session): void {
   for (const [msgId, exchange] of session.subscribesInFlight) {
     if (!session.shared) session.broker.finish(exchange);
     else if (exchange.kind === "subscribe") settleMembership(context, session.shared, session, exchange.filter);
-    if (exchange.kind === "subscribe") {
+    if (exchange.kind === "subscribe" && !exchange.fromBeforeConnect) {
       const topicId = exchange.origin?.predefinedId ?? 0;
       context.tell(session, subAck({ qos: 0, topicId, msgId, reason: "congestion" }));
     }

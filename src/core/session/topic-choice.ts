@@ -41,7 +41,7 @@ function nameBehind({ predefined, clientId }: Session, id: number): string | und
 /** Whether a SUBSCRIBE to this topic name waits for the broker: its SUBACK will tell the client the id. */
 export function isBeingSubscribed(session: Session, topicName: string): boolean {
   for (const exchange of session.subscribesInFlight.values()) {
-    if (exchange.kind === "subscribe" && exchange.filter === topicName) return true;
+    if (exchange.kind === "subscribe" && exchange.filter === topicName && !exchange.fromBeforeConnect) return true;
   }
   return false;
 }

@@ -86,7 +86,8 @@ function checkMoving({ gateway, session }: Subject, tell: Found): void {
   if (head.publication.qos === 2 && gateway.journal.enabled && gateway.storeFails && state === "active") return;
   if (session.unproven?.waits && state === "active") return; // messages are sent when the client is heard
   for (const request of subscribesInFlight.values())
-    if (request.kind === "subscribe" && request.filter === head.publication.topicName) return; // SUBACK tells the id
+    if (request.kind === "subscribe" && !request.fromBeforeConnect && request.filter === head.publication.topicName)
+      return; // SUBACK tells the id
   tell(` is ${state}, ${outbox.length} messages wait for it, none is in flight, and nobody moves them on`);
 }
 

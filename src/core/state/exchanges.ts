@@ -95,8 +95,8 @@ export interface SubscribeExchange<Client extends ExchangeClient> {
   readonly packetId: number;
   readonly filter: string;
   readonly qos: QoS;
-  /** The SUBSCRIBE to answer; undefined if the gateway subscribes again by itself. */
-  readonly origin:
+  /** The SUBSCRIBE to answer; undefined if the gateway subscribes again by itself, or if the client has given it up. */
+  origin:
     | {
         readonly session: Client;
         readonly msgId: number;
@@ -119,6 +119,8 @@ export interface SubscribeExchange<Client extends ExchangeClient> {
     readonly requests: readonly SubscribeExchange<Client>[];
     readonly waits: readonly RetainedWait<Client>[];
   };
+  /** The client has connected again since. It gets an answer only if it repeats the request. */
+  fromBeforeConnect: boolean;
   /** The packet was sent on the present connection. */
   isSent: boolean;
   suspicion: Suspicion<Exchange<Client>> | undefined;
@@ -128,21 +130,22 @@ export interface UnsubscribeExchange<Client extends ExchangeClient> {
   readonly kind: "unsubscribe";
   readonly packetId: number;
   readonly filter: string;
-  readonly origin: { readonly session: Client; readonly msgId: number } | undefined;
+  origin: { readonly session: Client; readonly msgId: number } | undefined;
+  fromBeforeConnect: boolean;
   isSent: boolean;
   suspicion: Suspicion<Exchange<Client>> | undefined;
 }
 
 export function newSubscribe<Client extends ExchangeClient>(
-  of: Omit<SubscribeExchange<Client>, "kind" | "isSent" | "suspicion">,
+  of: Omit<SubscribeExchange<Client>, "kind" | "fromBeforeConnect" | "isSent" | "suspicion">,
 ): SubscribeExchange<Client> {
-  return { kind: "subscribe", ...of, isSent: false, suspicion: undefined };
+  return { kind: "subscribe", ...of, fromBeforeConnect: false, isSent: false, suspicion: undefined };
 }
 
 export function newUnsubscribe<Client extends ExchangeClient>(
-  of: Omit<UnsubscribeExchange<Client>, "kind" | "isSent" | "suspicion">,
+  of: Omit<UnsubscribeExchange<Client>, "kind" | "fromBeforeConnect" | "isSent" | "suspicion">,
 ): UnsubscribeExchange<Client> {
-  return { kind: "unsubscribe", ...of, isSent: false, suspicion: undefined };
+  return { kind: "unsubscribe", ...of, fromBeforeConnect: false, isSent: false, suspicion: undefined };
 }
 
 /** Whether the packet was sent on the present connection and is not answered. */
