@@ -1,7 +1,7 @@
 /**
  * SUBSCRIBE and UNSUBSCRIBE messages from before the client's last CONNECT that the broker has not answered yet. The client
  * may have lost its state, so the same MsgId may mean another request now, and an answer would be taken for the answer to that
- * one. Such a request continues towards the broker. The client gets an answer only if it repeats the request. [6.2, 6.9]
+ * one. Such a request continues towards the broker. The client gets an answer only if it repeats the request. [interpretation 14b]
  */
 import { mayHave } from "../broker/rights.ts";
 import type { Context } from "../context.ts";

@@ -19,7 +19,7 @@ describe.each(["transparent", "aggregating"] as const)("%s", (mode) => {
   const unsubscribe = (topic: string, msgId: number) =>
     ({ type: "UNSUBSCRIBE", topicIdType: "normal", msgId, topic }) as const;
 
-  test("a SUBSCRIBE of another topic with the same MsgId is asked of the broker, and only it is answered [6.2]", () => {
+  test("a SUBSCRIBE of another topic with the same MsgId is asked of the broker, and only it is answered [i14b] [6.2]", () => {
     const { link, again, asks, filters } = begun();
     const before = asks("a", 1);
     again();
