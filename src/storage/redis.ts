@@ -113,7 +113,7 @@ export class RedisStore implements Store {
       this.#connection = await this.#source.open();
       return await this.#begin(this.#connection);
     } catch (error) {
-      this.#letGo();
+      this.#dropConnection();
       throw error instanceof GatewayError ? error : this.#openError(error);
     }
   }
@@ -273,14 +273,14 @@ export class RedisStore implements Store {
 
   async close(): Promise<void> {
     while (this.#writing) await this.#writing;
-    this.#letGo();
+    this.#dropConnection();
   }
 
   abandon(): void {
-    this.#letGo();
+    this.#dropConnection();
   }
 
-  #letGo(): void {
+  #dropConnection(): void {
     if (this.#connection) this.#source.done(this.#connection);
     this.#connection = undefined;
   }
