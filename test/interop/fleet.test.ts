@@ -6,7 +6,7 @@
  * PAIR_LOG is a file to which all words of the gateways go, FLEET_REPORT one for what became of each event.
  *
  * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
- * QoS 2 once; nobody has to CONNECT again. After another gateway has claimed a shard, Redis takes no write of the one before (a witness in
+ * QoS 2 once; nobody has to CONNECT again. After another gateway has claimed a shard, Redis takes no write of the one before (a observer in
  * front of Redis says so, not the gateways).
  */
 import { writeFileSync } from "node:fs";
@@ -83,8 +83,8 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   const random = new Rng(number("FLEET_SEED", 7));
   const redis = await RedisServer.create(program, { appendfsync: "everysec" });
   atEnd(() => redis.close());
-  const witness = new RedisObserver(redis.port, 0);
-  atEnd(() => witness.close());
+  const observer = new RedisObserver(redis.port, 0);
+  atEnd(() => observer.close());
   const broker = await RecordingBroker.start(7);
   atEnd(() => broker.close());
   const names = Array.from({ length: gatewayCount }, (_, i) => `g${i}`);
@@ -108,7 +108,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       },
       retry: { intervalSeconds: 0.5, limit: 40 },
       clients: { newPerSecondPerHostMax: 0, sessionsPerHostMax: 0 },
-      store: { kind: "redis", redis: { url: `redis://127.0.0.1:${await witness.listen(name)}` } },
+      store: { kind: "redis", redis: { url: `redis://127.0.0.1:${await observer.listen(name)}` } },
       fleet: {
         enabled: true,
         name,
@@ -269,12 +269,12 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
         await sleep(leaseMs / 2);
         break;
       case "cut from Redis":
-        witness.cut(gateway.name);
+        observer.cut(gateway.name);
         await sleep(200);
         road.leave(front, () => otherFront(front));
         await servedAgain();
         // What it wrote in vain arrives now.
-        witness.heal(gateway.name);
+        observer.heal(gateway.name);
         break;
       case "cut between": {
         const other = gateways[(index + 1) % gatewayCount];
@@ -313,7 +313,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   await sleep(1_000);
   clearInterval(traffic);
 
-  expect(witness.late, "Redis took writes after another epoch").toEqual([]);
+  expect(observer.late, "Redis took writes after another epoch").toEqual([]);
   await untilIdle("everybody is idle");
   expect(sleepers.flatMap(({ gaveUp, ends }) => (gaveUp ? ends : []))).toEqual([]);
   const missingTexts = () => {
@@ -351,9 +351,9 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   ).toBe(0);
   expect(broker.wills, "wills").toEqual([]);
   expect(told.length).toBeGreaterThan(events * 10);
-  const commits = witness.seen.filter(({ script }) => script === "commitScript");
+  const commits = observer.seen.filter(({ script }) => script === "commitScript");
   const refused = commits.filter(({ answer }) => ["other", "epoch"].includes(answer)).length;
-  const claims = witness.seen.filter(({ script, answer }) => script === "claimScript" && answer === "claimed").length;
+  const claims = observer.seen.filter(({ script, answer }) => script === "claimScript" && answer === "claimed").length;
   console.log(
     [
       `a fleet of ${gatewayCount}, ${mode}, ${deviceCount} devices: ${events} events, ${claims} claims of ${shards} shards`,
