@@ -6,7 +6,7 @@
  * PAIR_LOG is a file to which all words of the gateways go, FLEET_REPORT one for what became of each event.
  *
  * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
- * QoS 2 once; nobody has to CONNECT again. After another gateway has claimed a shard, Redis takes no write of the one before (a observer in
+ * QoS 2 once; nobody has to CONNECT again. After another gateway has claimed a shard, Redis takes no write of the one before (an observer in
  * front of Redis says so, not the gateways).
  */
 import { writeFileSync } from "node:fs";
