@@ -7,13 +7,33 @@ import { open } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ClassicLevel } from "classic-level";
 import { GatewayError } from "../errors.ts";
+import { dropKeptNames, keepNames } from "./kept-names.ts";
 
 export type Database = ClassicLevel<string, Uint8Array>;
 
+/** Opens a database. A power cut at any moment of this leaves one that can be opened, with all that was flushed. */
 export async function openDatabase(folder: string): Promise<Database> {
   const database: Database = new ClassicLevel<string, Uint8Array>(folder, { valueEncoding: "view" });
-  await database.open();
+  const isKept = keepNames(folder);
+  if (isKept) await syncFolder(folder);
+  try {
+    await database.open();
+  } catch (error) {
+    if (isKept) await settleNames(folder).catch(() => {}); // The second names stay: the next open keeps or uses them.
+    throw error;
+  }
+  try {
+    if (isKept) await settleNames(folder);
+  } catch (error) {
+    await closeQuietly(database);
+    throw error;
+  }
   return database;
+}
+
+async function settleNames(folder: string): Promise<void> {
+  await syncFolder(folder);
+  dropKeptNames(folder);
 }
 
 /** The cause why a database could not be opened, read or written. */
@@ -62,7 +82,10 @@ export async function openOrRepair<T>(
   notices.push(`the store at ${folder} did not open: ${messageOf(first.error)}`);
   const aside = `${folder}.damaged-${new Date().toISOString().replaceAll(/[:.]/g, "-")}`;
   notices.push(copyAside(folder, aside));
-  const second = await tryUse(folder, use, () => ClassicLevel.repair(folder));
+  const second = await tryUse(folder, use, async () => {
+    await settleNames(folder); // A repair numbers its manifests anew: no older file may have its name back after it.
+    await ClassicLevel.repair(folder);
+  });
   if ("result" in second) {
     notices.push("it was repaired; messages that were finished may be delivered once more");
     return second.result;

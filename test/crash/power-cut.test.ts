@@ -197,7 +197,7 @@ interface Moment {
  */
 function moments(happenings: readonly Happening[], count: number, seed: number): Moment[] {
   const roll = dice(seed);
-  const turning = happenings.flatMap(({ what }, i) => (/open|make|remove|rename|end/.test(what) ? [i] : []));
+  const turning = happenings.flatMap(({ what }, i) => (/open|make|remove|rename|link|end/.test(what) ? [i] : []));
   const chosen = Array.from({ length: count }, (_, i) =>
     i % 2 === 0 ? roll(happenings.length + 1) : (turning[roll(turning.length)] ?? 0) + roll(4),
   );
@@ -207,9 +207,20 @@ function moments(happenings: readonly Happening[], count: number, seed: number):
   const afterLogs = happenings.flatMap((each, i) =>
     each.what === "remove" && each.name.endsWith(".log") ? [{ at: i + 1, cruelty: "all lost" as const }] : [],
   );
-  return [...anywhere, ...afterLogs]
+  return [...anywhere, ...afterLogs, ...starts(happenings)]
     .map(({ at, cruelty }) => ({ at: Math.min(at, happenings.length), cruelty }))
     .sort((a, b) => a.at - b.at);
+}
+
+/** A start changes CURRENT and removes files without a flush between: each of these changes may be lost and the next one kept. */
+function starts(happenings: readonly Happening[]): Moment[] {
+  let isRenamed = false;
+  return happenings.flatMap((each, i) => {
+    if (each.what === "rename" && each.to.endsWith("/CURRENT")) isRenamed = true;
+    else if (each.what === "syncEnds") isRenamed = false;
+    if (!isRenamed || each.what !== "remove") return [];
+    return Array.from({ length: 4 }, () => ({ at: i + 1, cruelty: "names torn" as const }));
+  });
 }
 
 /** Cuts the power `count` times in the course of what happened to a disk. */
@@ -225,7 +236,6 @@ async function cutAll(
   let done = 0;
   for (const [cut, { at: moment, cruelty }] of moments(happenings, count, run.seed + 17).entries()) {
     for (; done < moment; done++) start.apply(happenings[done] as Happening);
-    if (cruelty === "names torn" && maySwapNames(happenings.slice(0, moment))) continue;
     const place = join(folder, `${run.durability}-${run.seed}-${run.first}-${cut}`);
     mkdirSync(place);
     start.writeTo(place, cruelty, run.seed * 7_919 + cut);
@@ -237,29 +247,6 @@ async function cutAll(
     await then?.(place, content, cut);
     rmSync(place, { recursive: true });
   }
-}
-
-/**
- * LevelDB is starting: it has put its log into a table, has changed the name in CURRENT, and has removed the log, all in one call,
- * and the folder was not synced since. If a file system keeps the removal and not the change before it, the log is lost. This is
- * the one exception that operations.md names.
- */
-function maySwapNames(happenings: readonly Happening[]): boolean {
-  const folders = new Set<number>();
-  const syncs = new Set<number>();
-  let isRenamed = false;
-  let isRemoved = false;
-  for (const happening of happenings) {
-    if (happening.what === "openFolder") folders.add(happening.fd);
-    else if (happening.what === "open") folders.delete(happening.fd);
-    else if (happening.what === "rename" && happening.to.endsWith("/CURRENT")) isRenamed = true;
-    else if (happening.what === "remove" && happening.name.endsWith(".log")) {
-      isRemoved ||= isRenamed;
-      if (isRemoved) syncs.clear();
-    } else if (happening.what === "syncBegins" && folders.has(happening.fd)) syncs.add(happening.id);
-    else if (happening.what === "syncEnds" && syncs.delete(happening.id)) isRenamed = isRemoved = false;
-  }
-  return isRemoved;
 }
 
 const newFindings = (): Findings => ({ cuts: 0, repaired: 0, reported: 0, revived: 0 });

@@ -87,6 +87,11 @@ export class DiskModel {
         const to = happening.to.slice(happening.to.lastIndexOf("/") + 1);
         return this.#name(happening.name, (name) => ({ rename: name, to, node }));
       }
+      case "link": {
+        const node = this.#find(happening.name);
+        if (!node) throw new Error(`a second name for what is not there: ${happening.name}`);
+        return this.#name(happening.to, (name) => ({ add: name, node }));
+      }
       case "end":
         this.#descriptors.clear();
         return;

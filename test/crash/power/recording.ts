@@ -12,6 +12,8 @@ export type Happening =
   | { readonly what: "syncBegins" | "syncEnds"; readonly fd: number; readonly id: number }
   | { readonly what: "makeFolder" | "remove"; readonly name: string }
   | { readonly what: "rename"; readonly name: string; readonly to: string }
+  /** A file gets a second name. */
+  | { readonly what: "link"; readonly name: string; readonly to: string }
   | { readonly what: "acknowledged"; readonly commit: number }
   /** A process ended: its descriptors are closed, its writes remain. */
   | { readonly what: "end" };
@@ -124,6 +126,9 @@ class TraceReader {
         return;
       case "rename":
         if (first !== outside) this.happenings.push({ what: "rename", name: first, to: second });
+        return;
+      case "link":
+        if (first !== outside) this.happenings.push({ what: "link", name: first, to: second });
         return;
       case "copy_file_range":
       case "sendfile":
