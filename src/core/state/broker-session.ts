@@ -24,9 +24,10 @@ import {
 } from "./exchanges.ts";
 import { LearntKinds } from "./learnt-kinds.ts";
 import { identityOf, kindKey } from "./packet-key.ts";
+import type { Choice, EndOfConnection } from "./search-choice.ts";
 import { searchFigures } from "./search-figures.ts";
 import { SendLines } from "./send-lines.ts";
-import { type Choice, type EndOfConnection, Suspects } from "./suspects.ts";
+import { Suspects } from "./suspects.ts";
 import type { Waiting } from "./waiting.ts";
 
 /** One MQTT connection with its reconnects, as far as the MQTT session needs it. */

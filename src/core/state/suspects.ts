@@ -14,9 +14,10 @@
  * no suspect it costs two additions for each packet.
  */
 import { SmallMap } from "../small-map.ts";
-import type { Instant, KnownPause } from "../types.ts";
+import type { Instant } from "../types.ts";
 import { DeadGroups } from "./dead-groups.ts";
 import { EndRate } from "./end-rate.ts";
+import type { Choice, EndOfConnection, Pause } from "./search-choice.ts";
 import { searchFigures as figures } from "./search-figures.ts";
 import {
   behindOthers,
@@ -31,30 +32,6 @@ import {
 import { blindWait, earliest, grown } from "./search-times.ts";
 import { type Identity, type Searched, type Suspicion, Suspicions } from "./suspicion.ts";
 import { candidates, type Waiting } from "./waiting.ts";
-
-/** The packets that may be sent now. The caller asks again at `until`, if nothing happens before. */
-export type Choice<Packet> =
-  | { readonly kind: "ping" }
-  | { readonly kind: "hold"; readonly until: Instant | undefined }
-  | { readonly kind: "flow"; readonly until: Instant | undefined }
-  | { readonly kind: "test"; readonly packets: readonly Packet[] };
-
-/**
- * The pause before the next attempt. `next`: twice the last one, as after any attempt without success. The others are
- * set by the search.
- */
-export type Pause = "next" | KnownPause;
-
-export interface EndOfConnection {
-  /** The broker ended the connection. */
-  readonly blames: boolean;
-  /** The broker gave a reason that concerns a packet. */
-  readonly named: boolean;
-  /** Something came from the broker after CONNACK. */
-  readonly showedLife: boolean;
-  /** The broker ends other connections too, and answers no packets. */
-  readonly isDoubtful?: boolean;
-}
 
 const nothing = { kind: "flow", until: undefined } as const;
 const nobody: readonly never[] = [];
