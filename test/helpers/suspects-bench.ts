@@ -1,5 +1,6 @@
 /** Clients with packets, and a connection to a broker that does what the test says, for the tests of core/state/suspects.ts. */
-import { type Choice, type EndOfConnection, Suspects } from "../../src/core/state/suspects.ts";
+import type { Choice, EndOfConnection } from "../../src/core/state/search-choice.ts";
+import { Suspects } from "../../src/core/state/suspects.ts";
 import type { Suspicion } from "../../src/core/state/suspicion.ts";
 
 export interface Packet {

@@ -2,7 +2,8 @@
  * A broker, a line and clients in virtual time, around the search for packets for which a broker closes (suspects.ts), and
  * nothing else of the gateway: what the rule does is seen here in hours, in a second.
  */
-import { type Pause, Suspects } from "../../src/core/state/suspects.ts";
+import type { Pause } from "../../src/core/state/search-choice.ts";
+import { Suspects } from "../../src/core/state/suspects.ts";
 import type { Suspicion } from "../../src/core/state/suspicion.ts";
 import { Rng } from "../simulation/rng.ts";
 

@@ -22,6 +22,7 @@ import { publicationKey } from "../../src/core/state/packet-key.ts";
 import type { Instant, Publication } from "../../src/core/types.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import type { SeenPacket } from "./broker.ts";
+import { type Line, Lines } from "./poison-lines.ts";
 import {
   Client,
   Copies,
@@ -30,7 +31,6 @@ import {
   type Kind,
   Kinds,
   keyOf,
-  Line,
   notSupported,
   textIn,
   triedOfOne,
@@ -60,7 +60,7 @@ export class PoisonLaw {
   readonly #silenceMaxMs: number;
   /** By which MQTT connection a client's packets go. */
   readonly #lineOf: (clientId: string) => string;
-  readonly #lines = new Map<string, Line>();
+  readonly #lines: Lines;
   readonly #clients = new Map<string, Client>();
   /** How often the broker has closed for it. */
   readonly #ends = new Map<string, number>();
@@ -76,8 +76,6 @@ export class PoisonLaw {
   readonly #told = new Set<string>();
   /** Keys of suspects on disk. */
   readonly #suspects = new Set<string>();
-  /** Lines that stood when the gateway stopped running. */
-  #paused: Line[] = [];
   /** The longest that was counted, and what was taken out: a rule that never acts proves nothing. */
   longestSilenceMs = 0;
   readonly takenOut = new Map<string, number>();
@@ -93,6 +91,7 @@ export class PoisonLaw {
   }) {
     this.#silenceMaxMs = init.silenceMaxMs ?? usualSilenceMaxMs;
     this.#now = init.now;
+    this.#lines = new Lines(init.now);
     this.#lineOf = init.lineOf;
     this.#mayClose = init.mayClose;
   }
@@ -159,18 +158,8 @@ export class PoisonLaw {
   // ---------------------------------------------------------------- the line
 
   up(connection: string): void {
-    const line = this.#line(connection);
-    line.up(this.#now());
-    line.outside.clear();
-    if (line.row.size < differentMin) this.#stands(line);
+    this.#lines.up(connection);
   }
-
-  /** From now on it counts; while the gateway stands still, from when it goes on. */
-  #stands(line: Line): void {
-    if (!this.#isStill) line.standsSince ??= this.#now();
-    else if (!this.#paused.includes(line)) this.#paused.push(line);
-  }
-  #isStill = false;
 
   /** It ended, and not for a packet of the predicate's. */
   broke(connection: string): void {
@@ -178,35 +167,25 @@ export class PoisonLaw {
     for (const [id, { waiting }] of this.#clients)
       if (this.#lineOf(id) === connection)
         for (const key of [...waiting]) if (key.startsWith("unsubscribe ")) waiting.delete(key);
-    const line = this.#line(connection);
-    line.cut(this.#now());
-    this.#paused = this.#paused.filter((other) => other !== line);
+    this.#lines.broke(connection);
   }
 
   /** The broker is away, for all. */
   away(): void {
-    for (const connection of this.#lines.keys()) this.broke(connection);
+    for (const connection of this.#lines.connections()) this.broke(connection);
   }
 
   stops(): void {
-    this.#isStill = true;
-    for (const line of this.#lines.values()) {
-      if (line.standsSince === undefined) continue;
-      line.stop(this.#now());
-      this.#paused.push(line);
-    }
+    this.#lines.stop();
   }
 
   goesOn(): void {
-    this.#isStill = false;
-    for (const line of this.#paused.splice(0)) line.standsSince ??= this.#now();
+    this.#lines.goOn();
   }
 
   /** The gateway is dead: what it was asked and has not answered is asked again, or it is lost. */
   died(): void {
-    this.#isStill = false;
-    this.#paused = [];
-    for (const line of this.#lines.values()) line.stop(this.#now());
+    this.#lines.died();
     for (const client of this.#clients.values()) client.waiting.clear();
     this.#copies.died(this.#now());
   }
@@ -228,7 +207,7 @@ export class PoisonLaw {
     line.outside.delete(packetId);
     line.row.clear();
     line.answered();
-    this.#stands(line);
+    this.#lines.stands(line);
   }
 
   // ---------------------------------------------------------------- the disk
@@ -488,12 +467,7 @@ export class PoisonLaw {
   }
 
   #line(connection: string): Line {
-    let line = this.#lines.get(connection);
-    if (!line) {
-      line = new Line();
-      this.#lines.set(connection, line);
-    }
-    return line;
+    return this.#lines.of(connection);
   }
 
   #client(clientId: string): Client {

@@ -1,8 +1,8 @@
 /** The rule by which a packet is blamed for the end of a connection, line by line. */
 
 import { describe, expect, test } from "vitest";
+import type { EndOfConnection } from "../../../src/core/state/search-choice.ts";
 import { searchFigures } from "../../../src/core/state/search-figures.ts";
-import type { EndOfConnection } from "../../../src/core/state/suspects.ts";
 import { byPeer, cut, named, SuspectsBench } from "../../helpers/suspects-bench.ts";
 
 describe("1: suspects", () => {
