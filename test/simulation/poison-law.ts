@@ -17,6 +17,7 @@
  *   without an answer in between have lengthened it.
  */
 import type { GatewayEvent } from "../../src/core/event.ts";
+import { hashOf } from "../../src/core/octets.ts";
 import type { Change } from "../../src/core/record.ts";
 import { publicationKey } from "../../src/core/state/packet-key.ts";
 import type { Instant, Publication } from "../../src/core/types.ts";
@@ -224,6 +225,7 @@ export class PoisonLaw {
   }
 
   onDisk(change: Change): void {
+    if (change.of === "taken" && change.record) this.#isTaken(change.clientId, change.id, change.record.hash);
     if (change.of !== "suspect" || change.record?.retired !== undefined) return;
     if (!change.record) return this.#forget(change);
     const id = `${change.clientId} ${change.id}`;
@@ -231,6 +233,14 @@ export class PoisonLaw {
     this.#suspects.add(change.record.key);
   }
   readonly #keys = new Map<string, string>();
+
+  /** Accepted at QoS 2 before it was a suspect: its device may hear so at any time, also from the next run of the gateway. */
+  #isTaken(clientId: string, msgId: number, hash: number): void {
+    const text = textIn(this.#client(clientId).asked.get(msgId) ?? "");
+    const of = this.#published.get(text);
+    if (!of || hashOf(Buffer.from(text)) !== hash) return;
+    if (!this.#suspects.has(publicationKey(clientId, of.publication))) this.#acknowledged.add(text);
+  }
 
   #forget({ clientId, id }: Change): void {
     const key = this.#keys.get(`${clientId} ${id}`);
