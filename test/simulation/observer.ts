@@ -147,13 +147,16 @@ export class Observer {
     const client = this.#clientAt(from);
     // Its CONNECT may be accepted already, and the CONNACK wait for a commit: then this ends what comes behind it.
     const awaitsConnack = (address.owed.get("CONNACK") ?? 0) > 0;
-    if (message.type === "PUBCOMP" && address.connecting !== undefined) client?.completed.add(message.msgId);
+    // It may have moved with this CONNECT.
+    const speaker =
+      client ?? (awaitsConnack && address.connecting !== undefined ? this.#client(address.connecting) : undefined);
+    if (message.type === "PUBCOMP" && address.connecting !== undefined) speaker?.completed.add(message.msgId);
     if (message.type === "DISCONNECT" && awaitsConnack && client?.state === "gone")
       client.leaving = (message.duration ?? 0) > 0;
     // What is read after a stand-still is answered after one commit, with its copies.
     const standsBehind = awaitsConnack || this.#now() - this.#wentOnAt < commitMs;
     if (standsBehind && (message.type === "PUBACK" || message.type === "PUBCOMP"))
-      client?.answeredLate.add(`PUBLISH ${message.msgId}`);
+      speaker?.answeredLate.add(`PUBLISH ${message.msgId}`);
     if (!client || client.state === "gone") return; // after the end of the connection its acknowledgements are those of an unknown sender
     switch (message.type) {
       case "CONNECT":
