@@ -29,10 +29,9 @@ import {
   Copies,
   differentMin,
   isItsOwnFault,
-  type Kind,
-  Kinds,
   keyOf,
   notSupported,
+  Published,
   textIn,
   triedOfOne,
   unheard,
@@ -67,8 +66,7 @@ export class PoisonLaw {
   readonly #ends = new Map<string, number>();
   readonly #seen: SeenPacket[] = [];
   readonly #copies = new Copies();
-  readonly #published = new Map<string, { readonly clientId: string; readonly publication: Publication }>();
-  readonly #kinds = new Kinds();
+  readonly #published = new Published();
   readonly #saved = new Set<string>();
   /** Payloads that were taken out, and told so to the device or in a dead letter. */
   readonly #out = new Set<string>();
@@ -148,7 +146,7 @@ export class PoisonLaw {
     this.#suspects.delete(publicationKey(of.clientId, of.publication));
     this.#answered(of.clientId, `publish ${text}`);
     this.#client(of.clientId).since = this.#line(this.#lineOf(of.clientId)).stood(this.#now()); // also what nobody waits for any more
-    const kind = this.#kindOf(text);
+    const kind = this.#published.kindOf(text);
     if (!kind) return;
     if (publication.payload.byteLength < kind.shortest) return;
     kind.takenBefore = Math.max(kind.taken, this.#now() - kind.savedAt < onTheWayMs ? kind.takenBefore : 0);
@@ -195,7 +193,7 @@ export class PoisonLaw {
   sends(connection: string, packetId: number, packet: Publication | string): void {
     if (packetId === 0) return;
     const { outside } = this.#line(connection);
-    outside.set(packetId, typeof packet === "string" ? packet : this.#keyOnDisk(packet));
+    outside.set(packetId, typeof packet === "string" ? packet : this.#published.keyOnDisk(packet));
     if (outside.size === 1) return;
     for (const key of outside.values())
       if (this.#suspects.has(key)) throw new Violation(`${key} stands on disk as a suspect, and is not alone outside`);
@@ -254,15 +252,36 @@ export class PoisonLaw {
     // Who is not there waits for nothing, nor who was not listened to.
     const isGone = event.event === "client_state" && (event.state === "lost" || event.state === "disconnected");
     if (isGone || event.event === "session_ended") this.#client(event.clientId).waiting.clear();
-    if (event.event !== "drop" || !unheard.has(event.reason)) return;
+    if (event.event !== "drop") return;
+    if (event.reason === "refused-by-broker" && event.clientId !== undefined && event.detail !== undefined)
+      this.#isDropped(event.clientId, event.detail);
+    if (!unheard.has(event.reason)) return;
     const clientId = event.clientId ?? (event.peer && clientAt(event.peer));
     if (clientId !== undefined) this.#client(clientId).waiting.clear();
+  }
+
+  /**
+   * A publication was refused and counted. Of a known kind it may have waited from before a CONNECT: then its device hears
+   * nothing. `detail`: QoS and topic.
+   */
+  #isDropped(clientId: string, detail: string): void {
+    const client = this.#client(clientId);
+    if (client.reported.delete(detail)) return;
+    for (const key of client.fromBefore) {
+      const text = textIn(key);
+      const { topicName, qos } = this.#published.get(text)?.publication ?? {};
+      const isKnown = (this.#published.kindOf(text)?.taken ?? 0) >= takenToLearn;
+      if (detail !== `QoS ${qos} ${topicName}` || !isKnown) continue;
+      client.fromBefore.delete(key);
+      this.#answered(clientId, key);
+    }
   }
 
   #isProved({ clientId, packet, topic, qos, bytes }: Extract<GatewayEvent, { event: "packet_taken_out" }>): void {
     const kind = packet === "will" ? "publish" : packet;
     this.takenOut.set(packet, (this.takenOut.get(packet) ?? 0) + 1);
     if (kind !== "publish") this.#isOver(`${kind} ${topic}`);
+    else if (clientId !== undefined) this.#client(clientId).reported.add(`QoS ${qos} ${topic}`);
     const isThis = (seen: SeenPacket) =>
       seen.kind === kind && seen.topic === topic && (kind !== "publish" || (seen.qos === qos && seen.bytes === bytes));
     // At QoS 0 it is its kind that dies.
@@ -332,7 +351,9 @@ export class PoisonLaw {
     const client = this.#client(clientId);
     // What it had asked for before is not answered any more. It asks again for what it still wants.
     if (type === "CONNACK")
-      for (const key of [...client.waiting]) if (!key.startsWith("publish ")) client.waiting.delete(key);
+      for (const key of [...client.waiting])
+        if (key.startsWith("publish ")) client.fromBefore.add(key);
+        else client.waiting.delete(key);
     if (type === "WILLTOPICREQ" || type === "WILLMSGREQ")
       client.connects = true; // also behind what waited for a commit
     else if (client.connects) this.#endsConnecting(client, clientId);
@@ -351,7 +372,7 @@ export class PoisonLaw {
     }
     const text = textIn(key);
     if (!this.#published.has(text)) return; // the garbage of a stranger
-    const kind = this.#kindOf(text);
+    const kind = this.#published.kindOf(text);
     const taken = kind && Math.max(kind.taken, this.#now() - kind.savedAt < onTheWayMs ? kind.takenBefore : 0);
     if (!this.#out.has(text) && taken !== undefined && taken >= takenToLearn) return;
     this.#mayBeTakenOut(text, "is refused");
@@ -375,7 +396,7 @@ export class PoisonLaw {
     if (of) this.#answered(of.clientId, `publish ${text}`);
     if (this.#out.has(text)) return;
     this.#out.add(text);
-    const kind = this.#kindOf(text);
+    const kind = this.#published.kindOf(text);
     if (!kind || !of) return;
     kind.taken++;
     kind.shortest = Math.min(kind.shortest, of.publication.payload.byteLength);
@@ -404,12 +425,12 @@ export class PoisonLaw {
     for (const text of missing) {
       const { clientId = "" } = this.#published.get(text) ?? {};
       if (!onItsWay.has(text)) throw new Violation(`"${text}" was told published, and is nowhere`);
-      if (this.#isPoisonous(text)) poisons.set(clientId, (poisons.get(clientId) ?? 0) + 1);
+      if (this.#published.isPoisonous(text, this.#mayClose)) poisons.set(clientId, (poisons.get(clientId) ?? 0) + 1);
     }
     for (const text of missing) {
       const { clientId = "" } = this.#published.get(text) ?? {};
       const before = (poisons.get(clientId) ?? 0) + this.#client(clientId).poisons.size;
-      if (!this.#isPoisonous(text) && before < triedOfOne)
+      if (!this.#published.isPoisonous(text, this.#mayClose) && before < triedOfOne)
         throw new Violation(`"${text}" was told published, and waits behind ${before} poisons`);
     }
   }
@@ -422,14 +443,6 @@ export class PoisonLaw {
   /** Of late nobody could tell that the broker is not sick: what this client asks for may take its turn for long. */
   isSick(clientId: string): boolean {
     return this.#now() - this.#line(this.#lineOf(clientId)).sickAt < sickSpellMs;
-  }
-
-  #isPoisonous(text: string): boolean {
-    const publication = this.#published.get(text)?.publication;
-    if (!publication) return false;
-    const { topicName: topic, qos, retain, payload } = publication;
-    const place = { connection: "", ordinal: 0, at: 0 };
-    return this.#mayClose({ kind: "publish", topic, qos, retain, text, bytes: payload.byteLength, ...place });
   }
 
   // ---------------------------------------------------------------- silence
@@ -462,18 +475,6 @@ export class PoisonLaw {
   #answered(clientId: string, key: string): void {
     const client = this.#client(clientId);
     if (client.waiting.delete(key)) client.since = this.#line(this.#lineOf(clientId)).stood(this.#now());
-  }
-
-  #kindOf(text: string): Kind | undefined {
-    const of = this.#published.get(text);
-    return of && this.#kinds.of(of.clientId, of.publication);
-  }
-
-  /** As it stands on disk, if it is a client's own; what is nobody's goes by its text. */
-  #keyOnDisk(publication: Publication): string {
-    const text = textOf(publication);
-    const clientId = this.#published.get(text)?.clientId;
-    return clientId === undefined ? text : publicationKey(clientId, publication);
   }
 
   #line(connection: string): Line {

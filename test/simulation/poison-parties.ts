@@ -1,6 +1,9 @@
 /** What the law of poison (poison-law.ts) knows of clients and kinds of publications. */
+
+import { publicationKey } from "../../src/core/state/packet-key.ts";
 import type { Instant, Publication } from "../../src/core/types.ts";
 import { exactlyOnceMaximum, type SeenPacket } from "./broker.ts";
+import { textOf } from "./texts.ts";
 
 export class Client {
   /** What waits for the broker's answer. */
@@ -11,6 +14,10 @@ export class Client {
   readonly asked = new Map<number, string>();
   /** The broker has closed the connection for these, for any reason, and they are neither answered nor taken out. */
   readonly poisons = new Set<string>();
+  /** Publications that waited when it connected again last. */
+  readonly fromBefore = new Set<string>();
+  /** QoS and topic of a publication of which it was just reported that it is taken out: the drop of it comes next. */
+  readonly reported = new Set<string>();
   /** MsgIds of QoS 2 for which it has its PUBREC, and the gateway not its PUBREL. */
   readonly unreleased = new Set<number>();
   /** The last that it said of the kind was a CONNECT, and it is not answered. */
@@ -123,4 +130,43 @@ export function keyOf({ kind, topic, text }: SeenPacket): string {
 
 export function textIn(key: string): string {
   return key.slice("publish ".length);
+}
+
+/** What devices have published, by the text of the payload. */
+export class Published {
+  readonly #byText = new Map<string, { readonly clientId: string; readonly publication: Publication }>();
+  readonly #kinds = new Kinds();
+
+  get(text: string) {
+    return this.#byText.get(text);
+  }
+
+  has(text: string): boolean {
+    return this.#byText.has(text);
+  }
+
+  set(text: string, of: { readonly clientId: string; readonly publication: Publication }): void {
+    this.#byText.set(text, of);
+  }
+
+  kindOf(text: string): Kind | undefined {
+    const of = this.#byText.get(text);
+    return of && this.#kinds.of(of.clientId, of.publication);
+  }
+
+  /** As it stands on disk, if it is a client's own; what is nobody's goes by its text. */
+  keyOnDisk(publication: Publication): string {
+    const text = textOf(publication);
+    const clientId = this.#byText.get(text)?.clientId;
+    return clientId === undefined ? text : publicationKey(clientId, publication);
+  }
+
+  /** Could the broker close for it, at some place or time? */
+  isPoisonous(text: string, mayClose: (packet: SeenPacket) => boolean): boolean {
+    const publication = this.#byText.get(text)?.publication;
+    if (!publication) return false;
+    const { topicName: topic, qos, retain, payload } = publication;
+    const place = { connection: "", ordinal: 0, at: 0 };
+    return mayClose({ kind: "publish", topic, qos, retain, text, bytes: payload.byteLength, ...place });
+  }
 }

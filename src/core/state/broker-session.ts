@@ -23,7 +23,7 @@ import {
   type UnsubscribeExchange,
 } from "./exchanges.ts";
 import { LearntKinds } from "./learnt-kinds.ts";
-import { identityOf, kindKey } from "./packet-key.ts";
+import { clientOf, identityOf, kindKey } from "./packet-key.ts";
 import type { Choice, EndOfConnection } from "./search-choice.ts";
 import { searchFigures } from "./search-figures.ts";
 import { SendLines } from "./send-lines.ts";
@@ -357,7 +357,26 @@ export class BrokerSession<Client extends ExchangeClient> {
     }
     if (end.blames && (now < this.watchUntil || (outside.length === 0 && this.saidUnanswerable)))
       this.watchUntil = now + searchFigures.watchUnansweredMs;
-    return this.search.ended(now, outside, end, (exchange) => identityOf(exchange, this.key));
+    const outcome = this.search.ended(now, outside, end, (exchange) => identityOf(exchange, this.key));
+    const [first] = outside;
+    if (first && outside.length === 1) this.#attachCopies(first);
+    return outcome;
+  }
+
+  /**
+   * A packet has died alone for the first time. The client may have sent its content several times, and what is held against one of these
+   * packets is held against all: none of them is sent with other packets, or acknowledged.
+   */
+  #attachCopies({ kind, suspicion }: Exchange<Client>): void {
+    if (suspicion?.deaths !== 1 || suspicion.isKind) return;
+    const copies: Exchange<Client>[] = [];
+    for (const exchange of this.inFlight.values()) {
+      if (exchange.suspicion === suspicion) copies.push(exchange);
+      else if (exchange.kind === kind && !exchange.suspicion && this.#waits(exchange))
+        if (clientOf(exchange, this.key) === suspicion.client && identityOf(exchange, this.key).key === suspicion.key)
+          copies.push(exchange);
+    }
+    if (copies.length > 1) this.search.attachAll(copies, suspicion);
   }
 
   /** The connection has ended. What was sent is to be sent again; what the broker has received stays received. */

@@ -17,13 +17,17 @@ export interface PacketIdentity {
   readonly isKind: boolean;
 }
 
+/** The client of a packet, or `whose`: the connection's own key for the gateway's own packets. */
+export function clientOf<Client extends ExchangeClient>(exchange: Exchange<Client>, whose: string): string {
+  return (exchange.kind === "publish" ? exchange.owner?.clientId : exchange.origin?.session.clientId) ?? whose;
+}
+
 export function identityOf<Client extends ExchangeClient>(exchange: Exchange<Client>, whose: string): PacketIdentity {
+  const client = clientOf(exchange, whose);
   if (exchange.kind !== "publish") {
-    const client = exchange.origin?.session.clientId ?? whose;
     return { key: JSON.stringify([client, exchange.kind, exchange.filter]), client, isKind: false };
   }
-  const { publication, owner } = exchange;
-  const client = owner?.clientId ?? whose;
+  const { publication } = exchange;
   const isKind = publication.qos === 0;
   return { key: isKind ? kindKey(client, publication) : publicationKey(client, publication), client, isKind };
 }

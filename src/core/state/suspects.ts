@@ -122,6 +122,11 @@ export class Suspects<Packet extends Searched<Packet>> {
     if (suspicion) this.#suspicions.bind(packet, suspicion);
   }
 
+  /** These are all packets in flight with the content of a packet that died, in order. */
+  attachAll(packets: readonly Packet[], suspicion: Suspicion<Packet>): void {
+    this.#suspicions.bindAll(packets, suspicion);
+  }
+
   /** Adds a suspect of an earlier run, or one of a kind that was taken out before. */
   suspect(init: {
     key: string;

@@ -150,6 +150,12 @@ export class Suspicions<Packet extends Searched<Packet>> {
     if (suspicion.isSuspect && suspicion.packets.length === 1) this.#active++;
   }
 
+  /** These are all packets in flight with the content, in order. */
+  bindAll(packets: readonly Packet[], suspicion: Suspicion<Packet>): void {
+    for (const packet of packets) if (packet.suspicion !== suspicion) this.bind(packet, suspicion);
+    suspicion.packets.splice(0, suspicion.packets.length, ...packets);
+  }
+
   unbind(packet: Packet, suspicion: Suspicion<Packet>): void {
     packet.suspicion = undefined;
     const at = suspicion.packets.indexOf(packet);
