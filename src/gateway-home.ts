@@ -120,13 +120,7 @@ function speakerFor(home: Home): Speaker {
   };
 }
 
-function countsOf(core: GatewayCore) {
-  const counts = { clients: 0, asleep: 0, lost: 0, waiting: 0 };
-  for (const { state, waitingMessages } of core.sessions()) {
-    counts.clients++;
-    if (state === "asleep" || state === "awake") counts.asleep++;
-    if (state === "lost") counts.lost++;
-    counts.waiting += waitingMessages;
-  }
-  return counts;
+function countsOf({ sessionsByState, counters, sizes }: GatewayCore) {
+  const { asleep, awake, lost } = sessionsByState;
+  return { clients: sizes.sessions, asleep: asleep + awake, lost, waiting: counters.bufferedMessages };
 }

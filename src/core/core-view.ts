@@ -166,7 +166,28 @@ export class CoreView {
     return backlog ? (backlog.head[0]?.id ?? backlog.readUpTo + 1) : 0;
   }
 
-  /** Every session, as a read-only picture of the moment. */
+  /**
+   * The clients with publications that the broker does not have yet. None of them is parked. `owedBytes` counts those on disk that are not
+   * sent, as `backlogBytes` counts them.
+   */
+  owing(): { readonly clientId: string; readonly owedToBroker: number; readonly owedBytes: number }[] {
+    const owing = [];
+    for (const { clientId, account } of this.#context.sessions.live()) {
+      const { unforwarded, backlog } = account;
+      if (unforwarded > 0) owing.push({ clientId, owedToBroker: unforwarded, owedBytes: backlog.bytes });
+    }
+    return owing;
+  }
+
+  /** The clients whose sessions are not parked: for others nothing is open. */
+  liveClientIds(): string[] {
+    return Array.from(this.#context.sessions.live(), ({ clientId }) => clientId);
+  }
+
+  /**
+   * Every session, as a read-only picture of its moment. Sessions may change between two steps of the iterator: one that begins or ends
+   * meanwhile may be left out, and every other one appears once.
+   */
   *sessions(): IterableIterator<SessionView> {
     for (const session of this.#context.sessions.each()) yield viewOf(session);
   }

@@ -201,7 +201,7 @@ export const commands = {
     output: z.array(session),
     role: "viewer",
     audited: false,
-    run: (operator) => done(operator.sessions()),
+    run: async (operator) => done(await operator.sessions()),
   }),
   "sessions.show": json({
     description: "everything that is known about one client",

@@ -72,17 +72,16 @@ export class OperatorDesk {
     const command: AnyCommand = commands[name];
     const asked = Object.fromEntries(query);
     const input = command.isSecret ? "{}" : short(command.noted?.(asked) ?? asked);
-    const note = (outcome: string) => {
-      if (command.audited) this.#audit({ who: who.name, command: name, input, outcome: cut(outcome) });
-    };
+    const note = (outcome: string) => this.#audit({ who: who.name, command: name, input, outcome: cut(outcome) });
     try {
       const standby = ofTheMachine.test(name) ? undefined : this.#standsBy();
       const answer: Answer = standby ? { kind: "not-possible", say: standby } : await this.#answer(who, command, query);
+      if (!command.audited) return answer;
       if (answer.kind === "stream") return { ...answer, octets: counted(answer.octets, note) };
       note(command.isSecret && answer.kind === "done" ? "done" : outcomeOf(answer));
       return answer;
     } catch (error) {
-      note(`failed: ${messageOf(error)}`);
+      if (command.audited) note(`failed: ${messageOf(error)}`);
       throw error;
     }
   }

@@ -81,8 +81,8 @@ export const deviceCommands = {
     output: z.object({ total: count, matched: count, byState: z.object(states), devices: z.array(device) }),
     role: "viewer",
     audited: false,
-    run: (operator, { search, state, sort = "state", order = "up", offset = 0, limit = 100 }) =>
-      done(operator.devices({ search, state, sort, order, offset, limit })),
+    run: async (operator, { search, state, sort = "state", order = "up", offset = 0, limit = 100 }) =>
+      done(await operator.devices({ search, state, sort, order, offset, limit })),
   }),
   "devices.show": json({
     description: "one device: its identity, subscriptions, topic ids and waiting messages",

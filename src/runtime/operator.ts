@@ -7,7 +7,9 @@ import type { Publication } from "../core/types.ts";
 import type { Store, StoredLetter } from "../storage/store.ts";
 import type { BondReport, LinkReport } from "../transports/transport.ts";
 import { matches } from "../wire/topic.ts";
+import { FirstOf } from "./first-of.ts";
 import { emptyInstallation, type Installation } from "./installation.ts";
+import { inSlices } from "./slices.ts";
 import { stateInWords } from "./state-words.ts";
 import type { CaptureOptions } from "./tap.ts";
 import { createViews } from "./views.ts";
@@ -59,7 +61,11 @@ export function createOperator(
   return {
     installation,
     ...createViews(core, now, installation),
-    sessions: () => [...core.sessions()].map((session) => facts(session, now())),
+    sessions: async () => {
+      const all: ReturnType<typeof facts>[] = [];
+      await inSlices(core.sessions(), (session) => all.push(facts(session, now())));
+      return all;
+    },
     session: (clientId: string) => {
       const found = core.session(clientId);
       return found && { ...facts(found.view, now()), ...withoutSecrets(found.record) };
@@ -70,8 +76,7 @@ export function createOperator(
       return true;
     },
     queue: async () => {
-      const owing = [...core.sessions()].filter(({ owedToBroker }) => owedToBroker > 0);
-      owing.sort((a, b) => b.owedToBroker - a.owedToBroker);
+      const owing = owingMost(core);
       const clients = [];
       for (const { clientId, owedToBroker, owedBytes } of owing.slice(0, clientsNamed)) {
         clients.push({ clientId, messages: owedToBroker, bytes: owedBytes, oldestAt: await oldest(store, clientId) });
@@ -82,7 +87,7 @@ export function createOperator(
       const bytes = owing.reduce((sum, { owedBytes }) => sum + owedBytes, 0);
       return {
         forBroker: { messages, bytes, clients },
-        forClients: { messages: bufferedMessages, bytes: bufferedBytes, clients: awaited(core, now()) },
+        forClients: { messages: bufferedMessages, bytes: bufferedBytes, clients: await awaited(core, now()) },
         deadLetters: core.letters,
         /** Drops since the gateway started, without reasons whose count is 0. */
         dropped: Object.fromEntries(Object.entries(dropped).filter(([, count]) => count > 0)),
@@ -115,7 +120,7 @@ export function createOperator(
     /** Deletes messages of clients that the broker does not have yet. Returns their number. */
     clearQueue: async ({ client, topic }: { client?: string | undefined; topic?: string | undefined }) => {
       const before = core.counters.dropped.purged;
-      const owing = client === undefined ? [...core.sessions()].map(({ clientId }) => clientId) : [client];
+      const owing = client === undefined ? core.liveClientIds() : [client];
       for (const clientId of owing) {
         const stored = await waitingOnDisk(store, clientId, core.firstUnsent(clientId), Number.POSITIVE_INFINITY);
         const entries = stored.filter(
@@ -204,37 +209,56 @@ async function allLetters(store: Store): Promise<readonly StoredLetter[]> {
   return all;
 }
 
-/** The clients for which messages wait or were dropped, those with the most messages first. */
-function awaited(core: GatewayCore, now: number) {
-  const clients = [...core.sessions()].filter((session) => session.waitingMessages + session.droppedMessages > 0);
-  clients.sort((a, b) => b.waitingMessages - a.waitingMessages || b.droppedMessages - a.droppedMessages);
-  return clients
-    .slice(0, clientsNamed)
-    .map(({ clientId, state, waitingMessages, waitingBytes, waitingSince, droppedMessages }) => ({
-      clientId,
-      state,
-      messages: waitingMessages,
-      bytes: waitingBytes,
-      waitingSeconds: secondsSince(waitingSince, now),
-      dropped: droppedMessages,
-    }));
+/** The clients with publications that the broker does not have yet; those with the most first. */
+function owingMost(core: GatewayCore) {
+  return core.owing().sort((a, b) => b.owedToBroker - a.owedToBroker);
 }
 
-function facts(session: SessionView, now: number) {
-  const { lastHeard, waitingSince, stateSince, stateWhy, ...rest } = session;
-  const secondsSilent = secondsSince(lastHeard, now);
-  const { says, isLate } = stateInWords({
-    ...rest,
-    why: stateWhy,
-    stateSeconds: secondsSince(stateSince, now),
-    secondsSilent,
+/** The clients for which messages wait or were dropped, those with the most messages first. */
+async function awaited(core: GatewayCore, now: number) {
+  const clients = new FirstOf<SessionView>(
+    clientsNamed,
+    (a, b) => b.waitingMessages - a.waitingMessages || b.droppedMessages - a.droppedMessages,
+  );
+  await inSlices(core.sessions(), (session) => {
+    if (session.waitingMessages + session.droppedMessages > 0) clients.add(session);
   });
+  return clients.items.map(({ clientId, state, waitingMessages, waitingBytes, waitingSince, droppedMessages }) => ({
+    clientId,
+    state,
+    messages: waitingMessages,
+    bytes: waitingBytes,
+    waitingSeconds: secondsSince(waitingSince, now),
+    dropped: droppedMessages,
+  }));
+}
+
+/** Each property is named: to copy the rest of an object takes ten times as long, and there may be a million. */
+function facts(session: SessionView, now: number) {
+  const { state, keepAliveSeconds, sleepSeconds, stateSince, stateWhy: why } = session;
+  const secondsSilent = secondsSince(session.lastHeard, now);
+  const stateSeconds = secondsSince(stateSince, now);
+  const { says, isLate } = stateInWords({ state, why, stateSeconds, secondsSilent, keepAliveSeconds, sleepSeconds });
   return {
-    ...rest,
+    clientId: session.clientId,
+    peer: session.peer,
+    state,
+    clean: session.clean,
+    keepAliveSeconds,
+    sleepSeconds,
+    waitingMessages: session.waitingMessages,
+    waitingBytes: session.waitingBytes,
+    droppedMessages: session.droppedMessages,
+    owedToBroker: session.owedToBroker,
+    owedBytes: session.owedBytes,
+    topics: session.topics,
+    subscriptions: session.subscriptions,
+    linkUp: session.linkUp,
+    quarantinedUntil: session.quarantinedUntil,
     says,
     isLate,
     secondsSilent,
-    waitingSeconds: secondsSince(waitingSince, now),
+    waitingSeconds: secondsSince(session.waitingSince, now),
   };
 }
 
@@ -275,8 +299,7 @@ async function waitingOnDisk(store: Store, clientId: string, first: number, limi
  * the time is not known.
  */
 export async function oldestBacklogAt(core: GatewayCore, store: Store): Promise<number> {
-  const owing = [...core.sessions()].filter(({ owedToBroker }) => owedToBroker > 0);
-  owing.sort((a, b) => b.owedToBroker - a.owedToBroker);
+  const owing = owingMost(core);
   let earliest = 0;
   for (const { clientId } of owing.slice(0, clientsNamed)) {
     const at = await oldest(store, clientId);

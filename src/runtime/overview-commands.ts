@@ -94,7 +94,7 @@ export const overviewCommands = {
     audited: false,
     // Only an operator sees the addresses and the error texts of the brokers, because the brokers are behind the
     // gateway.
-    run: (operator, _input, { role }) => done(operator.overview(role === "operator")),
+    run: async (operator, _input, { role }) => done(await operator.overview(role === "operator")),
   }),
   "totals.show": json({
     description: "messages per second over the last hour, a number for each ten seconds",

@@ -40,7 +40,7 @@ export const topicCommands = {
     }),
     role: "viewer",
     audited: false,
-    run: (operator) => done(operator.topics()),
+    run: async (operator) => done(await operator.topics()),
   }),
   "topics.add": json({
     description: "give a topic a predefined id, for all clients or one, from its next CONNECT; kept beside the store",

@@ -6,14 +6,20 @@ import type { GatewayCore, SessionView } from "../core/gateway-core.ts";
 import { neighbourOf, transportNameOf } from "../core/peer-id.ts";
 import type { PeerId } from "../core/types.ts";
 import type { DeviceOrder } from "./device-orders.ts";
+import { FirstOf } from "./first-of.ts";
 import type { Installation } from "./installation.ts";
 import { needsOf } from "./needs.ts";
+import { inSlices } from "./slices.ts";
 import { stateInWords } from "./state-words.ts";
 
-/** Browsers that ask within this time get the same view. */
-const pictureMs = 1_000;
-/** Searches and orders of one view that are remembered, because several browsers usually show the same. */
-const orderedMax = 16;
+/**
+ * Browsers that ask within this time get the same view. With many sessions it is longer: reading them all again and again takes at most a
+ * tenth of the gateway's time.
+ */
+const viewMs = 1_000;
+const shareOfTime = 10;
+/** Views that are remembered, because several browsers usually show the same. */
+const viewsMax = 16;
 /** Names in the table of topics. A large gateway may have as many as it has devices. */
 const topicsMax = 1_000;
 const usersNamed = 20;
@@ -29,14 +35,11 @@ export interface DeviceQuery {
   readonly limit: number;
 }
 
-type Wanted = Omit<DeviceQuery, "offset" | "limit">;
-
-/** All sessions at one moment. */
-interface Picture {
+interface Remembered {
+  /** Monotonic milliseconds; the view is valid until then. Infinity: it is being made. */
+  until: number;
   readonly at: number;
-  readonly rows: readonly DeviceRow[];
-  readonly byState: ReturnType<typeof byState>;
-  readonly ordered: Map<string, readonly DeviceRow[]>;
+  readonly view: Promise<unknown>;
 }
 
 export type DeviceRow = ReturnType<typeof rowOf>;
@@ -44,29 +47,67 @@ export type DeviceRow = ReturnType<typeof rowOf>;
 export type Views = ReturnType<typeof createViews>;
 
 export function createViews(core: GatewayCore, now: () => number, installation: Installation) {
-  let picture: Picture | undefined;
-  const look = (): Picture => {
-    const at = now();
-    if (!picture || at < picture.at || at - picture.at >= pictureMs) {
-      const rssi = rssiByPeer(installation);
-      const rows = Array.from(core.sessions(), (session) => rowOf(session, at, rssi));
-      picture = { at, rows, byState: byState(rows), ordered: new Map() };
+  const remembered = new Map<string, Remembered>();
+  let last: Promise<unknown> = Promise.resolve();
+  /** The view of this name, which `make` makes from all sessions. One view is made at a time. */
+  const viewNamed = <T>(name: string, make: (at: number) => Promise<{ view: T; workedMs: number }>): Promise<T> => {
+    const known = remembered.get(name);
+    if (known && now() >= known.at && now() < known.until) return known.view as Promise<T>;
+    const made = last.then(() => make(now()));
+    const entry: Remembered = { until: Number.POSITIVE_INFINITY, at: now(), view: made.then(({ view }) => view) };
+    last = made.then(
+      ({ workedMs }) => {
+        entry.until = now() + Math.max(viewMs, workedMs * shareOfTime);
+      },
+      () => {
+        entry.until = entry.at;
+      },
+    );
+    remembered.delete(name);
+    remembered.set(name, entry);
+    for (const oldest of remembered.keys()) {
+      if (remembered.size <= viewsMax) break;
+      remembered.delete(oldest);
     }
-    return picture;
+    return entry.view as Promise<T>;
   };
+  /** All sessions at one moment, as a large gateway allows it. */
+  const census = () =>
+    viewNamed("census", async (at) => {
+      const view = { total: 0, byState: noStates(), owed: 0 };
+      const rssi = new Map<string, number>();
+      const workedMs = await inSlices(core.sessions(), (session) => {
+        const row = rowOf(session, at, rssi);
+        view.total++;
+        view.owed += row.owed;
+        countState(view.byState, row);
+      });
+      return { view, workedMs };
+    });
+  const page = ({ search, state, sort, order, offset, limit }: DeviceQuery) =>
+    viewNamed(JSON.stringify(["devices", search, state, sort, order, offset, limit]), async (at) => {
+      const view = { total: 0, matched: 0, byState: noStates() };
+      const wanted = search?.toLowerCase();
+      const key = keys[sort];
+      const sign = order === "up" ? 1 : -1;
+      const first = new FirstOf<{ readonly key: string | number; readonly row: DeviceRow }>(
+        offset + limit,
+        (a, b) => sign * compare(a.key, b.key) || compare(a.row.clientId, b.row.clientId),
+      );
+      const rssi = rssiByPeer(installation);
+      const workedMs = await inSlices(core.sessions(), (session) => {
+        const row = rowOf(session, at, rssi);
+        view.total++;
+        countState(view.byState, row);
+        if (!fits(row, state) || (wanted !== undefined && !holds(row, wanted))) return;
+        view.matched++;
+        first.add({ key: key(row), row });
+      });
+      const devices = first.items.slice(offset).map(({ row }) => row);
+      return { view: { ...view, devices }, workedMs };
+    });
   return {
-    devices: ({ offset, limit, ...wanted }: DeviceQuery) => {
-      const { rows, byState, ordered } = look();
-      const key = JSON.stringify(wanted);
-      const found = ordered.get(key) ?? order(rows, wanted);
-      if (ordered.size < orderedMax) ordered.set(key, found);
-      return {
-        total: rows.length,
-        matched: found.length,
-        byState,
-        devices: found.slice(offset, offset + limit),
-      };
-    },
+    devices: page,
     device: (clientId: string) => {
       const found = core.session(clientId);
       if (!found) return undefined;
@@ -93,13 +134,12 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
         will: will && { topic: will.topicName, qos: will.qos, retain: will.retain, bytes: will.payload.byteLength },
       };
     },
-    overview: (withBrokers: boolean) => {
-      const { rows: all, byState: states } = look();
+    overview: async (withBrokers: boolean) => {
+      const { total, byState: states, owed: owedToBroker } = await census();
       const { counters, letters, storeFails } = core;
       const brokers = installation.brokers().map((broker) => (withBrokers ? broker : { ...broker, url: "", why: "" }));
       const transports = installation.transports();
       const clock = installation.clock();
-      const owedToBroker = all.reduce((sum, { owed }) => sum + owed, 0);
       const pair = installation.pair();
       const needs = needsOf({
         // A gateway that stands by is connected to no broker.
@@ -120,7 +160,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
         at: clock.at,
         uptimeSeconds: installation.uptimeSeconds(),
         memoryBytes: process.memoryUsage.rss(),
-        sessions: { total: all.length, ...states },
+        sessions: { total, ...states },
         brokers,
         transports: transports.map(({ name, place }) => ({ name, place })),
         addresses: [...installation.addresses()],
@@ -138,15 +178,15 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
         needs,
       };
     },
-    topics: () => {
+    topics: async () => {
       const uses = new Map<string, { name: string; isFilter: boolean; clients: number; some: string[] }>();
       let isCut = false;
-      for (const { name, isFilter, clientId } of core.topicUses()) {
+      await inSlices(core.topicUses(), ({ name, isFilter, clientId }) => {
         const key = `${isFilter ? "filter" : "topic"} ${name}`;
         let use = uses.get(key);
         if (!use && uses.size >= topicsMax) {
           isCut = true;
-          continue;
+          return;
         }
         if (!use) {
           use = { name, isFilter, clients: 0, some: [] };
@@ -154,7 +194,7 @@ export function createViews(core: GatewayCore, now: () => number, installation: 
         }
         use.clients++;
         if (use.some.length < usersNamed) use.some.push(clientId);
-      }
+      });
       const { forAll, byClient, byHand } = installation.predefined();
       const rowsFor = (table: Readonly<Record<string, string>>, client?: string) => {
         const given = new Set(byHand.filter((each) => each.client === client).map(({ id }) => id));
@@ -203,16 +243,6 @@ function rowOf(session: SessionView, now: number, rssi: ReadonlyMap<string, numb
   };
 }
 
-function order(rows: readonly DeviceRow[], { search, state, sort, order }: Wanted): readonly DeviceRow[] {
-  const wanted = search?.toLowerCase();
-  const found = rows.filter((row) => fits(row, state) && (wanted === undefined || holds(row, wanted)));
-  const sign = order === "up" ? 1 : -1;
-  const key = keys[sort];
-  const byKey = found.map((row) => ({ row, key: key(row) }));
-  byKey.sort((a, b) => sign * compare(a.key, b.key) || compare(a.row.clientId, b.row.clientId));
-  return byKey.map(({ row }) => row);
-}
-
 const keys: Readonly<Record<DeviceOrder, (row: DeviceRow) => string | number>> = {
   client: ({ clientId }) => clientId,
   state: ({ isLate, state }) => (isLate ? 0 : stateRank[state]),
@@ -242,13 +272,11 @@ function holds(row: DeviceRow, wanted: string): boolean {
   return row.clientId.toLowerCase().includes(wanted) || (row.peer ?? "").toLowerCase().includes(wanted);
 }
 
-function byState(rows: readonly DeviceRow[]) {
-  const states = { active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0, late: 0 };
-  for (const { state, isLate } of rows) {
-    states[state]++;
-    if (isLate) states.late++;
-  }
-  return states;
+const noStates = () => ({ active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0, late: 0 });
+
+function countState(states: ReturnType<typeof noStates>, { state, isLate }: DeviceRow): void {
+  states[state]++;
+  if (isLate) states.late++;
 }
 
 function rssiByPeer(installation: Installation): ReadonlyMap<string, number> {

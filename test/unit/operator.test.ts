@@ -300,9 +300,9 @@ test("a viewer hears that the broker is away, not where it is and what it says",
   expect(seen).not.toMatch(/mqtt:|ECONNREFUSED/);
 });
 
-test("status says what went to and from a broker today and yesterday", () => {
+test("status says what went to and from a broker today and yesterday", async () => {
   const { operator } = threeForTwo(fullHouse());
-  expect(statusLines(operator.overview(true))).toContain(
+  expect(statusLines(await operator.overview(true))).toContain(
     "broker: mqtt://b away; 2026-11-29: 12345 octets out, 7 in; 2026-11-28: 9 octets out, 8 in",
   );
 });

@@ -111,7 +111,7 @@ test("metrics: absent for whoever is alone", async () => {
   expect((await text(unknown)).join("\n")).not.toMatch(/handover/);
 });
 
-test("needs and status: of one that stands by nothing is said of brokers, only what keeps it from taking over", () => {
+test("needs and status: of one that stands by nothing is said of brokers, only what keeps it from taking over", async () => {
   const quiet = {
     brokers: [],
     transports: [],
@@ -134,8 +134,8 @@ test("needs and status: of one that stands by nothing is said of brokers, only w
     { level: "warn", says: "There is no standby: when this gateway ends, no other one takes over." },
   ]);
   const { operator } = threeForTwo();
-  const lines = (pair: PairFacts | undefined) =>
-    statusLines({ ...operator.overview(true), needs: [], ...(pair && { pair }) });
+  const overview = await operator.overview(true);
+  const lines = (pair: PairFacts | undefined) => statusLines({ ...overview, needs: [], ...(pair && { pair }) });
   expect(lines(undefined).join("\n")).not.toMatch(/pair/);
   expect(lines(facts()).slice(1)).toEqual(["pair: barn-b stands by, barn-a is active, epoch 4, since 60 s"]);
   expect(lines(active()).slice(1, 3)).toEqual([

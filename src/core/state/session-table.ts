@@ -103,8 +103,8 @@ export class SessionTable {
   }
 
   /**
-   * All sessions, one after the other, for reading only: for a parked session this is a copy. No session may be parked
-   * or ended meanwhile.
+   * All sessions, one after the other, for reading only: for a parked session this is a copy. A session keeps its row while it is parked and
+   * when it is needed again, so each appears once, also if that happens between two steps. One that ends or begins meanwhile may be left out.
    */
   *each(): IterableIterator<Session> {
     for (let row = 0; row < this.#byRow.length; row++) {
