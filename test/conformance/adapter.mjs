@@ -7,6 +7,7 @@ import { parseConfig } from "../../dist/config/load.js";
 import { Gateway } from "../../dist/gateway.js";
 import { createLog } from "../../dist/observe/log.js";
 import { proxyKeys, startDtlsProxy } from "./dtls-proxy.mjs";
+import { startForwarder } from "./forwarder-proxy.mjs";
 
 const env = process.env;
 const folder = storeFolder();
@@ -31,6 +32,9 @@ const predefined = Object.fromEntries(
 /** DTLS=1: what the suite says comes to the gateway over DTLS, by a proxy. In clear it listens elsewhere, for its broadcasts. */
 const isSecure = env.DTLS === "1";
 const dtlsPort = isSecure ? await freePort() : 0;
+/** FORWARDED=1: what the suite says comes as from nodes behind a forwarder. */
+const isForwarded = env.FORWARDED === "1";
+const udpPort = isForwarded ? await freePort() : isSecure ? 0 : number("SN_PORT", 1883);
 const dtls = () => {
   const made = mkdtempSync(join(tmpdir(), "adapter-keys-"));
   process.on("exit", () => rmSync(made, { recursive: true, force: true }));
@@ -54,7 +58,7 @@ const config = parseConfig({
     {
       type: "udp",
       host: "127.0.0.1",
-      port: isSecure ? 0 : number("SN_PORT", 1883),
+      port: udpPort,
       maxMessageBytes: 32_000,
       gatherMilliseconds: number("GATHER", 0),
       multicast: { group: "127.0.0.1", port: number("MCAST_PORT", 1885) },
@@ -73,7 +77,10 @@ const config = parseConfig({
   clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsMax: 100_000, sessionsPerHostMax: 0 },
   retry: { intervalSeconds: number("TRETRY", 10), limit: number("NRETRY", 3) },
   topics: { predefined },
-  access: { qosMinusOne: { enabled: env.QOSM1 !== "0" }, forwarders: { enabled: env.FORWARDER !== "0" } },
+  access: {
+    qosMinusOne: { enabled: env.QOSM1 !== "0" },
+    forwarders: { enabled: isForwarded || env.FORWARDER !== "0" },
+  },
   api: { enabled: false },
   store: folder === undefined ? { kind: "memory" } : { kind: "disk", folder },
   log: { level: env.LOG_LEVEL ?? "warn", format: "json" },
@@ -83,7 +90,10 @@ const config = parseConfig({
 const log = await createLog(config.log, 2);
 const gateway = new Gateway(config, log);
 await gateway.start();
-const proxy = isSecure && (await startDtlsProxy({ port: number("SN_PORT", 1883), gatewayPort: dtlsPort }));
+const port = number("SN_PORT", 1883);
+const proxy = isSecure
+  ? await startDtlsProxy({ port, gatewayPort: dtlsPort })
+  : isForwarded && (await startForwarder({ port, gatewayPort: udpPort }));
 process.stdout.write("READY\n");
 for (const signal of ["SIGINT", "SIGTERM"])
   process.once(signal, () => {

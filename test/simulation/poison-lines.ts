@@ -39,6 +39,10 @@ export class Line {
     return this.#excused ? Math.max(0, Math.min(now, this.#excused.to) - this.#excused.from) : 0;
   }
 
+  get isUp(): boolean {
+    return this.#isUp;
+  }
+
   /** CONNACK came. */
   up(now: Instant): void {
     if (this.standsSince !== undefined) this.#before -= this.#excusedMs(now);
@@ -124,8 +128,12 @@ export class Lines {
     if (line.row.size < differentMin) this.stands(line);
   }
 
-  /** From now on it counts; while the gateway stands still, from when it goes on. */
+  /**
+   * From now on it counts; while the gateway stands still, from when it goes on. An answer may be read after the end of its connection: then
+   * it does not.
+   */
   stands(line: Line): void {
+    if (!line.isUp) return;
     if (!this.#isStill) line.standsSince ??= this.#now();
     else if (!this.#paused.includes(line)) this.#paused.push(line);
   }
