@@ -133,6 +133,8 @@ export interface CoreOptions {
   readonly durable: boolean;
   /** The access rules at the start; `accessChanged` replaces them. */
   readonly access: AccessPolicy;
+  /** SUBSCRIBEs in flight while all filters of a shared connection are subscribed to again; absent: 256. */
+  readonly askedAtOnce?: number;
 }
 
 /** The options of one upstream, as far as the core needs them. */

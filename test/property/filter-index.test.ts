@@ -63,6 +63,7 @@ test.each([
           }
           expect(index.size).toBe(present.size);
           expect([...index.filters()].sort()).toEqual([...present].sort());
+          expect([...index.stepByStep()].sort()).toEqual([...present].sort());
           expect([...index.each()].map((entry) => entry.filter).sort()).toEqual([...present].sort());
           for (const each of present) expect([index.has(each), index.look(each)?.filter]).toEqual([true, each]);
           for (const topicName of names) {

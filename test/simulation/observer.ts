@@ -231,6 +231,7 @@ export class Observer {
     if (!client || client.peer === to) return;
     if (this.#wasRepeated(client)) client.inFlight = undefined;
     if (message.type === "REGISTER") client.repeated.sent(`REGISTER of ${message.topicId}`);
+    if (message.type === "PUBREL") client.repeated.sent(`PUBREL ${message.msgId}`);
     if (message.type !== "PUBLISH" || message.qos <= 0) return;
     client.repeated.sent(`PUBLISH ${message.msgId}`);
     const key = sentAs(message);

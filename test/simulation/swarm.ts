@@ -119,6 +119,7 @@ export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
     clock: new Rng(seed ^ 0xc10c).pick(["never", "always", "late"]),
     core: {
       durable,
+      ...(new Rng(seed ^ 0xa5c0).chance(0.5) && { askedAtOnce: new Rng(seed ^ 0xa5c1).pick([1, 2, 4]) }),
       uplink: stores ? storing(new Rng(seed ^ 0x570e)) : testOptions.uplink,
       buffer: bufferFor(rng.chance(0.3), polices ? new Rng(seed ^ 0xb0f1) : undefined),
       deadLetters: { ...testOptions.deadLetters, superseded: true },

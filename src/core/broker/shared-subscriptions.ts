@@ -29,6 +29,11 @@ import { sendOrWait } from "./sending.ts";
 import { markLane, oweUnsubscribe, settleUnsubscribe } from "./shared-record.ts";
 import { withdraw } from "./withdraw.ts";
 
+/**
+ * So many SUBSCRIBEs are in flight when all filters are subscribed to again. To make and send them takes a few milliseconds.
+ */
+const askedAtOnce = 256;
+
 /** Makes the client a member of the filter. Returns the connection that has the filter. */
 function join(
   context: Context,
@@ -115,11 +120,33 @@ function begin(
 }
 
 /**
- * The broker has lost the session, so every filter is subscribed to again. The requests are sent with all other
- * packets.
+ * The broker has lost the session, so every filter is subscribed to again. The first requests are sent with all other packets, and the
+ * others when these are answered (`askMore`).
  */
 export function askAll(context: Context, shared: SharedConnection<Session>): void {
-  for (const entry of shared.filters.all()) begin(context, shared, entry);
+  shared.toAskAgain = shared.filters.stepByStep();
+  for (const _ of beginMore(context, shared));
+}
+
+/** A SUBSCRIBE was answered or given up: further filters are subscribed to again. */
+export function askMore(context: Context, shared: SharedConnection<Session>): void {
+  if (!shared.toAskAgain) return;
+  for (const exchange of beginMore(context, shared)) sendOrWait(context, shared.broker, exchange);
+}
+
+function* beginMore(context: Context, shared: SharedConnection<Session>): Generator<SubscribeExchange<Session>> {
+  const { toAskAgain, broker, filters } = shared;
+  const most = context.options.askedAtOnce ?? askedAtOnce;
+  while (toAskAgain && broker.subscribes < most) {
+    const next = toAskAgain.next();
+    if (next.done) {
+      shared.toAskAgain = undefined;
+      return;
+    }
+    const entry = filters.get(next.value);
+    const exchange = entry && begin(context, shared, entry);
+    if (exchange) yield exchange;
+  }
 }
 
 /** Restores the membership to the state before a request that the broker has not answered. */

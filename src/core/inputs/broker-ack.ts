@@ -3,7 +3,7 @@ import { forgetRetired, storeExperience } from "../broker/experience-record.ts";
 import { noteAnswered } from "../broker/retained.ts";
 import { sendWaiting } from "../broker/sending.ts";
 import { settleUnsubscribe } from "../broker/shared-record.ts";
-import { ask } from "../broker/shared-subscriptions.ts";
+import { ask, askMore } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import { onPublishAck } from "../session/publish-answered.ts";
@@ -44,7 +44,10 @@ function take(
       if (exchange.kind !== "unsubscribe") return unmatched(context, link, input);
       broker.answered(exchange, context.now);
       broker.finish(exchange);
-      if (link.shared) settleUnsubscribe(context, link.shared, exchange.filter);
+      if (link.shared) {
+        settleUnsubscribe(context, link.shared, exchange.filter);
+        askMore(context, link.shared);
+      }
       onUnsubscribeAck(context, exchange);
       if (link.shared?.isLeaving) onLeavingAnswered(context, link.shared, link.upstream);
       return;
@@ -89,8 +92,11 @@ export function onSharedSubscribed(
   }
   for (const waiting of shared.unasked) {
     shared.unasked.delete(waiting);
-    if (waiting.members.size > 0) return ask(context, shared, waiting);
+    if (waiting.members.size === 0) continue;
+    ask(context, shared, waiting);
+    break;
   }
+  askMore(context, shared);
 }
 
 /** The client still exists, and this request was not answered yet. */

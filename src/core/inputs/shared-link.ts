@@ -13,7 +13,7 @@ import { awaitCustody, closeLink, openShared } from "../broker/links.ts";
 import { resendAll } from "../broker/sending.ts";
 import { onServiceDown, onServiceUp } from "../broker/service.ts";
 import { recordOfShared } from "../broker/shared-record.ts";
-import { askAll, sessionsOf } from "../broker/shared-subscriptions.ts";
+import { askAll, askMore, sessionsOf } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import { drainAllSoon, isStoreAndForward } from "../session/backlog.ts";
 import { completePendingConnect, failPendingConnects, pendingConnectsOf } from "../session/connect-outcome.ts";
@@ -49,6 +49,7 @@ export function onSharedUp(
   else if (broker.sessionUncertain) askAll(context, shared);
   broker.sessionUncertain = false;
   resendAll(context, broker);
+  askMore(context, shared);
   askForCopies(context, shared);
   for (const pending of pendingConnectsOf(context, shared))
     if (pending.session) completePendingConnect(context, pending.session, pending);

@@ -96,6 +96,8 @@ export class BrokerSession<Client extends ExchangeClient> {
   #lastPacketId: number;
   #open = 0;
   #openExactlyOnce = 0;
+  /** SUBSCRIBEs in flight: sent and unanswered, or waiting to be sent. */
+  #subscribes = 0;
   /** Packets that wait for the broker's window, or for their turn while the gateway searches for a suspect. */
   readonly #lines: SendLines<Client>;
   /** Packets sent on the present connection and not answered. */
@@ -160,6 +162,11 @@ export class BrokerSession<Client extends ExchangeClient> {
   /** Packets sent on the present connection and not answered. */
   get unanswered(): number {
     return this.#unanswered;
+  }
+
+  /** SUBSCRIBEs in flight: sent and unanswered, or waiting to be sent. */
+  get subscribes(): number {
+    return this.#subscribes;
   }
 
   /** Publications that count against the broker's Receive Maximum: those that were sent and are not finished. */
@@ -294,6 +301,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   add(exchange: Exchange<Client>): void {
     this.inFlight.set(exchange.packetId, exchange);
     if (exchange.kind === "publish" && exchange.accepted) countAccepted(exchange, 1);
+    if (exchange.kind === "subscribe") this.#subscribes++;
     if (this.search.remembers) this.search.attach(exchange, identityOf(exchange, this.key).key);
   }
 
@@ -328,6 +336,7 @@ export class BrokerSession<Client extends ExchangeClient> {
   finish(exchange: Exchange<Client>): void {
     if (!this.inFlight.delete(exchange.packetId)) return;
     this.#giveUp(exchange);
+    if (exchange.kind === "subscribe") this.#subscribes--;
     if (exchange.kind !== "publish") return;
     if (exchange.stage !== "waiting") this.#countOpen(exchange, -1);
     if (exchange.accepted) countAccepted(exchange, -1);
@@ -410,10 +419,12 @@ export class BrokerSession<Client extends ExchangeClient> {
   check(found: Found): void {
     let open = 0;
     let exactlyOnce = 0;
+    let subscribes = 0;
     let unanswered = this.pings.filter((exchange) => exchange !== undefined).length;
     const waiting = new Map<readonly Exchange<Client>[], PublishExchange<Client>[]>();
     for (const exchange of this.inFlight.values()) {
       if (isOutside(exchange)) unanswered++;
+      if (exchange.kind === "subscribe") subscribes++;
       if (exchange.kind !== "publish") continue;
       if (exchange.stage !== "waiting") {
         open++;
@@ -429,6 +440,8 @@ export class BrokerSession<Client extends ExchangeClient> {
       found(
         `${open} publications are open at the broker (${exactlyOnce} of QoS 2), counted are ${this.#open} (${this.#openExactlyOnce})`,
       );
+    if (subscribes !== this.#subscribes)
+      found(`${subscribes} SUBSCRIBEs are in flight, counted are ${this.#subscribes}`);
     if (unanswered !== this.#unanswered)
       found(`${unanswered} packets are not answered by the broker, counted are ${this.#unanswered}`);
     for (const [all, own] of waiting) {

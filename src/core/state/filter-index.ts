@@ -113,6 +113,18 @@ export class FilterIndex<T extends Filtered> {
     for (const [, , filter] of this.#texts()) yield filter;
   }
 
+  /**
+   * The texts of all filters, also if some are added or removed between two steps: one that stays is given once, and one that is added
+   * meanwhile may be given or not.
+   */
+  *stepByStep(): IterableIterator<string> {
+    for (const group of this.#groups())
+      for (let row = 0; row < group.entries.length; row++) {
+        const filter = group.entries[row] === undefined ? undefined : this.#textAt(group, row);
+        if (filter !== undefined) yield filter;
+      }
+  }
+
   /** It does not rest then. */
   get(filter: string): T | undefined {
     const [group, row] = this.#placeOf(filter);

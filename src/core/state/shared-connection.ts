@@ -52,6 +52,11 @@ export class SharedConnection<Client extends ExchangeClient> {
   readonly filters: FilterIndex<SharedFilter<Client>>;
   /** Filters that are subscribed to when a packet id is free. */
   readonly unasked = new Set<SharedFilter<Client>>();
+  /**
+   * Filters that the broker may have forgotten, and that are not asked for again yet; undefined: there are none. There may be as many as there
+   * are clients, and each packet id that waits for a SUBACK is missing for a publication.
+   */
+  toAskAgain: Iterator<string> | undefined = undefined;
   /** Used while it is not known how the broker sends copies. */
   readonly copyCount = new CopyCount();
   /** Filters that overlap with others here. Their connection is chosen when it is known how the broker sends copies. */
