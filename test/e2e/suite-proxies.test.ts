@@ -1,4 +1,4 @@
-/** The acceptance suite's way over DTLS, in short: devices that know nothing of it, the proxy, and the gateway as the suite has it. */
+/** The acceptance suite's ways over DTLS and behind a forwarder, in short: devices that know nothing of it, the proxy, and the gateway as the suite has it. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket, type Socket } from "node:dgram";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,10 @@ import { until } from "../helpers/test-gateway.ts";
 
 const adapter = fileURLToPath(new URL("../conformance/adapter.mjs", import.meta.url));
 
-test("two devices in clear are heard over DTLS, each by itself, and hear", async () => {
+test.each([
+  { how: "over DTLS", setting: { DTLS: "1" }, says: [/device0.* ccm8/, /device1.* ccm8/] },
+  { how: "behind a forwarder [6.17]", setting: { FORWARDED: "1" }, says: [/udp\/127\.0\.0\.2:\d+#[0-9a-f]{8}/] },
+])("two devices that know nothing of it are heard $how, each by itself, and hear", async ({ setting, says }) => {
   const [snPort, brokerPort] = [await freePort(), await freePort()];
   const broker = await startTryOutBroker({ host: "127.0.0.1", port: brokerPort });
   const watcher = await connectAsync(`mqtt://127.0.0.1:${brokerPort}`);
@@ -20,7 +23,7 @@ test("two devices in clear are heard over DTLS, each by itself, and hear", async
   const env = {
     ...process.env,
     MODE: "transparent",
-    DTLS: "1",
+    ...setting,
     SN_PORT: String(snPort),
     BROKER_PORT: String(brokerPort),
     LOG_LEVEL: "debug",
@@ -48,8 +51,7 @@ test("two devices in clear are heard over DTLS, each by itself, and hear", async
     await until("both are acknowledged", () => one.got.length > 1 && two.got.length > 1);
     expect([one.got[1], two.got[1]]).toEqual(["070d0001000100", "070d0001000200"]);
     await until("the broker has both", () => heard.includes("plain/1 o") && heard.includes("plain/1 t"));
-    expect(printed).toMatch(/device0.* ccm8/);
-    expect(printed).toMatch(/device1.* ccm8/);
+    for (const expected of says) expect(printed).toMatch(expected);
   } finally {
     for (const socket of sockets) socket.close();
     if (gateway.exitCode === null) await new Promise((done) => gateway.once("exit", done).kill("SIGKILL"));
