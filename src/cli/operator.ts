@@ -28,9 +28,32 @@ const watchSeconds = 2;
 type Depth = OutputOf<"queue.depth">;
 type ConfigOption = readonly [string, string];
 
+/** Which gateway a command asks. */
+interface Asked {
+  readonly configFile: ConfigOption;
+  readonly fileOf: (options: { config?: string }) => string;
+  readonly socketOf: (options: { config?: string }) => string;
+  readonly placeIn: (options: PlaceOptions) => ReturnType<typeof placeOf>;
+}
+
 export function addOperatorCommands(program: Command, configFile: ConfigOption, defaultConfigFile: () => string): void {
-  const socketOf = ({ config }: { config?: string }) => socketIn(config ?? defaultConfigFile());
-  const placeIn = (options: PlaceOptions) => placeOf(options, defaultConfigFile);
+  const fileOf = ({ config }: { config?: string }) => config ?? defaultConfigFile();
+  const asked: Asked = {
+    configFile,
+    fileOf,
+    socketOf: (options) => socketIn(fileOf(options)),
+    placeIn: (options) => placeOf(options, defaultConfigFile),
+  };
+  addStatus(program, asked);
+  addSessions(program, asked);
+  addQueue(program, asked);
+  addJoin(program, asked);
+  addTopic(program, asked);
+  addDevice(program, asked);
+  addFiles(program, asked);
+}
+
+function addStatus(program: Command, { configFile, placeIn }: Asked): void {
   withPlace(program.command("status"), configFile)
     .description("the state of the running gateway in a few lines; in a pair also which gateway is active")
     .option("--json", "everything, as JSON")
@@ -40,6 +63,9 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         say(options.json ? JSON.stringify(overview, undefined, 2) : statusLines(overview).join("\n"));
       }),
     );
+}
+
+function addSessions(program: Command, { configFile, placeIn }: Asked): void {
   const sessions = program.command("sessions").description("the clients that the running gateway knows");
   withPlace(sessions.command("list", { isDefault: true }), configFile)
     .description(commands["sessions.list"].description)
@@ -75,6 +101,9 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         say(`the session of ${client} has ended`);
       }),
     );
+}
+
+function addQueue(program: Command, { configFile, placeIn }: Asked): void {
   const queue = program.command("queue").description("the messages that wait in the running gateway, and dead letters");
   withPlace(queue.command("depth", { isDefault: true }), configFile)
     .description(commands["queue.depth"].description)
@@ -134,6 +163,9 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         say(`${purged} deleted`);
       }),
     );
+}
+
+function addJoin(program: Command, { configFile, socketOf }: Asked): void {
   program
     .command("join")
     .description(commands["join.open"].description)
@@ -149,6 +181,9 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         );
       }),
     );
+}
+
+function addTopic(program: Command, { configFile, placeIn }: Asked): void {
   const topic = program.command("topic").description("predefined topic ids");
   withPlace(topic.command("list", { isDefault: true }), configFile)
     .description("predefined topic ids, of the configuration and by hand")
@@ -185,6 +220,9 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         say(`topic id ${id}${client === undefined ? "" : ` of ${client}`} is removed`);
       }),
     );
+}
+
+function addDevice(program: Command, { configFile, socketOf }: Asked): void {
   const device = program.command("device").description("devices with a key of their own");
   device
     .command("list", { isDefault: true })
@@ -233,6 +271,10 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
         say(`the key of ${name} is removed`);
       }),
     );
+}
+
+/** What is written to files, and read from them. */
+function addFiles(program: Command, { configFile, fileOf, socketOf }: Asked): void {
   program
     .command("backup")
     .description(commands.backup.description)
@@ -268,7 +310,7 @@ export function addOperatorCommands(program: Command, configFile: ConfigOption, 
     .option(...configFile)
     .action(
       plainly(async (file: string, options: { config?: string }) =>
-        (await import("./restore.ts")).restore(file, options.config ?? defaultConfigFile()),
+        (await import("./restore.ts")).restore(file, fileOf(options)),
       ),
     );
 }

@@ -65,6 +65,19 @@ export function commandLine(): Command {
     .action(async (options: DoctorOptions & { config?: string }) =>
       (await import("./doctor/doctor.ts")).doctor(options.config ?? defaultConfigFile(), version, options),
     );
+  addTools(program);
+  program.addCommand(bleCommand(configFile));
+  addConsoleCommand(program, configFile, defaultConfigFile);
+  addOperatorCommands(program, configFile, defaultConfigFile);
+  addFleetCommands(program, configFile, defaultConfigFile);
+  program.addCommand(pubCommand());
+  program.addCommand(subCommand());
+  addExamples(program);
+  return program;
+}
+
+/** Commands that need no running gateway of this machine. */
+function addTools(program: Command): void {
   program
     .command("decode")
     .description(
@@ -125,14 +138,6 @@ export function commandLine(): Command {
     .option("--seconds <n>", "end after so many seconds", wholeNumber(1, 86_400))
     .option("--log", "show the gateway's log")
     .action(async (options: DemoOptions) => (await import("./demo/command.ts")).demo(options).catch(sayProblems));
-  program.addCommand(bleCommand(configFile));
-  addConsoleCommand(program, configFile, defaultConfigFile);
-  addOperatorCommands(program, configFile, defaultConfigFile);
-  addFleetCommands(program, configFile, defaultConfigFile);
-  program.addCommand(pubCommand());
-  program.addCommand(subCommand());
-  addExamples(program);
-  return program;
 }
 
 function asPlace(text: string): ReplayOptions["to"] {

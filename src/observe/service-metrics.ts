@@ -57,11 +57,32 @@ type Labels = Record<string, string>;
 type Rows = () => readonly (readonly [Labels, number])[];
 
 export function addServiceMetrics(registry: Registry, sources: ServiceSources): void {
-  const { upstreams } = sources;
-  const each =
-    (value: (upstream: UpstreamSource) => number): Rows =>
-    () =>
-      upstreams().map((upstream) => [{ upstream: upstream.name }, value(upstream)]);
+  const making = makersFor(registry);
+  const { gauge } = making;
+  gauge("build_info", "1; the labels say what runs", ["version", "node"], () => [
+    [{ version: sources.version, node: process.versions.node }, 1],
+  ]);
+  gauge(
+    "backlog_oldest_seconds",
+    "Age of the oldest publication that waits on disk for a broker, of the 50 clients with the most; 0: none waits",
+    [],
+    () => [[{}, sources.oldestBacklogSeconds()]],
+  );
+  addUpstreams(making, sources);
+  addScripts(making, sources);
+  addPair(making, sources);
+  addDurations(registry, sources);
+}
+
+type Maker = (name: string, help: string, labelNames: string[], rows: Rows) => void;
+
+interface Makers {
+  readonly gauge: Maker;
+  readonly counter: Maker;
+}
+
+/** Metrics that are read when they are asked for. */
+function makersFor(registry: Registry): Makers {
   const gauge = (name: string, help: string, labelNames: string[], rows: Rows) =>
     new Gauge({
       name: `mqttsn_${name}`,
@@ -84,9 +105,14 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
         for (const [labels, value] of rows()) this.inc(labels, value);
       },
     });
-  gauge("build_info", "1; the labels say what runs", ["version", "node"], () => [
-    [{ version: sources.version, node: process.versions.node }, 1],
-  ]);
+  return { gauge, counter };
+}
+
+function addUpstreams({ gauge, counter }: Makers, { upstreams }: ServiceSources): void {
+  const each =
+    (value: (upstream: UpstreamSource) => number): Rows =>
+    () =>
+      upstreams().map((upstream) => [{ upstream: upstream.name }, value(upstream)]);
   gauge(
     "upstream_up",
     "1 while the gateway's own connection to this upstream's broker stands",
@@ -150,12 +176,9 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
         certificates.map(({ of, endsAt }) => [{ upstream: name, of }, endsAt / 1_000] as const),
       ),
   );
-  gauge(
-    "backlog_oldest_seconds",
-    "Age of the oldest publication that waits on disk for a broker, of the 50 clients with the most; 0: none waits",
-    [],
-    () => [[{}, sources.oldestBacklogSeconds()]],
-  );
+}
+
+function addScripts({ counter }: Makers, sources: ServiceSources): void {
   const ofScripts =
     (rows: (counts: ScriptCounts) => readonly (readonly [Labels, number])[]): Rows =>
     () => {
@@ -178,6 +201,9 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
     [],
     ofScripts(({ restarts }) => [[{}, restarts]]),
   );
+}
+
+function addPair({ gauge }: Makers, sources: ServiceSources): void {
   const ofPair =
     (value: (facts: NonNullable<ReturnType<NonNullable<ServiceSources["pair"]>>>) => number): Rows =>
     () => {
@@ -226,6 +252,10 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
       return [[{ name: facts.name, owner: facts.owner, cause }, secondsAgo]];
     },
   );
+}
+
+function addDurations(registry: Registry, sources: ServiceSources): void {
+  const { upstreams } = sources;
   const registers = [registry];
   new Durational(
     {

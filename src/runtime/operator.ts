@@ -53,11 +53,6 @@ export function createOperator(
   devices: Devices,
   installation: Installation = emptyInstallation,
 ) {
-  const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> => {
-    const letters = await allLetters(store);
-    const wanted = ids && new Set(ids);
-    return wanted ? letters.filter(({ id }) => wanted.has(id)) : letters;
-  };
   return {
     installation,
     ...createViews(core, now, installation),
@@ -130,42 +125,7 @@ export function createOperator(
       }
       return core.counters.dropped.purged - before;
     },
-    letters: async (withPayloads: boolean) =>
-      (await allLetters(store)).map(({ id, clientId, record }) => {
-        const { direction, reason, publication, at, mayBeThere } = record;
-        const { topicName, payload, qos, retain } = publication;
-        return {
-          id,
-          clientId,
-          direction,
-          reason,
-          topic: topicName,
-          qos,
-          retain,
-          bytes: payload.length,
-          at,
-          ...(withPayloads && { payload: Buffer.from(payload).toString("base64") }),
-          ...(mayBeThere && { mayBeThere }),
-        };
-      }),
-    /** Publishes the dead letters of these numbers, or all. Answers how many were sent. */
-    republish: async (ids: readonly number[] | undefined) => {
-      const letters = (await chosen(ids)).filter(({ id }) => core.hasLetter(id));
-      const payloads = await driver.answersFor?.(letters);
-      driver.handle({
-        kind: "republish",
-        letters: letters.map(({ id, record }) => [id, record] as const),
-        ...(payloads && { payloads }),
-      });
-      // The count of remaining letters would be wrong: a letter that is sent may push another message out of a full
-      // buffer.
-      return letters.filter(({ id }) => !core.hasLetter(id)).length;
-    },
-    purge: async (ids: readonly number[] | undefined) => {
-      const before = core.letters;
-      driver.handle({ kind: "purge", ids: (await chosen(ids)).map(({ id }) => id) });
-      return before - core.letters;
-    },
+    ...deadLetters(core, store, driver),
     links: () =>
       devices.links().map(({ transport, up, condition, devices }) => ({
         transport,
@@ -207,6 +167,52 @@ async function allLetters(store: Store): Promise<readonly StoredLetter[]> {
     isMore = next.length === lettersAtOnce;
   }
   return all;
+}
+
+function deadLetters(core: GatewayCore, store: Store, driver: Orders) {
+  const chosen = async (ids: readonly number[] | undefined): Promise<readonly StoredLetter[]> => {
+    const letters = await allLetters(store);
+    const wanted = ids && new Set(ids);
+    return wanted ? letters.filter(({ id }) => wanted.has(id)) : letters;
+  };
+  return {
+    letters: async (withPayloads: boolean) =>
+      (await allLetters(store)).map(({ id, clientId, record }) => {
+        const { direction, reason, publication, at, mayBeThere } = record;
+        const { topicName, payload, qos, retain } = publication;
+        return {
+          id,
+          clientId,
+          direction,
+          reason,
+          topic: topicName,
+          qos,
+          retain,
+          bytes: payload.length,
+          at,
+          ...(withPayloads && { payload: Buffer.from(payload).toString("base64") }),
+          ...(mayBeThere && { mayBeThere }),
+        };
+      }),
+    /** Publishes the dead letters of these numbers, or all. Answers how many were sent. */
+    republish: async (ids: readonly number[] | undefined) => {
+      const letters = (await chosen(ids)).filter(({ id }) => core.hasLetter(id));
+      const payloads = await driver.answersFor?.(letters);
+      driver.handle({
+        kind: "republish",
+        letters: letters.map(({ id, record }) => [id, record] as const),
+        ...(payloads && { payloads }),
+      });
+      // The count of remaining letters would be wrong: a letter that is sent may push another message out of a full
+      // buffer.
+      return letters.filter(({ id }) => !core.hasLetter(id)).length;
+    },
+    purge: async (ids: readonly number[] | undefined) => {
+      const before = core.letters;
+      driver.handle({ kind: "purge", ids: (await chosen(ids)).map(({ id }) => id) });
+      return before - core.letters;
+    },
+  };
 }
 
 /** The clients with publications that the broker does not have yet; those with the most first. */
