@@ -38,8 +38,8 @@ class Bench {
     this.clock = clock;
     const limits = {
       contextsMax: 1e6,
-      setupsMax: 1e6,
-      setupsPerHostMax: 1e6,
+      handshakesMax: 1e6,
+      handshakesPerHostMax: 1e6,
       hellosPerSecondMax: 1e9,
       idleMs: 1e12,
       storeTopEveryMs: 1_000,

@@ -173,12 +173,12 @@ const inClear = (heard) =>
     socket.bind(0, "127.0.0.1", () => done((bytes) => socket.send(bytes, port, "127.0.0.1")));
   });
 const served = (await another("another", inClear)) && (await another("another-sealed", dtls.open));
-const { contexts, setups, counters } = gateway.secureReports()[0];
+const { contexts, handshakes, counters } = gateway.secureReports()[0];
 process.stdout.write(
   `${total} datagrams in ${((Date.now() - began) / 1000).toFixed(0)} s; RSS in MB on the way: ${memory.join(" ")}; ` +
     `clients left: ${gateway.health().clients}; another device over each is ${served ? "served" : "NOT served"}\n` +
     `DTLS: ${dtls.counts.sent} datagrams, ${counters.handshakesDone} handshakes done, ${counters.badKeys} with wrong keys, ` +
-    `${counters.badRecords} records dropped, ${counters.replays} replays; contexts ${contexts}, half-open ${setups}\n`,
+    `${counters.badRecords} records dropped, ${counters.replays} replays; contexts ${contexts}, half-open ${handshakes}\n`,
 );
 const grew = memory.length > 4 && memory.at(-1) > memory[Math.floor(memory.length / 2)] * 1.5;
 if (grew) process.stdout.write("memory grew\n");

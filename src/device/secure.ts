@@ -13,7 +13,7 @@ import {
   readServerKeyExchange,
 } from "../secure/certificate-messages.ts";
 import type { Crypto } from "../secure/crypto.ts";
-import { Assembly, encodeMessage, type Message, messageTypes, readFragments } from "../secure/handshake.ts";
+import { Assembly, encodeMessage, type Message, messageTypes, readFragments } from "../secure/handshake-messages.ts";
 import {
   encodeClientHello,
   extensionTypes,

@@ -31,7 +31,7 @@ export function addSecureMetrics(registry: Registry, reports: Reports): void {
       },
     });
   gauge("contexts", "Devices with a finished handshake", ({ contexts }) => contexts);
-  gauge("handshakes_open", "Handshakes under way", ({ setups }) => setups);
+  gauge("handshakes_open", "Handshakes under way", ({ handshakes }) => handshakes);
   counter(
     "handshakes_total",
     "Handshakes by how they ended: done, expired (the device did not go on, or has another key), unsuitable (nothing in common), refused (too many), not_stored",

@@ -9,18 +9,18 @@ import { readCertificates, readSignature } from "./certificate-messages.ts";
 import type { Common } from "./common.ts";
 import { direction } from "./context.ts";
 import { type CertificateRefusal, certificateRefusals } from "./credentials.ts";
-import { encodeMessage, type Fragment, type Message, messageTypes } from "./handshake.ts";
+import { encodeMessage, type Fragment, type Message, messageTypes } from "./handshake-messages.ts";
+import type { Handshake, Secrets } from "./handshake-state.ts";
 import { masterSecret, premasterOfPsk, trafficKeys } from "./key-schedule.ts";
 import { joined, octetsOf, Reader, textOf } from "./octets.ts";
 import { contentTypes, plainRecord } from "./record.ts";
 import { keyMarkOctets } from "./record-of.ts";
-import type { Secrets, Setup } from "./setup-state.ts";
 
 /** The longest identity in octets. [RFC 4279 5.3: at least such a length must be supported] */
 const identityOctetsMax = 128;
 const fatal = 2;
 
-type Procedure = (common: Common, setup: Setup, message: Message) => void;
+type Procedure = (common: Common, handshake: Handshake, message: Message) => void;
 
 /** The expected message of each stage, and the function that handles it. */
 const expected = {
@@ -30,19 +30,19 @@ const expected = {
 } as const satisfies Record<string, readonly [type: number, procedure: Procedure]>;
 
 /** Handles a message of the client's flight, or a fragment of one. */
-export function onFragment(common: Common, setup: Setup, fragment: Fragment): void {
-  const { stage } = setup;
+export function onFragment(common: Common, handshake: Handshake, fragment: Fragment): void {
+  const { stage } = handshake;
   if (stage !== "certificate" && stage !== "keyExchange" && stage !== "verify") return;
-  const message = setup.assembly.take(fragment);
+  const message = handshake.assembly.take(fragment);
   if (!message) return;
   const [type, procedure] = expected[stage];
-  if (message.type !== type) return giveUp(common, setup);
-  procedure(common, setup, message);
+  if (message.type !== type) return giveUp(common, handshake);
+  procedure(common, handshake, message);
 }
 
-export function giveUp(common: Common, setup: Setup): void {
+export function giveUp(common: Common, handshake: Handshake): void {
   common.counters.badRecords++;
-  common.contexts.removeSetup(setup);
+  common.contexts.removeHandshake(handshake);
 }
 
 /** A mark that recognizes a key, where the key itself must not be kept. */
@@ -50,60 +50,60 @@ export function keyMark({ crypto }: Pick<Common, "crypto">, key: Uint8Array): Ui
   return crypto.hmac(key)(octetsOf("the key of a context")).slice(0, keyMarkOctets);
 }
 
-function onKeyExchange(common: Common, setup: Setup, message: Message): void {
+function onKeyExchange(common: Common, handshake: Handshake, message: Message): void {
   const reader = new Reader(message.body);
-  const { agreement } = setup;
+  const { agreement } = handshake;
   const said = reader.vector(agreement ? 1 : 2);
-  if (!reader.ok || reader.left > 0) return giveUp(common, setup);
-  setup.transcript.push(encodeMessage(message));
-  if (agreement) return onPoint(common, setup, agreement.secret(said));
-  setup.identity = identityOf(said) ?? "";
-  setup.stage = "key";
-  if (setup.identity === "") return onKey(common, setup, undefined);
-  common.askKey(setup.identity, (key) => {
-    if (common.contexts.setupAt(setup.address) === setup) onKey(common, setup, key);
+  if (!reader.ok || reader.left > 0) return giveUp(common, handshake);
+  handshake.transcript.push(encodeMessage(message));
+  if (agreement) return onPoint(common, handshake, agreement.secret(said));
+  handshake.identity = identityOf(said) ?? "";
+  handshake.stage = "key";
+  if (handshake.identity === "") return onKey(common, handshake, undefined);
+  common.askKey(handshake.identity, (key) => {
+    if (common.contexts.handshakeAt(handshake.address) === handshake) onKey(common, handshake, key);
   });
 }
 
-function onKey(common: Common, setup: Setup, key: Uint8Array | undefined): void {
-  const psk = key ?? common.crypto.hmac(common.strangersSecret)(octetsOf(setup.identity));
-  setup.secrets = secretsOf(common, setup, premasterOfPsk(psk), { trust: psk, isKnown: key !== undefined });
-  setup.stage = "finished";
+function onKey(common: Common, handshake: Handshake, key: Uint8Array | undefined): void {
+  const psk = key ?? common.crypto.hmac(common.strangersSecret)(octetsOf(handshake.identity));
+  handshake.secrets = secretsOf(common, handshake, premasterOfPsk(psk), { trust: psk, isKnown: key !== undefined });
+  handshake.stage = "finished";
 }
 
-function onCertificate(common: Common, setup: Setup, message: Message): void {
+function onCertificate(common: Common, handshake: Handshake, message: Message): void {
   const chain = readCertificates(message.body);
-  const { credentials } = setup.agreed;
-  if (!chain || !credentials) return refuse(common, setup, "malformed");
+  const { credentials } = handshake.agreed;
+  if (!chain || !credentials) return refuse(common, handshake, "malformed");
   const judged = chain.length === 0 ? "none" : credentials.judge(chain);
-  if (typeof judged === "string") return refuse(common, setup, judged);
-  setup.transcript.push(encodeMessage(message));
-  setup.accepted = judged;
-  setup.identity = judged.identity;
-  setup.stage = "keyExchange";
+  if (typeof judged === "string") return refuse(common, handshake, judged);
+  handshake.transcript.push(encodeMessage(message));
+  handshake.accepted = judged;
+  handshake.identity = judged.identity;
+  handshake.stage = "keyExchange";
 }
 
-function onPoint(common: Common, setup: Setup, premaster: Uint8Array | undefined): void {
-  const { accepted } = setup;
-  if (!premaster || !accepted) return refuse(common, setup, "bad-exchange");
+function onPoint(common: Common, handshake: Handshake, premaster: Uint8Array | undefined): void {
+  const { accepted } = handshake;
+  if (!premaster || !accepted) return refuse(common, handshake, "bad-exchange");
   // These keys are not used before the client has proved that it has the private key of its certificate.
-  setup.unproved = secretsOf(common, setup, premaster, { trust: accepted.trust, isKnown: true });
-  setup.stage = "verify";
+  handshake.unproved = secretsOf(common, handshake, premaster, { trust: accepted.trust, isKnown: true });
+  handshake.stage = "verify";
 }
 
-function onVerify(common: Common, setup: Setup, message: Message): void {
+function onVerify(common: Common, handshake: Handshake, message: Message): void {
   const signature = readSignature(message.body);
-  const isIts = signature && setup.accepted?.verify(joined(...setup.transcript), signature);
-  if (!isIts) return refuse(common, setup, "wrong-signature");
-  setup.transcript.push(encodeMessage(message));
-  setup.secrets = setup.unproved;
-  setup.unproved = undefined;
-  setup.stage = "finished";
+  const isIts = signature && handshake.accepted?.verify(joined(...handshake.transcript), signature);
+  if (!isIts) return refuse(common, handshake, "wrong-signature");
+  handshake.transcript.push(encodeMessage(message));
+  handshake.secrets = handshake.unproved;
+  handshake.unproved = undefined;
+  handshake.stage = "finished";
 }
 
 function secretsOf(
   common: Common,
-  { agreed, transcript }: Setup,
+  { agreed, transcript }: Handshake,
   premaster: Uint8Array,
   { trust, isKnown }: { trust: Uint8Array; isKnown: boolean },
 ): Secrets {
@@ -116,14 +116,14 @@ function secretsOf(
   return { master, keys, read, keyMark: keyMark(common, trust), isKnown };
 }
 
-/** Called once, because the setup ends after it. */
-function refuse(common: Common, setup: Setup, refusal: CertificateRefusal): void {
-  const { address } = setup;
+/** Called once, because the handshake ends after it. */
+function refuse(common: Common, handshake: Handshake, refusal: CertificateRefusal): void {
+  const { address } = handshake;
   common.counters.certificatesRefused[refusal]++;
   const alert = Uint8Array.of(fatal, certificateRefusals[refusal].alert);
-  common.say({ kind: "transmit", address, bytes: plainRecord(contentTypes.alert, setup.plainNext++, alert) });
+  common.say({ kind: "transmit", address, bytes: plainRecord(contentTypes.alert, handshake.plainNext++, alert) });
   common.say({ kind: "badCertificate", address, refusal });
-  common.contexts.removeSetup(setup);
+  common.contexts.removeHandshake(handshake);
 }
 
 /** Undefined: the octets cannot be an identity here. */

@@ -16,8 +16,8 @@ export interface SecureOptions {
   readonly cidOctets: number;
   readonly contextsMax: number;
   /** Open handshakes in total, and from one host. */
-  readonly setupsMax: number;
-  readonly setupsPerHostMax: number;
+  readonly handshakesMax: number;
+  readonly handshakesPerHostMax: number;
   /**
    * ClientHellos per second that are processed, counted separately with a cookie and without one. Further ones are
    * dropped and counted.

@@ -1,30 +1,30 @@
-/** All contexts, by identity, by connection id and by address; and open handshakes (`Setup`). */
+/** All contexts, by identity, by connection id and by address; and open handshakes (`Handshake`). */
 import type { SecureContext } from "./context.ts";
+import type { Handshake } from "./handshake-state.ts";
 import type { Instant } from "./messages.ts";
 import { hex } from "./octets.ts";
-import type { Setup } from "./setup-state.ts";
 
 const touchEveryMs = 1_000;
 
 export class Contexts {
   /** The contexts by identity. The one that was silent for longest is first. */
   readonly #byIdentity = new Map<string, SecureContext>();
-  readonly #byCid = new Map<string, SecureContext | Setup>();
+  readonly #byCid = new Map<string, SecureContext | Handshake>();
   readonly #byAddress = new Map<string, SecureContext>();
-  readonly #setups = new Map<string, Setup>();
-  readonly #setupsOfHost = new Map<string, number>();
+  readonly #handshakes = new Map<string, Handshake>();
+  readonly #handshakesOfHost = new Map<string, number>();
 
   get size(): number {
     return this.#byIdentity.size;
   }
 
-  get setups(): ReadonlyMap<string, Setup> {
-    return this.#setups;
+  get handshakes(): ReadonlyMap<string, Handshake> {
+    return this.#handshakes;
   }
 
   /** Handshakes of this host, from all its ports. */
-  setupsOf(host: string): number {
-    return this.#setupsOfHost.get(host) ?? 0;
+  handshakesOf(host: string): number {
+    return this.#handshakesOfHost.get(host) ?? 0;
   }
 
   of(identity: string): SecureContext | undefined {
@@ -32,7 +32,7 @@ export class Contexts {
   }
 
   /** The context whose device uses this connection id, or the open handshake that gave it. */
-  ofCid(cid: Uint8Array): SecureContext | Setup | undefined {
+  ofCid(cid: Uint8Array): SecureContext | Handshake | undefined {
     return this.#byCid.get(hex(cid));
   }
 
@@ -41,8 +41,8 @@ export class Contexts {
     return this.#byAddress.get(address);
   }
 
-  setupAt(address: string): Setup | undefined {
-    return this.#setups.get(address);
+  handshakeAt(address: string): Handshake | undefined {
+    return this.#handshakes.get(address);
   }
 
   all(): IterableIterator<SecureContext> {
@@ -86,18 +86,18 @@ export class Contexts {
     if (context.cid && this.#byCid.get(hex(context.cid)) === context) this.#byCid.delete(hex(context.cid));
   }
 
-  addSetup(setup: Setup): void {
-    this.#setups.set(setup.address, setup);
-    this.#setupsOfHost.set(setup.host, this.setupsOf(setup.host) + 1);
-    if (setup.cid) this.#byCid.set(hex(setup.cid), setup);
+  addHandshake(handshake: Handshake): void {
+    this.#handshakes.set(handshake.address, handshake);
+    this.#handshakesOfHost.set(handshake.host, this.handshakesOf(handshake.host) + 1);
+    if (handshake.cid) this.#byCid.set(hex(handshake.cid), handshake);
   }
 
-  removeSetup(setup: Setup): void {
-    if (this.#setups.get(setup.address) !== setup) return;
-    this.#setups.delete(setup.address);
-    const others = this.setupsOf(setup.host) - 1;
-    if (others > 0) this.#setupsOfHost.set(setup.host, others);
-    else this.#setupsOfHost.delete(setup.host);
-    if (setup.cid && this.#byCid.get(hex(setup.cid)) === setup) this.#byCid.delete(hex(setup.cid));
+  removeHandshake(handshake: Handshake): void {
+    if (this.#handshakes.get(handshake.address) !== handshake) return;
+    this.#handshakes.delete(handshake.address);
+    const others = this.handshakesOf(handshake.host) - 1;
+    if (others > 0) this.#handshakesOfHost.set(handshake.host, others);
+    else this.#handshakesOfHost.delete(handshake.host);
+    if (handshake.cid && this.#byCid.get(hex(handshake.cid)) === handshake) this.#byCid.delete(hex(handshake.cid));
   }
 }

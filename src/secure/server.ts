@@ -11,7 +11,9 @@ import { SecureContext } from "./context.ts";
 import { Contexts } from "./contexts.ts";
 import { CookieMaker } from "./cookie.ts";
 import type { Crypto } from "./crypto.ts";
-import { encodeMessage, type Fragment, messageTypes, readFragments } from "./handshake.ts";
+import { beginHandshake, hostOf, noteBadKey, onSealed, sendFlight } from "./handshake.ts";
+import { encodeMessage, type Fragment, messageTypes, readFragments } from "./handshake-messages.ts";
+import { Handshake } from "./handshake-state.ts";
 import { encodeHelloVerifyRequest, hasCookie, readClientHello } from "./hello.ts";
 import { HelloBudget } from "./hello-budget.ts";
 import {
@@ -26,8 +28,6 @@ import { isEqual } from "./octets.ts";
 import { contentTypes, openRecord, plainRecord, type RecordIn, readRecord } from "./record.ts";
 import { stateOf } from "./record-of.ts";
 import { changeOf, repeatLastFlight, sendContent } from "./sending.ts";
-import { beginSetup, hostOf, noteBadKey, onSealed, sendFlight } from "./setup.ts";
-import { Setup } from "./setup-state.ts";
 import type { ProofKind } from "./suites.ts";
 
 const fatal = 2;
@@ -51,7 +51,7 @@ export class SecureServer {
   readonly #dirty = new Set<SecureContext>();
   #storeTopsAt: Instant | undefined;
   /** The next time at which an open handshake needs an action. */
-  #setupsAt: Instant = Number.POSITIVE_INFINITY;
+  #handshakesAt: Instant = Number.POSITIVE_INFINITY;
 
   constructor(crypto: Crypto, options: SecureOptions, now: Instant) {
     this.#common = new Common(crypto, options, this.#contexts, this.counters);
@@ -66,8 +66,8 @@ export class SecureServer {
   }
 
   /** Open handshakes. */
-  get setups(): number {
-    return this.#contexts.setups.size;
+  get handshakes(): number {
+    return this.#contexts.handshakes.size;
   }
 
   /** The last address of this device; undefined: it has no context. */
@@ -134,7 +134,7 @@ export class SecureServer {
     if (this.size > this.#common.options.contextsMax) return 0;
     const quietest = this.#contexts.quietest();
     const idleAt = quietest ? quietest.heardAt + this.#common.options.idleMs : Number.POSITIVE_INFINITY;
-    const at = Math.min(this.#setupsAt, this.#storeTopsAt ?? Number.POSITIVE_INFINITY, idleAt);
+    const at = Math.min(this.#handshakesAt, this.#storeTopsAt ?? Number.POSITIVE_INFINITY, idleAt);
     return at === Number.POSITIVE_INFINITY ? undefined : at;
   }
 
@@ -161,17 +161,17 @@ export class SecureServer {
     const fragments = readFragments(record.body);
     if (!fragments) this.counters.badRecords++;
     for (const fragment of fragments ?? []) {
-      const setup = this.#contexts.setupAt(address);
+      const handshake = this.#contexts.handshakeAt(address);
       if (fragment.type === messageTypes.clientHello) this.#hello(address, record, fragment, now);
-      else if (setup) this.#fragment(setup, fragment, now);
+      else if (handshake) this.#fragment(handshake, fragment, now);
     }
   }
 
-  #fragment(setup: Setup, fragment: Fragment, now: Instant): void {
-    const { secrets } = setup;
-    onFragment(this.#common, setup, fragment);
-    if (setup.secrets !== secrets) this.#openEarly(now);
-    this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
+  #fragment(handshake: Handshake, fragment: Fragment, now: Instant): void {
+    const { secrets } = handshake;
+    onFragment(this.#common, handshake, fragment);
+    if (handshake.secrets !== secrets) this.#openEarly(now);
+    this.#handshakesAt = Math.min(this.#handshakesAt, handshake.dueAt);
   }
 
   /** Nothing is stored before the cookie is returned, so a ClientHello in fragments is refused. */
@@ -196,43 +196,43 @@ export class SecureServer {
       return;
     }
     if (this.#isRepeated(address, hello.random)) return;
-    const before = this.#contexts.setupAt(address);
+    const before = this.#contexts.handshakeAt(address);
     if (!this.#hasRoomFor(address, before)) {
       this.counters.handshakesRefused++;
       return;
     }
     const at = { address, hello, message: { type, seq, body }, recordSeq: record.seq };
-    const setup = beginSetup(this.#common, at, now);
-    if (typeof setup === "number") {
+    const handshake = beginHandshake(this.#common, at, now);
+    if (typeof handshake === "number") {
       this.counters.handshakesUnsuitable++;
-      const bytes = plainRecord(contentTypes.alert, record.seq, Uint8Array.of(fatal, setup));
+      const bytes = plainRecord(contentTypes.alert, record.seq, Uint8Array.of(fatal, handshake));
       this.#common.say({ kind: "transmit", address, bytes });
       return;
     }
-    if (before) this.#contexts.removeSetup(before);
-    this.#contexts.addSetup(setup);
-    sendFlight(this.#common, setup);
-    this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
+    if (before) this.#contexts.removeHandshake(before);
+    this.#contexts.addHandshake(handshake);
+    sendFlight(this.#common, handshake);
+    this.#handshakesAt = Math.min(this.#handshakesAt, handshake.dueAt);
   }
 
   /** A copy or a late datagram: its own handshake continues, or has ended. Each side repeats by its own timer. */
   #isRepeated(address: string, random: Uint8Array): boolean {
     const known = [
-      this.#contexts.setupAt(address)?.agreed.clientRandom,
+      this.#contexts.handshakeAt(address)?.agreed.clientRandom,
       this.#contexts.at(address)?.lastFlight?.clientRandom,
     ];
     return known.some((each) => each !== undefined && isEqual(each, random));
   }
 
-  #hasRoomFor(address: string, before: Setup | undefined): boolean {
+  #hasRoomFor(address: string, before: Handshake | undefined): boolean {
     if (before) return true;
-    const { setupsMax, setupsPerHostMax } = this.#common.options;
-    return this.setups < setupsMax && this.#contexts.setupsOf(hostOf(address)) < setupsPerHostMax;
+    const { handshakesMax, handshakesPerHostMax } = this.#common.options;
+    return this.handshakes < handshakesMax && this.#contexts.handshakesOf(hostOf(address)) < handshakesPerHostMax;
   }
 
   #withCid(address: string, record: RecordIn, cid: Uint8Array, now: Instant): void {
     const known = this.#contexts.ofCid(cid);
-    if (known instanceof Setup) {
+    if (known instanceof Handshake) {
       if (!onSealed(this.#common, known, record, now)) noteBadKey(this.#common, known);
     } else if (!known || !this.#ofContext(known, address, record, now)) this.counters.badRecords++;
   }
@@ -242,23 +242,23 @@ export class SecureServer {
    * old context.
    */
   #bare(address: string, record: RecordIn, now: Instant): void {
-    const at = this.#contexts.setupAt(address);
-    const setup = at && !at.cid ? at : undefined;
-    if (setup?.secrets && onSealed(this.#common, setup, record, now)) return;
+    const at = this.#contexts.handshakeAt(address);
+    const handshake = at && !at.cid ? at : undefined;
+    if (handshake?.secrets && onSealed(this.#common, handshake, record, now)) return;
     const context = this.#contexts.at(address);
     // A client with a connection id must use it. [RFC 9146 3]
     if (context && !context.cid && this.#ofContext(context, address, record, now)) return;
-    if (!setup) this.counters.badRecords++;
-    else if (setup.secrets) noteBadKey(this.#common, setup);
-    else onSealed(this.#common, setup, record, now);
+    if (!handshake) this.counters.badRecords++;
+    else if (handshake.secrets) noteBadKey(this.#common, handshake);
+    else onSealed(this.#common, handshake, record, now);
   }
 
   /** Decrypts records that arrived before the key was known. */
   #openEarly(now: Instant): void {
-    for (const setup of this.#contexts.setups.values()) {
-      if (!setup.secrets) continue;
-      for (const record of setup.takeEarly())
-        if (!onSealed(this.#common, setup, record, now)) noteBadKey(this.#common, setup);
+    for (const handshake of this.#contexts.handshakes.values()) {
+      if (!handshake.secrets) continue;
+      for (const record of handshake.takeEarly())
+        if (!onSealed(this.#common, handshake, record, now)) noteBadKey(this.#common, handshake);
     }
   }
 
@@ -318,8 +318,8 @@ export class SecureServer {
   }
 
   #forget(identity: string): void {
-    for (const setup of [...this.#contexts.setups.values()])
-      if (setup.identity === identity) this.#contexts.removeSetup(setup);
+    for (const handshake of [...this.#contexts.handshakes.values()])
+      if (handshake.identity === identity) this.#contexts.removeHandshake(handshake);
     const context = this.#contexts.of(identity);
     if (context) this.#close(context, "its key was removed", alertBytes.accessDenied);
     if (!context || this.#common.isStoring(identity)) this.#delete(identity);
@@ -339,7 +339,7 @@ export class SecureServer {
   }
 
   #timeout(now: Instant): void {
-    if (now >= this.#setupsAt) this.#setupsDue(now);
+    if (now >= this.#handshakesAt) this.#handshakesDue(now);
     if (this.#storeTopsAt !== undefined && now >= this.#storeTopsAt) this.#storeTops();
     const { idleMs, contextsMax } = this.#common.options;
     for (let quietest = this.#contexts.quietest(); quietest; quietest = this.#contexts.quietest()) {
@@ -349,16 +349,16 @@ export class SecureServer {
     }
   }
 
-  #setupsDue(now: Instant): void {
-    this.#setupsAt = Number.POSITIVE_INFINITY;
-    for (const setup of [...this.#contexts.setups.values()]) {
-      if (now >= setup.endsAt) {
+  #handshakesDue(now: Instant): void {
+    this.#handshakesAt = Number.POSITIVE_INFINITY;
+    for (const handshake of [...this.#contexts.handshakes.values()]) {
+      if (now >= handshake.endsAt) {
         this.counters.handshakesExpired++;
-        this.#contexts.removeSetup(setup);
+        this.#contexts.removeHandshake(handshake);
         continue;
       }
-      if (setup.takeRepeat(now)) sendFlight(this.#common, setup);
-      this.#setupsAt = Math.min(this.#setupsAt, setup.dueAt);
+      if (handshake.takeRepeat(now)) sendFlight(this.#common, handshake);
+      this.#handshakesAt = Math.min(this.#handshakesAt, handshake.dueAt);
     }
   }
 

@@ -99,7 +99,7 @@ export interface SecureKeeper {
 export interface SecureReport {
   /** Devices that have completed a handshake. */
   readonly contexts: number;
-  readonly setups: number;
+  readonly handshakes: number;
   readonly counters: Readonly<SecureCounters>;
 }
 

@@ -60,7 +60,7 @@ function mutated(bytes: Uint8Array, other: Uint8Array, dice: (below: number) => 
 }
 
 test(`${mutations} changed datagrams: no exception, nothing left, and the device that is there is heard`, () => {
-  const limits = { setupsMax: 50, setupsPerHostMax: 50 };
+  const limits = { handshakesMax: 50, handshakesPerHostMax: 50 };
   const seen: Uint8Array[] = [];
   for (const cidOctets of [undefined, 0, 8]) {
     for (const identity of ["dev1", "nobody"]) {
@@ -109,7 +109,7 @@ test(`${mutations} changed datagrams: no exception, nothing left, and the device
     world.run(100);
     for (let i = 0; i < 5 && device.dtls.isOpen; i++) world.send(device, `${i}`);
     world.run(200_000);
-    expect(world.server.setups).toBe(0);
+    expect(world.server.handshakes).toBe(0);
     expect(world.delivered.every((line) => /^dev1: [0-4]$/.test(line))).toBe(true);
     expect(new Set(world.delivered).size).toBe(world.delivered.length);
     expect(world.server.size).toBe(device.dtls.isOpen ? 1 : world.server.size);

@@ -161,8 +161,8 @@ export class SecureNetwork extends Network {
     const options = {
       cidOctets: 8,
       contextsMax: 1_000,
-      setupsMax: 100,
-      setupsPerHostMax: 20,
+      handshakesMax: 100,
+      handshakesPerHostMax: 20,
       hellosPerSecondMax: 2_000,
       storeTopEveryMs: 1_000,
     };

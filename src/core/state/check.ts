@@ -77,7 +77,7 @@ export function checkInvariants(gateway: Checked, turn: Turn, memory: CheckMemor
 
 function checkTables(gateway: Checked, found: Found): void {
   gateway.sessions.check(found);
-  checkSetups(gateway, found);
+  checkPendingConnects(gateway, found);
   checkLinks(gateway, found);
   checkDeadlines(gateway, found);
   for (const { sharedConnections } of gateway.upstreams.all)
@@ -92,7 +92,7 @@ function checkTables(gateway: Checked, found: Found): void {
     found(`${gateway.drain.waiting.size} clients are to send from their backlogs, and no deadline is set for it`);
 }
 
-function checkSetups({ pendingConnects, sessions }: Checked, found: Found): void {
+function checkPendingConnects({ pendingConnects, sessions }: Checked, found: Found): void {
   for (const [peer, pending] of pendingConnects) {
     const who = `client ${pending.clientId}`;
     const { session } = pending;

@@ -7,8 +7,8 @@
 import type { PeerId, PeerIdentity } from "../../core/types.ts";
 import { certificateRefusals } from "../../secure/credentials.ts";
 import type { Crypto } from "../../secure/crypto.ts";
+import { hostOf } from "../../secure/handshake.ts";
 import { SecureServer } from "../../secure/server.ts";
-import { hostOf } from "../../secure/setup.ts";
 import { certificateSuites, suites } from "../../secure/suites.ts";
 import { systemTimers, type Timers } from "../timers.ts";
 import type { SecureKeeper, SecureReport, Transport, TransportEvents, TransportStats } from "../transport.ts";
@@ -65,10 +65,10 @@ export class DtlsTransport implements Transport {
     const spoken = options.suites.flatMap((suite) => [suites[suite], certificateSuites[suite]]);
     const { handshakesMax, handshakesPerHostMax, hellosPerSecondMax } = options;
     this.#thinning = new HelloThinning(hellosPerSecondMax);
-    const setups = { setupsMax: handshakesMax, setupsPerHostMax: handshakesPerHostMax, hellosPerSecondMax };
+    const handshakes = { handshakesMax: handshakesMax, handshakesPerHostMax: handshakesPerHostMax, hellosPerSecondMax };
     const idleMs = options.idleDays * dayMs;
     const credentials = () => this.#certificates?.credentials;
-    const all = { suites: spoken, credentials, cidOctets, contextsMax, ...setups, idleMs, storeTopEveryMs };
+    const all = { suites: spoken, credentials, cidOctets, contextsMax, ...handshakes, idleMs, storeTopEveryMs };
     this.#server = new SecureServer(crypto ?? withNativeAead(native), all, timers.now());
     this.#join = new DtlsJoin(this.#server, timers, {
       transmit: (address, bytes) => this.#udp.send(address as PeerId, bytes),
@@ -173,9 +173,9 @@ export class DtlsTransport implements Transport {
   }
 
   secureReport(): SecureReport {
-    const { size, setups, counters } = this.#server;
+    const { size, handshakes, counters } = this.#server;
     const hellosBeyond = counters.hellosBeyond + this.#thinning.dropped;
-    return { contexts: size, setups, counters: { ...counters, hellosBeyond } };
+    return { contexts: size, handshakes, counters: { ...counters, hellosBeyond } };
   }
 
   async close(): Promise<void> {

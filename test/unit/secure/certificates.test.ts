@@ -118,7 +118,7 @@ describe("every record of a handshake, each a datagram of its own,", () => {
         world.run(600_000);
         expect(world.datagrams).toEqual(settled);
         expect(settled.up + settled.down).toBeLessThan(60);
-        expect(world.server.setups).toBe(0);
+        expect(world.server.handshakes).toBe(0);
       },
     );
   }
@@ -192,7 +192,7 @@ describe("who is not let in hears why, and is counted by the reason", () => {
     const counted = Object.entries(world.server.counters.certificatesRefused).filter(([, count]) => count > 0);
     expect(counted).toEqual([[refusal, 1]]);
     expect(world.effects.filter(({ kind }) => kind === "badCertificate")).toHaveLength(1);
-    expect([world.server.size, world.server.setups, world.store.size]).toEqual([0, 0, 0]);
+    expect([world.server.size, world.server.handshakes, world.store.size]).toEqual([0, 0, 0]);
   });
 
   test("an authority whose own certificate has expired lets nobody in", () => {

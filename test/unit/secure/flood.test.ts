@@ -54,7 +54,7 @@ test("a flood from 100,000 addresses leaves nothing behind, and is answered with
   expect(cookies - before.cookies).toBeLessThanOrEqual(2_020);
   expect(cookies - before.cookies + hellosBeyond).toBe(100_000);
   expect(octets.down).toBeLessThan(octets.up);
-  expect([world.server.size, world.server.setups]).toEqual([1, 0]);
+  expect([world.server.size, world.server.handshakes]).toEqual([1, 0]);
   expect(world.delivered).toEqual(Array.from({ length: 100 }, (_, i) => `dev1: ${1_000 * i}`));
   expect(world.store.size).toBe(1);
 });

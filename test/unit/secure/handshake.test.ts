@@ -59,7 +59,7 @@ describe("every datagram of a handshake", () => {
         world.run(600_000);
         expect(world.datagrams).toEqual(settled);
         expect(settled.up + settled.down).toBeLessThan(30);
-        expect(world.server.setups).toBe(0);
+        expect(world.server.handshakes).toBe(0);
       },
     );
   }
@@ -156,7 +156,7 @@ describe("who is not let in", () => {
       { kind: "badKey", identity: "dev1", address: device.address, isKnown: true },
     ]);
     expect(world.server.counters).toMatchObject({ badKeys: 1, handshakesExpired: 1, handshakesDone: 0 });
-    expect([world.server.size, world.server.setups, world.store.size]).toEqual([0, 0, 0]);
+    expect([world.server.size, world.server.handshakes, world.store.size]).toEqual([0, 0, 0]);
     expect(world.server.nextDeadline()).toBeUndefined();
   });
 
@@ -219,7 +219,7 @@ describe("before the cookie", () => {
       up += hello.length;
       for (const effect of effects) if (effect.kind === "transmit") world.octets.down += effect.bytes.length;
     }
-    expect([world.server.setups, world.server.size]).toEqual([0, 0]);
+    expect([world.server.handshakes, world.server.size]).toEqual([0, 0]);
     expect(world.server.nextDeadline()).toBeUndefined();
     expect(world.octets.down / up).toBeLessThan(0.7);
   });
@@ -247,28 +247,28 @@ describe("before the cookie", () => {
     world.start(world.device());
     world.run(100);
     const [, hello = new Uint8Array(0)] = seen;
-    const setups = (address: string, bytes: Uint8Array, now: number) => {
+    const handshakes = (address: string, bytes: Uint8Array, now: number) => {
       world.server.handle({ kind: "datagram", address, bytes }, now);
-      return world.server.setups;
+      return world.server.handshakes;
     };
-    expect(setups("10.0.0.99:5000", hello, 200)).toBe(0);
+    expect(handshakes("10.0.0.99:5000", hello, 200)).toBe(0);
     const changed = Uint8Array.from(hello);
     changed[13 + 12 + 5] = 77;
-    expect(setups("10.0.0.1:5000", changed, 200)).toBe(0);
-    expect(setups("10.0.0.1:5000", hello, 1_300_000)).toBe(0);
+    expect(handshakes("10.0.0.1:5000", changed, 200)).toBe(0);
+    expect(handshakes("10.0.0.1:5000", hello, 1_300_000)).toBe(0);
   });
 
   test("half-open handshakes are bounded, in all and for each host", () => {
-    const world = new SecureWorld({ setupsMax: 30, setupsPerHostMax: 20 });
+    const world = new SecureWorld({ handshakesMax: 30, handshakesPerHostMax: 20 });
     world.fate = (way, _count, bytes) => (way === "up" && bytes[13] === 16 ? [] : [5]);
     for (let port = 1; port <= 40; port++) world.start(world.device({}, `10.9.9.9:${port}`));
     world.run(500);
-    expect(world.server.setups).toBe(20);
+    expect(world.server.handshakes).toBe(20);
     for (let host = 1; host <= 40; host++) world.start(world.device({}, `10.9.8.${host}:1`));
     world.run(300);
-    expect(world.server.setups).toBe(30);
+    expect(world.server.handshakes).toBe(30);
     world.run(400_000);
-    expect(world.server.setups).toBe(0);
+    expect(world.server.handshakes).toBe(0);
   });
 });
 

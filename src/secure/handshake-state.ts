@@ -1,7 +1,7 @@
 /** An open handshake with a client that has shown that it receives datagrams at its address. */
 import type { Accepted, Credentials } from "./credentials.ts";
 import type { KeyAgreement } from "./crypto.ts";
-import { Assembly } from "./handshake.ts";
+import { Assembly } from "./handshake-messages.ts";
 import type { TrafficKeys } from "./key-schedule.ts";
 import type { Instant } from "./messages.ts";
 import type { Direction, RecordIn } from "./record.ts";
@@ -47,7 +47,7 @@ export interface Secrets {
 /** The expected event: a message of the client, the key, Finished, or the answer of the store. */
 export type Stage = "certificate" | "keyExchange" | "verify" | "key" | "finished" | "stored";
 
-export class Setup {
+export class Handshake {
   readonly address: string;
   readonly host: string;
   readonly agreed: Agreement;
