@@ -1,8 +1,8 @@
-import { cpSync, existsSync, linkSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ClassicLevel } from "classic-level";
-import { afterAll, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test, vi } from "vitest";
 import { closeQuietly, openDatabase, openOrRepair } from "../../../src/storage/database.ts";
 
 const place = mkdtempSync(join(tmpdir(), "kept-"));
@@ -84,18 +84,27 @@ describe("the files of a database keep second names while it is opened", () => {
     expect(await contentOf(folder)).toEqual(["a=first"]);
   });
 
-  test("a repair removes second names first: a repaired store has no older log", async () => {
-    const folder = await killed("repaired");
-    for (const manifest of filesOf(folder, /^MANIFEST/)) {
-      linkSync(join(folder, manifest), join(folder, `${manifest}.kept`));
-      writeFileSync(join(folder, manifest), "damaged");
-    }
+  test("a repair begins without second names, also if one was left", async () => {
+    const before = await killed("repaired-before");
+    const folder = join(place, "repaired");
+    cpSync(before, folder, { recursive: true });
     const notices: string[] = [];
-    await openOrRepair(folder, notices, (database) =>
-      database.put("a", value("second"), { sync: true }).then(() => database.close()),
-    );
+    let keptThen: string[] | undefined;
+    const repair = ClassicLevel.repair.bind(ClassicLevel);
+    const spy = vi.spyOn(ClassicLevel, "repair").mockImplementation((where: string) => {
+      keptThen = keptIn(where);
+      return repair(where);
+    });
+    let opened = 0;
+    await openOrRepair(folder, notices, async (database) => {
+      if (opened++ > 0) return database.close();
+      await database.put("a", value("second"), { sync: true });
+      for (const old of filesOf(before, /\.log$/)) cpSync(join(before, old), join(folder, `${old}.kept`));
+      throw new Error("a block cannot be read");
+    });
+    spy.mockRestore();
     expect(notices.join()).toContain("it was repaired");
-    expect(keptIn(folder)).toEqual([]);
+    expect(keptThen).toEqual([]);
     expect(await contentOf(folder)).toEqual(["a=second"]);
   });
 
