@@ -368,7 +368,7 @@ export class Judge {
   nothingPromisedIsMissing(waits: (clientId: string) => ReadonlySet<string>): void {
     for (const [clientId, client] of this.#clients) {
       for (const [topicName, { payload, at }] of client.retained) {
-        if (at <= client.excusedUntil || this.#law?.isDropped(clientId, payload)) continue;
+        if (at <= client.excusedUntil || this.#law?.isDroppedSince(clientId, topicName, payload)) continue;
         const got = [...client.everReceived].some(
           (each) => each.startsWith(`${topicName}|`) && numberOf(each) >= numberOf(payload),
         );

@@ -5,6 +5,7 @@
 import type { BufferPolicy } from "../../src/core/options.ts";
 import type { Change, LetterRecord } from "../../src/core/record.ts";
 import type { Publication } from "../../src/core/types.ts";
+import { numberOf } from "./texts.ts";
 import { Violation } from "./violation.ts";
 
 interface Handed {
@@ -87,6 +88,15 @@ export class PolicyLaw {
   /** Dropped and said so, or of a kind that this client cannot take. */
   isDropped(clientId: string, payload: string): boolean {
     return this.#dropped.has(`${clientId} ${payload}`) || this.#isBeyond(clientId, payload);
+  }
+
+  /** This message of the topic, or a later one: who is owed either is not owed it any more. */
+  isDroppedSince(clientId: string, topicName: string, payload: string): boolean {
+    if (this.isDropped(clientId, payload)) return true;
+    const start = `${clientId} ${topicName}|`;
+    for (const key of this.#dropped)
+      if (key.startsWith(start) && numberOf(key.slice(clientId.length + 1)) >= numberOf(payload)) return true;
+    return false;
   }
 
   /** Payloads begin with the topic's name. */
