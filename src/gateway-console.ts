@@ -6,7 +6,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync } from "node:fs";
 import { isIP } from "node:net";
 import { networkInterfaces } from "node:os";
-import { ConsoleServer } from "./api/console.ts";
+import { type ConsoleOptions, ConsoleServer } from "./api/console.ts";
 import { LogIn } from "./api/log-in.ts";
 import { listOf } from "./api/proxies.ts";
 import { configurationSchema } from "./config/documentation.ts";
@@ -23,9 +23,8 @@ import { neighbourOf, transportNameOf } from "./core/peer-id.ts";
 import type { PeerId } from "./core/types.ts";
 import { GatewayError } from "./errors.ts";
 import { dropReasonRows } from "./observe/drop-reasons.ts";
-import { Live } from "./observe/live.ts";
+import { Live, type LiveNames } from "./observe/live.ts";
 import { type Role, showsPayloads } from "./roles.ts";
-import type { OperatorDesk } from "./runtime/desk.ts";
 import type { BrokerFacts, Installation, TransportFacts } from "./runtime/installation.ts";
 import { Knocks } from "./runtime/knocks.ts";
 import { OctetDays, type Octets } from "./runtime/octet-days.ts";
@@ -35,8 +34,20 @@ import type { WallClock } from "./runtime/wall-clock.ts";
 import type { Transport, TurnedAway } from "./transports/transport.ts";
 import { shownBrokers } from "./upstream/options.ts";
 
+/** What the view needs of the core; in a fleet, of the cores of all shards of a process. */
+export interface LookoutCore extends LiveNames, Pick<GatewayCore, "brokers"> {
+  readonly counters: {
+    readonly publishedUp: number;
+    readonly acceptedUp: number;
+    readonly deliveredDown: number;
+    readonly received: Readonly<Record<string, number>>;
+    readonly sent: Readonly<Record<string, number>>;
+    readonly dropped: Readonly<Record<string, number>>;
+  };
+}
+
 export interface LookoutParts {
-  readonly core: GatewayCore;
+  readonly core: LookoutCore;
   readonly transports: ReadonlyMap<string, Transport>;
   readonly managed: Managed;
   readonly wallClock: WallClock;
@@ -141,7 +152,7 @@ export class Lookout {
   }
 
   /** @param said called when a user logged in or failed to */
-  console(desk: OperatorDesk, said: (who: string, what: string) => void): ConsoleServer {
+  console(desk: ConsoleOptions["desk"], said: (who: string, what: string) => void): ConsoleServer {
     const { managed, now, config } = this.#parts;
     const { ingress } = config().api;
     return new ConsoleServer({

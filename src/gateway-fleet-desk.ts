@@ -10,7 +10,7 @@ import { shardOf } from "./fleet/shard.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Answer } from "./runtime/command.ts";
 import type { CommandName, JsonCommandName, OutputOf } from "./runtime/commands.ts";
-import type { Asker, OperatorDesk } from "./runtime/desk.ts";
+import { type Asker, type OperatorDesk, routes } from "./runtime/desk.ts";
 import type { FleetFacts } from "./runtime/fleet-facts.ts";
 import { letterOf, mergedDepth, mergedLetters, mergedOverview, mergedTopics } from "./runtime/merged-answers.ts";
 
@@ -22,11 +22,18 @@ export interface FleetDeskParts {
   /** The gateways of this process, by shard. */
   readonly gateways: () => ReadonlyMap<number, Gateway>;
   readonly facts: () => FleetFacts;
+  /** The number of clients that were refused, and not admitted since. */
+  readonly knocks: () => number;
   readonly uptimeSeconds: () => number;
-  /** Answers commands about the fleet, and not about devices. */
+  /** Answers commands about the process and the fleet, and the list of devices. */
   readonly own: OperatorDesk;
 }
 
+/**
+ * Commands about this process: its settings, users and networks, and which clients it refuses and admits. They also
+ * name the fleet, and list the devices of all shards of this process.
+ */
+const ofTheProcess = /^(fleet|totals|radio|settings|console|token|knocking|admitted|join|device)\.|^devices\.list$/;
 /** Commands about one client, which belongs to one shard. */
 const ofOneClient: ReadonlySet<CommandName> = new Set<CommandName>([
   "sessions.show",
@@ -36,12 +43,10 @@ const ofOneClient: ReadonlySet<CommandName> = new Set<CommandName>([
   "devices.show",
   "devices.send",
   "devices.clear",
-  "knocking.admit",
-  "admitted.remove",
   "capture",
 ]);
 /** Commands whose answers are lists, which are joined for all shards of this process. */
-const lists: ReadonlySet<CommandName> = new Set<CommandName>(["sessions.list", "knocking.list"]);
+const lists: ReadonlySet<CommandName> = new Set<CommandName>(["sessions.list"]);
 /** Commands whose answers of all shards of this process are merged to one answer. */
 const merged: ReadonlySet<CommandName> = new Set<CommandName>([
   "overview.show",
@@ -52,6 +57,7 @@ const merged: ReadonlySet<CommandName> = new Set<CommandName>([
   "topics.list",
 ]);
 
+const noKeys = "DTLS is not part of a fleet, so its devices have no keys";
 /** Commands that a fleet does not support, with the reason. */
 const whyNot: Partial<Record<CommandName, string>> = {
   backup: "the sessions of a fleet are in Redis: back up that server, for example with redis-cli --rdb FILE",
@@ -59,9 +65,13 @@ const whyNot: Partial<Record<CommandName, string>> = {
   "queue.clear": "in a fleet name the client, not a topic",
   "topics.add": "in a fleet predefined topic ids are set in the configuration of every gateway",
   "topics.remove": "in a fleet predefined topic ids are set in the configuration of every gateway",
+  "device.add": noKeys,
+  "device.rotate": noKeys,
+  "device.remove": noKeys,
 };
 
 export class FleetDesk {
+  readonly routes = routes;
   readonly #parts: FleetDeskParts;
 
   constructor(parts: FleetDeskParts) {
@@ -70,14 +80,20 @@ export class FleetDesk {
 
   /** Executes one command: here, at the gateway of the client's shard, or at those of all shards here. */
   async ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
-    if (name.startsWith("fleet.")) return this.#parts.own.ask(who, name, query);
+    const never = whyNot[name];
+    if (never !== undefined && !(ofOneClient.has(name) && query.has("client")))
+      return { kind: "not-possible", say: never };
+    if (ofTheProcess.test(name)) return this.#parts.own.ask(who, name, query);
     const client = query.get("client");
     if (ofOneClient.has(name) && client !== null) return this.#askShardOf(client, who, name, query);
     if (lists.has(name)) return this.#list(who, name, query);
     if (merged.has(name)) return this.#merged(who, name, query);
-    const all = [...ofOneClient, ...lists, ...merged, "fleet.members", "fleet.leave"];
-    const say = whyNot[name] ?? `${name} is not answered in a fleet; these are: ${all.join(", ")}`;
-    return { kind: "not-possible", say };
+    return { kind: "not-possible", say: `${name} is not answered in a fleet` };
+  }
+
+  /** See `OperatorDesk.document`. */
+  document(): object {
+    return this.#parts.own.document();
   }
 
   async #askShardOf(client: string, who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
@@ -113,12 +129,10 @@ export class FleetDesk {
       case "queue.purge":
         return this.#letters(who, name, query);
       case "overview.show": {
-        const knocking = await this.#list(who, "knocking.list", new URLSearchParams());
-        const knocks = knocking.kind === "done" && Array.isArray(knocking.output) ? knocking.output.length : 0;
         return this.#together(who, name, query, (outputs) =>
           mergedOverview(
             outputs.map(([, each]) => each),
-            this.#ofTheProcess(knocks),
+            this.#ofTheProcess(this.#parts.knocks()),
           ),
         );
       }

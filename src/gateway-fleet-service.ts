@@ -1,12 +1,13 @@
 /**
- * Part of the composition root: the parts that exist once in a process of a fleet: health, metrics, and commands, which
- * are passed to the gateway of the right shard.
+ * Part of the composition root: the parts that exist once in a process of a fleet: health, metrics, the console, and
+ * commands, which are passed to the gateway of the right shard.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ControlServer } from "./api/control.ts";
 import { ApiServer } from "./api/server.ts";
 import { coreOptions } from "./config/core-options.ts";
+import type { Managed } from "./config/managed.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
 import { shardConfig } from "./config/shard-config.ts";
@@ -16,7 +17,9 @@ import { GatewayError } from "./errors.ts";
 import type { Front } from "./fleet/front.ts";
 import type { Owners } from "./fleet/owners.ts";
 import type { Gateway } from "./gateway.ts";
+import type { Lookout } from "./gateway-console.ts";
 import { FleetDesk } from "./gateway-fleet-desk.ts";
+import { fleetLookout, sessionsOf } from "./gateway-fleet-lookout.ts";
 import { FleetServiceTotals } from "./gateway-fleet-service-totals.ts";
 import { FleetTotals } from "./gateway-fleet-totals.ts";
 import { logAudit } from "./observe/audit.ts";
@@ -24,33 +27,45 @@ import { addFleetMetrics } from "./observe/fleet-metrics.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
 import { addServiceMetrics } from "./observe/service-metrics.ts";
-import type { Answer } from "./runtime/command.ts";
-import type { CommandName } from "./runtime/commands.ts";
-import { type Asker, OperatorDesk, routes } from "./runtime/desk.ts";
+import { OperatorDesk } from "./runtime/desk.ts";
+import { pageOf } from "./runtime/device-views.ts";
 import type { FleetFacts } from "./runtime/fleet-facts.ts";
-import { emptyInstallation } from "./runtime/installation.ts";
-import { createOperator } from "./runtime/operator.ts";
+import type { Installation } from "./runtime/installation.ts";
+import { createOperator, type Operator } from "./runtime/operator.ts";
+import { RememberedViews } from "./runtime/remembered-views.ts";
+import { WallClock } from "./runtime/wall-clock.ts";
 import { backupOctets } from "./storage/backup.ts";
 import { MemoryStore } from "./storage/memory.ts";
+import type { Transport } from "./transports/transport.ts";
 
 export interface FleetServiceParts {
   readonly config: () => GatewayConfig;
   readonly log: Log;
   readonly version: string;
+  /** The configuration's file; undefined: none. */
+  readonly file: string | undefined;
+  readonly managed: Managed;
   readonly owners: Owners;
   readonly front: Front;
+  /** The real transports. */
+  readonly transports: readonly Transport[];
   /** The gateways of this process, by shard. */
   readonly gateways: () => ReadonlyMap<number, Gateway>;
   readonly serves: () => boolean;
   readonly drain: () => Promise<{ readonly shards: number } | string>;
+  /** Takes over the settings that can change while running. Returns the sections that need a restart. */
+  readonly reload: (config: GatewayConfig) => readonly string[];
 }
 
 export class FleetService {
+  /** The operator's view, which the console shows. */
+  readonly lookout: Lookout;
   readonly #parts: FleetServiceParts;
   readonly #totals: FleetTotals;
   readonly #serviceTotals: FleetServiceTotals;
   readonly #desk: FleetDesk;
   readonly #startedAt = performance.now();
+  readonly #wallClock = new WallClock();
   #api: ApiServer | undefined;
   #control: ControlServer | undefined;
 
@@ -59,18 +74,40 @@ export class FleetService {
     const here = () => [...parts.gateways().values()];
     this.#totals = new FleetTotals(here);
     this.#serviceTotals = new FleetServiceTotals(parts.version, here);
-    const installation = {
-      ...emptyInstallation,
-      version: parts.version,
+    const { config, version, owners, front, gateways } = parts;
+    this.lookout = fleetLookout({
+      ...parts,
+      wallClock: this.#wallClock,
+      gateways: here,
+      counters: this.#totals.sources.core,
+      place: () => this.#api?.place ?? "",
+    });
+    const own = new OperatorDesk(this.#operator(here), (entry) => logAudit(parts.log, entry));
+    this.#desk = new FleetDesk({
+      ...{ config, version, owners, gateways, own },
+      front: front.counters,
+      facts: () => this.facts(),
+      knocks: () => this.lookout.installation.knocks.all.length,
+      uptimeSeconds: () => this.#uptimeSeconds,
+    });
+  }
+
+  /** For commands about the process. Of those about devices, it has only the list of devices. */
+  #operator(gateways: () => readonly Gateway[]): Operator {
+    const now = () => performance.now();
+    const installation: Installation = {
+      ...this.lookout.installation,
       fleet: () => this.facts(),
-      leave: () => parts.drain(),
+      leave: () => this.#parts.drain(),
     };
-    const own = new OperatorDesk(
-      createOperator(
-        nobodysCore(parts.config()),
+    const views = new RememberedViews(now);
+    const all = { sessions: () => sessionsOf(gateways()) };
+    return {
+      ...createOperator(
+        nobodysCore(this.#parts.config()),
         new MemoryStore(),
         { handle: () => {} },
-        () => performance.now(),
+        now,
         backupOctets,
         {
           links: () => [],
@@ -82,15 +119,8 @@ export class FleetService {
         },
         installation,
       ),
-      (entry) => logAudit(parts.log, entry),
-    );
-    const { config, version, owners, front, gateways } = parts;
-    this.#desk = new FleetDesk({
-      ...{ config, version, owners, gateways, own },
-      front: front.counters,
-      facts: () => this.facts(),
-      uptimeSeconds: () => this.#uptimeSeconds,
-    });
+      devices: (query) => pageOf(all, installation, views, query),
+    };
   }
 
   get #uptimeSeconds(): number {
@@ -102,17 +132,18 @@ export class FleetService {
     const { api, store } = this.#parts.config();
     const { log } = this.#parts;
     if (api.enabled) {
-      const server = new ApiServer(api, this.#sources());
+      const said = (who: string, what: string) => logAudit(log, { who, command: "console", input: "", outcome: what });
+      const console = api.console ? this.lookout.console(this.#desk, said) : undefined;
+      const server = new ApiServer(api, this.#sources(), console);
       if (await this.#started(server)) {
         this.#api = server;
+        this.lookout.start();
         log.info(`health and metrics at ${server.place}`);
+        if (console) log.info(`console at ${server.place}/ (for a link that logs in: mqtt-sn-gateway console)`);
       }
     }
     mkdirSync(store.folder, { recursive: true, mode: 0o700 });
-    const control = new ControlServer(join(store.folder, "control.sock"), {
-      routes,
-      ask: (who, name, query) => this.ask(who, name, query),
-    });
+    const control = new ControlServer(join(store.folder, "control.sock"), this.#desk);
     if (await this.#started(control)) this.#control = control;
   }
 
@@ -127,12 +158,13 @@ export class FleetService {
     }
   }
 
-  /** A fleet has no console page yet. */
-  consoleLink(): string {
-    return "a fleet has no console: see mqtt-sn-gateway fleet status, and /metrics";
+  /** See `Gateway.consoleLink`. */
+  consoleLink(): readonly string[] | string {
+    return this.lookout.installation.link("operator");
   }
 
   async close(): Promise<void> {
+    this.lookout.stop();
     await this.#api?.close();
     await this.#control?.close();
   }
@@ -180,11 +212,6 @@ export class FleetService {
     };
   }
 
-  /** Executes one command. */
-  ask(who: Asker, name: CommandName, query: URLSearchParams): Promise<Answer> {
-    return this.#desk.ask(who, name, query);
-  }
-
   #sources() {
     const metrics = createMetrics(this.#totals.sources);
     addServiceMetrics(metrics, this.#serviceTotals.sources);
@@ -216,7 +243,7 @@ export class FleetService {
   }
 }
 
-/** A core without sessions, because commands about the fleet need none. */
+/** A core without sessions, because commands about the process need none. */
 function nobodysCore(config: GatewayConfig): GatewayCore {
   return new GatewayCore(coreOptions(shardConfig(config, 0), admitAll), {
     maxMessageBytes: () => 0,

@@ -27,6 +27,7 @@ import { RedisFleet } from "./storage/redis-fleet.ts";
 import { SharedRedis } from "./storage/redis-source.ts";
 import { createTransport } from "./transports/index.ts";
 import { systemTimers } from "./transports/timers.ts";
+import type { Transport } from "./transports/transport.ts";
 import { udpOptions } from "./transports/udp-options.ts";
 import { readSecret } from "./upstream/credentials.ts";
 
@@ -54,6 +55,8 @@ export class FleetGateway {
   readonly #file: string | undefined;
   readonly #drained: (say: string) => void;
   readonly #managed: Managed;
+  /** The real transports. */
+  readonly #transports: readonly Transport[];
   readonly #leases: SharedRedis;
   readonly #stores: SharedRedis;
   readonly #run = newRun();
@@ -122,9 +125,10 @@ export class FleetGateway {
       told,
     });
     const key = fleet.key && Buffer.from(readSecret(fleet.key));
+    this.#transports = config.transports.map(createTransport);
     this.#front = new Front({
       name,
-      transports: config.transports.map(createTransport),
+      transports: this.#transports,
       ownership: this.#owners,
       book: new RedisAddressBook({
         // Uses a connection that the stores use, too.
@@ -141,11 +145,15 @@ export class FleetGateway {
       config: () => this.#config,
       log,
       version,
+      file,
+      managed: this.#managed,
       owners: this.#owners,
       front: this.#front,
+      transports: this.#transports,
       gateways: () => new Map([...this.#running].map(([shard, { gateway }]) => [shard, gateway])),
       serves: () => this.serves,
       drain: () => this.#drain(),
+      reload: (changed) => this.reload(changed),
     });
   }
 
@@ -236,6 +244,8 @@ export class FleetGateway {
         redis: this.#stores,
         reservedIds: this.#reservedIds,
         noticed: (say) => this.#notice(say),
+        page: this.#service.lookout.live,
+        report: this.#service.lookout.report,
       },
     );
     this.#running.set(shard, { gateway, claim });

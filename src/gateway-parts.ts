@@ -20,6 +20,7 @@ import { Settings } from "./gateway-settings.ts";
 import type { ShardParts } from "./gateway-shard.ts";
 import { createStore } from "./gateway-store.ts";
 import { Vitals } from "./gateway-vitals.ts";
+import type { Live } from "./observe/live.ts";
 import type { Log } from "./observe/log.ts";
 import { ReportLog } from "./observe/reports.ts";
 import { Wakings } from "./observe/wakings.ts";
@@ -137,8 +138,8 @@ export class GatewayParts {
     }
     this.vitals = this.#newVitals(version);
     this.lookout = this.#newLookout(version, file);
-    this.tap = this.#newTap();
-    this.driver = this.#newDriver(watched);
+    this.tap = this.#newTap(shard?.page ?? this.lookout.live);
+    this.driver = this.#newDriver(watched, shard?.report);
     this.desk = this.#newDesk();
     this.settings.loadScripts(options.payloads);
   }
@@ -223,7 +224,7 @@ export class GatewayParts {
     });
   }
 
-  #newTap(): Tap {
+  #newTap(page: Pick<Live, "tap">): Tap {
     return new Tap({
       transports: [...this.transports.keys()],
       timers: systemTimers,
@@ -232,11 +233,11 @@ export class GatewayParts {
       clientAt: (peer) => this.core.clientAt(peer),
       payloadStart,
       saidIn: (way, clientId, bytes) => this.lookout.live.valueIn(way, clientId, bytes),
-      page: this.lookout.live,
+      page,
     });
   }
 
-  #newDriver(store: Pick<Store, "commit" | "fetch">): Driver {
+  #newDriver(store: Pick<Store, "commit" | "fetch">, reported: ((event: GatewayEvent) => void) | undefined): Driver {
     const edges = {
       transports: this.transports,
       upstream: this.upstream,
@@ -246,6 +247,7 @@ export class GatewayParts {
         this.wakings.see(event);
         this.lookout.report(event);
         this.reports.report(event);
+        reported?.(event);
         this.own.happened(event);
       },
     };

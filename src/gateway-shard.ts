@@ -1,5 +1,7 @@
 /** Part of the composition root: the parts with which the gateway of a shard in a fleet is made. */
 import type { Managed } from "./config/managed.ts";
+import type { GatewayEvent } from "./core/event.ts";
+import type { Live } from "./observe/live.ts";
 import type { PairMember } from "./storage/redis.ts";
 import type { RedisSource } from "./storage/redis-source.ts";
 import type { Transport } from "./transports/transport.ts";
@@ -17,4 +19,8 @@ export interface ShardParts {
   readonly reservedIds: ReadonlySet<string>;
   /** Called with notices about the store, as it was found. */
   readonly noticed: (say: string) => void;
+  /** The open pages of the console, which show all shards of the process. */
+  readonly page: Pick<Live, "tap">;
+  /** Called with each event of the shard's core. */
+  readonly report: (event: GatewayEvent) => void;
 }

@@ -4,7 +4,7 @@
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promises";
 import type { GatewayConfig } from "./config/schema.ts";
-import type { SessionView } from "./core/gateway-core.ts";
+import type { GatewayCore, SessionView } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import { openTryOutBroker, upstreamInputs } from "./gateway-brokers.ts";
 import type { Drained, Pair } from "./gateway-pair.ts";
@@ -184,6 +184,16 @@ export class Gateway {
     this.#parts.store.abandon?.();
     this.#parts.tap.close();
     this.#parts.lookout.stop();
+  }
+
+  /** For a caller that shows several gateways together. */
+  get view(): Pick<GatewayCore, "sessions" | "brokers" | "clientAt" | "topicName"> {
+    return this.#parts.core;
+  }
+
+  /** The list of admitted clients has changed: all connected clients are checked again. */
+  accessChanged(): void {
+    this.#parts.settings.accessChanged();
   }
 
   /** Executes one command of the operator here. */

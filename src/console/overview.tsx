@@ -16,6 +16,7 @@ export function Overview({ facts }: { readonly facts: Asked<OverviewFacts> }) {
         <>
           <Needs needs={data.needs} />
           {data.pair && <Pair pair={data.pair} />}
+          {data.fleet && <Fleet fleet={data.fleet} />}
           {data.sessions.total === 0 && isActive(data) && <NoDevice facts={data} />}
           <section aria-label="Sessions" class="tiles">
             {(["active", "asleep", "awake", "late", "lost", "disconnected"] as const).map((state) => (
@@ -117,6 +118,79 @@ function otherWords({ role, owner, other }: NonNullable<OverviewFacts["pair"]>):
   return owner === "" ? "No gateway is active" : `${owner} is active${other ? `, version ${other.version}` : ""}`;
 }
 
+function Fleet({ fleet }: { readonly fleet: NonNullable<OverviewFacts["fleet"]> }) {
+  const { name, members, owners, shards, leaseSeconds, trouble, counters } = fleet;
+  const here = owners.filter(({ owner }) => owner === name);
+  const unowned = owners.filter(({ owner }) => owner === "").length;
+  const { first, drained, ended, silent } = counters.claimed;
+  return (
+    <section aria-label="Fleet">
+      <h2>Fleet</h2>
+      <p>
+        {shards} shards, {unowned === 0 ? "all of them owned" : `${unowned} of them without an owner`}; a lease lasts{" "}
+        {leaseSeconds} s{trouble !== "" && `; ${trouble}`}. Sessions, queues and drops on this page are those of the{" "}
+        {here.length} shards of <b>{name}</b>.
+      </p>
+      <table class="facts">
+        <thead>
+          <tr>
+            <th scope="col">Gateway</th>
+            <th scope="col">Shards</th>
+            <th scope="col">Version</th>
+            <th scope="col">Last seen</th>
+            <th scope="col">Known for</th>
+            <th scope="col">Address</th>
+          </tr>
+        </thead>
+        <tbody>
+          {members.map((member) => (
+            <tr key={member.name}>
+              <td>
+                <span class={`dot ${member.secondsAgo > leaseSeconds ? "warn" : "good"}`} aria-hidden="true" />
+                <b>{member.name}</b>
+                {member.isDraining && " hands over its shards, and ends"}
+              </td>
+              <td>{member.shards}</td>
+              <td>{member.version}</td>
+              <td>{member.name === name ? "now" : `${member.secondsAgo} s ago`}</td>
+              <td>{duration(member.sinceSeconds)}</td>
+              <td>{member.place}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <p>
+        Since its start {name} claimed {first + drained + ended + silent} shards ({drained} were drained by another
+        gateway, {ended + silent} were those of a gateway that ended or was silent), handed over {counters.handedOver},
+        and lost {counters.lost}.
+      </p>
+      <details>
+        <summary>Each shard with its owner and epoch</summary>
+        <table class="facts">
+          <thead>
+            <tr>
+              <th scope="col">Shard</th>
+              <th scope="col">Owner</th>
+              <th scope="col">Epoch</th>
+              <th scope="col">State here</th>
+            </tr>
+          </thead>
+          <tbody>
+            {owners.map(({ shard, owner, epoch, here: state }) => (
+              <tr key={shard}>
+                <td>{shard}</td>
+                <td>{owner || "none"}</td>
+                <td>{epoch}</td>
+                <td>{state ?? "-"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </details>
+    </section>
+  );
+}
+
 function storeWords({ storeKind, storeFails }: OverviewFacts): string {
   if (storeKind === "memory") return "sessions and messages are only in memory, and are lost when the gateway ends";
   if (storeKind === "redis") return storeFails ? "Redis does not accept changes" : "Redis accepts changes";
@@ -137,6 +211,15 @@ function Needs({ needs }: { readonly needs: OverviewFacts["needs"] }) {
 }
 
 export function NoDevice({ facts }: { readonly facts: OverviewFacts | undefined }) {
+  if (facts?.fleet)
+    return (
+      <Empty title="No device at this gateway">
+        <p>
+          No client of the shards of <b>{facts.fleet.name}</b> has a session. A client belongs to a shard by its client
+          id, whichever gateway it writes to.
+        </p>
+      </Empty>
+    );
   const udp = facts?.transports.find(({ place }) => /:\d+$/.test(place));
   const port = udp?.place.split(":").at(-1) ?? "1883";
   const address = facts?.addresses[0] ?? "127.0.0.1";

@@ -38,8 +38,8 @@ export const censusOf = (core: GatewayCore, views: RememberedViews) =>
 
 /** A page of the list of devices. */
 export const pageOf = (
-  core: GatewayCore,
-  installation: Installation,
+  core: Pick<GatewayCore, "sessions">,
+  installation: Pick<Installation, "transports">,
   views: RememberedViews,
   { search, state, sort, order, offset, limit }: DeviceQuery,
 ) =>
@@ -128,7 +128,7 @@ function countState(states: ReturnType<typeof noStates>, { state, isLate }: Devi
   if (isLate) states.late++;
 }
 
-export function rssiByPeer(installation: Installation): ReadonlyMap<string, number> {
+export function rssiByPeer(installation: Pick<Installation, "transports">): ReadonlyMap<string, number> {
   const found = new Map<PeerId, number>();
   for (const { links } of installation.transports())
     for (const { peer, rssi } of links?.devices ?? []) if (rssi !== undefined) found.set(peer, rssi);

@@ -104,6 +104,16 @@ export async function open(
   size = { width: 1_200, height: 800 },
   role: Role = "operator",
 ) {
+  // A gateway with a store in memory has no control socket, and gives its first link to an operator.
+  const links = async () => (await ask(join(dirname(served.file), "control.sock"), "console.link", { role })).links;
+  const [link = ""] = role === "operator" ? served.gateway.consoleLink() : await links();
+  const opened = await openAt(browser, link, size);
+  if (view !== "") await goTo(opened.page, view);
+  return opened;
+}
+
+export async function openAt(browser: Browser, link: string, size = { width: 1_200, height: 800 }) {
+  if (!link.startsWith("http")) throw new Error(`no link: ${link}`);
   const context = await browser.newContext({ viewport: size });
   onTestFinished(() => context.close());
   const page = await context.newPage();
@@ -113,13 +123,8 @@ export async function open(
     if (message.type() === "error" && !/Failed to load resource|net::ERR/.test(message.text()))
       complaints.push(message.text());
   });
-  // A gateway with a store in memory has no control socket, and gives its first link to an operator.
-  const links = async () => (await ask(join(dirname(served.file), "control.sock"), "console.link", { role })).links;
-  const [link = ""] = role === "operator" ? served.gateway.consoleLink() : await links();
-  if (!link.startsWith("http")) throw new Error(`no link: ${link}`);
   await page.goto(link);
   await page.getByRole("navigation").waitFor();
-  if (view !== "") await goTo(page, view);
   return { page, complaints };
 }
 

@@ -61,6 +61,8 @@ async function serving(reservedIds: ReadonlySet<string> = new Set()) {
     },
     reservedIds,
     noticed: () => {},
+    page: { tap: undefined },
+    report: () => {},
   });
   await gateway.start();
   onTestFinished(() => gateway.abandon());
