@@ -85,7 +85,10 @@ export class FleetDesk {
       return { kind: "not-possible", say: never };
     if (ofTheProcess.test(name)) return this.#parts.own.ask(who, name, query);
     const client = query.get("client");
-    if (ofOneClient.has(name) && client !== null) return this.#askShardOf(client, who, name, query);
+    if (ofOneClient.has(name)) {
+      // Without a client, the command says what is missing.
+      return client === null ? this.#parts.own.ask(who, name, query) : this.#askShardOf(client, who, name, query);
+    }
     if (lists.has(name)) return this.#list(who, name, query);
     if (merged.has(name)) return this.#merged(who, name, query);
     return { kind: "not-possible", say: `${name} is not answered in a fleet` };

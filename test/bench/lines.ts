@@ -14,6 +14,8 @@ export interface Line {
   readonly sameDevices?: boolean;
   /** At least this share of the echo's figure in the same run. */
   readonly ofEcho?: Readonly<Partial<Record<Mode, number>>>;
+  /** Only the generator in C can make this load, and the line is measured only if `--lines` names it. */
+  readonly isAsked?: boolean;
   /** At QoS 1 a repetition may come twice; at QoS 0 nothing repeats, at QoS 2 nothing comes twice. */
   readonly mayDouble?: boolean;
 }
@@ -41,6 +43,17 @@ export const lines: readonly Line[] = [
     latency: "way",
     ofEcho: { aggregating: 0.6 },
   },
+  ...[1_000, 2_000, 5_000, 10_000, 15_000, 20_000, 30_000, 40_000].map(
+    (rate): Line => ({
+      id: `curve-${rate}`,
+      title: `QoS 1 up at ${rate.toLocaleString("en-US")}/s, N = 1,000`,
+      args: ["-m", "up", "-q", "1", "-r", String(rate), ...n(1_000)],
+      timed: true,
+      value: "per_s",
+      latency: "answer",
+      isAsked: true,
+    }),
+  ),
   {
     id: "up2-100",
     title: "QoS 2 up, closed loop, N = 100",

@@ -64,7 +64,7 @@ void on_done(int number) {
   done++;
   if (strcmp(opt.mode, "up") == 0 || strcmp(opt.mode, "echo") == 0) note(answer_us, now_ns() - devices[number].first_ns);
   if (!running) return;
-  if (strcmp(opt.mode, "up") == 0 && opt.qos > 0) publish_up(number);
+  if (strcmp(opt.mode, "up") == 0 && opt.qos > 0 && opt.rate <= 0) publish_up(number);
   else if (strcmp(opt.mode, "echo") == 0) {
     /* The window moves over all devices, so that every one takes part. */
     for (int tried = 0; tried < opt.n; tried++) {
@@ -75,6 +75,26 @@ void on_done(int number) {
   } else if (strcmp(opt.mode, "down") == 0 && opt.rate <= 0) {
     begin_down(next_device++ % opt.n);
   }
+}
+
+/**
+ * Open loop with answers: publications begun + 1 to want of a fixed rate. A device with a message under way is passed over; where all have
+ * one, the rest waits. An answer is counted from when its publication was due, so that waiting is not left out. Answers how many began.
+ */
+static uint64_t publish_up_due(uint64_t began_ns, uint64_t begun, uint64_t want) {
+  uint64_t first = begun;
+  for (int busy = 0; begun < want && busy < opt.n;) {
+    next_device = (next_device + 1) % opt.n;
+    if (devices[next_device].awaits != 0) {
+      busy++;
+      continue;
+    }
+    busy = 0;
+    publish_up(next_device);
+    devices[next_device].first_ns = began_ns + (uint64_t)((double)begun / opt.rate * 1e9);
+    begun++;
+  }
+  return begun - first;
 }
 
 void on_broker_done(void) {
@@ -216,6 +236,13 @@ int main(int argc, char **argv) {
   } else if (is_echo) {
     for (int i = 0; i < opt.window && i < opt.n; i++) echo_once(next_device = i);
     while (now_ns() < end) step(5);
+    counted = done;
+  } else if (is_up && opt.qos > 0 && opt.rate > 0) {
+    uint64_t begun = 0;
+    for (uint64_t now; (now = now_ns()) < end;) {
+      begun += publish_up_due(began, begun, (uint64_t)((double)(now - began) / 1e9 * opt.rate));
+      step(1);
+    }
     counted = done;
   } else if (is_up && opt.qos > 0) {
     for (int i = 0; i < opt.n; i++) publish_up(i);

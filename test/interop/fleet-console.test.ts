@@ -169,6 +169,7 @@ describe.skipIf(missing !== undefined)(
       const elsewhere = await page.ask<{ error: string }>(`device?client=${foreign}`);
       expect(elsewhere.status).toBe(409);
       expect(elsewhere.body.error).toContain("barn-b owns: ask there");
+      expect((await page.ask("device")).status).toBe(400);
       expect((await page.ask("radio")).body).toMatchObject([
         { name: "udp", stats: { datagramsIn: expect.any(Number) } },
       ]);
