@@ -228,7 +228,10 @@ export class Observer {
   /** The client has moved, and this waited for a commit: it leaves for where the client was. What follows is a repetition. */
   #toWhereItWas(to: PeerId, message: Message): void {
     const client = this.#clients.get(clientAt(to));
-    if (!client || client.peer === to) return;
+    if (!client) return;
+    // Nor is the order judged at an address that is not known: it moved there after the gateway had died, and never said who it is.
+    if (message.type === "PUBLISH") client.begun.add(words(message.data));
+    if (client.peer === to) return;
     if (this.#wasRepeated(client)) client.inFlight = undefined;
     if (message.type === "REGISTER") client.repeated.sent(`REGISTER of ${message.topicId}`);
     if (message.type === "PUBREL") client.repeated.sent(`PUBREL ${message.msgId}`);
