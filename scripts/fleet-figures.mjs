@@ -128,6 +128,7 @@ async function measure(size, ports, programs, line, round) {
     };
     const cpu = () =>
       Object.fromEntries(Object.entries(pids).map(([of, all]) => [of, all.reduce((sum, pid) => sum + cpuOf(pid), 0)]));
+    await load(size, ports, line.words, round + rounds); // new programs are slow at first
     const before = cpu();
     const results = await load(size, ports, line.words, round);
     const after = cpu();
