@@ -111,7 +111,7 @@ async function load(size, ports, words, round) {
     child.stdout.on("data", (more) => {
       text += more;
     });
-    return once(child, "exit").then(([code]) => {
+    return once(child, "close").then(([code]) => {
       if (code !== 0) throw new Error(`load: ${code} ${text}`);
       return JSON.parse(text);
     });
