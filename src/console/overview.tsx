@@ -1,4 +1,5 @@
 /** The state of the gateway at a glance; problems come first. */
+import type { ComponentChildren } from "preact";
 import type { OutputOf } from "../runtime/commands.ts";
 import { duration, handoverWords, trafficWords } from "../runtime/state-words.ts";
 import { ask } from "./ask.ts";
@@ -131,34 +132,22 @@ function Fleet({ fleet }: { readonly fleet: NonNullable<OverviewFacts["fleet"]> 
         {leaseSeconds} s{trouble !== "" && `; ${trouble}`}. Sessions, queues and drops on this page are those of the{" "}
         {here.length} shards of <b>{name}</b>.
       </p>
-      <table class="facts">
-        <thead>
-          <tr>
-            <th scope="col">Gateway</th>
-            <th scope="col">Shards</th>
-            <th scope="col">Version</th>
-            <th scope="col">Last seen</th>
-            <th scope="col">Known for</th>
-            <th scope="col">Address</th>
+      <Table heads={["Gateway", "Shards", "Version", "Last seen", "Known for", "Address"]}>
+        {members.map((member) => (
+          <tr key={member.name}>
+            <td>
+              <span class={`dot ${member.secondsAgo > leaseSeconds ? "warn" : "good"}`} aria-hidden="true" />
+              <b>{member.name}</b>
+              {member.isDraining && " hands over its shards, and ends"}
+            </td>
+            <td>{member.shards}</td>
+            <td>{member.version}</td>
+            <td>{member.name === name ? "now" : `${member.secondsAgo} s ago`}</td>
+            <td>{duration(member.sinceSeconds)}</td>
+            <td>{member.place}</td>
           </tr>
-        </thead>
-        <tbody>
-          {members.map((member) => (
-            <tr key={member.name}>
-              <td>
-                <span class={`dot ${member.secondsAgo > leaseSeconds ? "warn" : "good"}`} aria-hidden="true" />
-                <b>{member.name}</b>
-                {member.isDraining && " hands over its shards, and ends"}
-              </td>
-              <td>{member.shards}</td>
-              <td>{member.version}</td>
-              <td>{member.name === name ? "now" : `${member.secondsAgo} s ago`}</td>
-              <td>{duration(member.sinceSeconds)}</td>
-              <td>{member.place}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+        ))}
+      </Table>
       <p>
         Since its start {name} claimed {first + drained + ended + silent} shards ({drained} were drained by another
         gateway, {ended + silent} were those of a gateway that ended or was silent), handed over {counters.handedOver},
@@ -166,28 +155,35 @@ function Fleet({ fleet }: { readonly fleet: NonNullable<OverviewFacts["fleet"]> 
       </p>
       <details>
         <summary>Each shard with its owner and epoch</summary>
-        <table class="facts">
-          <thead>
-            <tr>
-              <th scope="col">Shard</th>
-              <th scope="col">Owner</th>
-              <th scope="col">Epoch</th>
-              <th scope="col">State here</th>
+        <Table heads={["Shard", "Owner", "Epoch", "State here"]}>
+          {owners.map(({ shard, owner, epoch, here: state }) => (
+            <tr key={shard}>
+              <td>{shard}</td>
+              <td>{owner || "none"}</td>
+              <td>{epoch}</td>
+              <td>{state ?? "-"}</td>
             </tr>
-          </thead>
-          <tbody>
-            {owners.map(({ shard, owner, epoch, here: state }) => (
-              <tr key={shard}>
-                <td>{shard}</td>
-                <td>{owner || "none"}</td>
-                <td>{epoch}</td>
-                <td>{state ?? "-"}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+          ))}
+        </Table>
       </details>
     </section>
+  );
+}
+
+function Table({ heads, children }: { readonly heads: readonly string[]; readonly children: ComponentChildren }) {
+  return (
+    <table class="facts">
+      <thead>
+        <tr>
+          {heads.map((head) => (
+            <th key={head} scope="col">
+              {head}
+            </th>
+          ))}
+        </tr>
+      </thead>
+      <tbody>{children}</tbody>
+    </table>
   );
 }
 

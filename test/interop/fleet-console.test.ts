@@ -155,7 +155,7 @@ describe.skipIf(missing !== undefined)(
         brokers: [{ isThere: true }],
         fleet: { name: "barn-a", members: [{ name: "barn-a" }, { name: "barn-b" }] },
       });
-      expect((await page.ask("fleet/members")).body).toEqual(overview["fleet"] && expect.objectContaining({ shards }));
+      expect((await page.ask("fleet/members")).body).toMatchObject({ name: "barn-a", shards });
 
       // The list of devices goes over all shards here, page by page.
       const all = (await page.ask<Page>("devices?sort=client")).body;
