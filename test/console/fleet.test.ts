@@ -55,8 +55,12 @@ describe.skipIf(without !== undefined)(`a fleet in Chromium${without ? `, skippe
     await page.getByRole("link", { name: "hen-1" }).waitFor();
     await page.getByRole("link", { name: "Live" }).click();
     await page.getByRole("button", { name: /pause/i }).waitFor();
-    device.publish(1);
-    await page.locator("ol.datagrams").getByText("PUBLISH").first().waitFor();
+    // The page may open its stream only after the first ones.
+    const shown = page.locator("ol.datagrams").getByText("PUBLISH").first();
+    await until("the page shows what the device says", async () => {
+      if (device.idle) device.publish(1);
+      return shown.isVisible();
+    });
 
     const b = one("barn-b", portB, betweenB, 0);
     await b.serves();
