@@ -86,6 +86,8 @@ function makesWay(
   if (oldest) return oldest;
   // If the rule is at its limit, space for other rules does not help.
   const ruleIsFull = !fitsRule(session, policy, more);
+  // A full buffer is not searched in vain for each message of a flood.
+  if (!outbox.holdsQos0(ruleIsFull ? policy : undefined)) return undefined;
   return outbox.find((entry) => entry.publication.qos === 0 && may(entry) && (!ruleIsFull || entry.policy === policy));
 }
 
@@ -94,8 +96,9 @@ function makesWay(
  * come. A message whose copies were sent as often as in three rounds, while the client was heard, is dropped without this proof.
  */
 function triedEnough(context: Context, session: Session): OutboxEntry | undefined {
-  const { limit } = context.retryOf(session);
   const { outbox } = session;
+  if (!outbox.mayHoldAside) return undefined;
+  const { limit } = context.retryOf(session);
   return outbox.find((entry) => {
     const history = entry.released ? undefined : outbox.historyOf(entry);
     return history?.isAside === true && history.tries >= 3 * (limit + 1);

@@ -21,7 +21,12 @@ import { SmallMap } from "../small-map.ts";
 import type { CommitToken, Instant } from "../types.ts";
 import { entryBytes, newUnanswered, type OutboxEntry, type Unanswered } from "./outbox-entry.ts";
 
-const nothing: Readonly<Tally> = { messages: 0, bytes: 0 };
+/** The messages of one buffer policy; `atQos0`: the number of them at QoS 0. */
+interface PolicyTally extends Tally {
+  atQos0: number;
+}
+
+const nothing: Readonly<PolicyTally> = { messages: 0, bytes: 0, atQos0: 0 };
 
 /** The state of the present round. */
 interface Round {
@@ -77,7 +82,7 @@ export class Outbox {
   #bytes = 0;
   /** The sums of all outboxes together. */
   readonly #total: Tally;
-  readonly #byPolicy = new SmallMap<BufferPolicy, Tally>();
+  readonly #byPolicy = new SmallMap<BufferPolicy, PolicyTally>();
   readonly #start: number;
   #lastMsgId: number;
   /** The entries that have a MsgId, by this MsgId. */
@@ -130,8 +135,20 @@ export class Outbox {
   }
 
   /** The waiting messages to which this policy applies. */
-  of(policy: BufferPolicy): Readonly<Tally> {
+  of(policy: BufferPolicy): Readonly<PolicyTally> {
     return this.#byPolicy.get(policy) ?? nothing;
+  }
+
+  /** Whether there may be messages that stand aside, see `historyOf`. If not, nothing needs to look for one. */
+  get mayHoldAside(): boolean {
+    return this.#tried > 0 || this.names.size > 0;
+  }
+
+  /** Whether a message at QoS 0 waits; with `policy`, one to which this policy applies. */
+  holdsQos0(policy?: BufferPolicy): boolean {
+    if (policy) return this.of(policy).atQos0 > 0;
+    for (const [, { atQos0 }] of this.#byPolicy) if (atQos0 > 0) return true;
+    return false;
   }
 
   /** The waiting messages, by policy. */
@@ -205,7 +222,7 @@ export class Outbox {
    * and after `passedOverMax` of them the first place, because the client may not listen until the last one.
    */
   next(now: Instant, { isAwake, overdueMs }: { isAwake: boolean; overdueMs: number }): OutboxEntry | undefined {
-    if (this.#tried === 0 && this.names.size === 0) return this.head();
+    if (!this.mayHoldAside) return this.head();
     const mayBegin = this.#byMsgId.size < openMax;
     let first: OutboxEntry | undefined;
     let due: OutboxEntry | undefined;
@@ -241,7 +258,7 @@ export class Outbox {
 
   /** When the first of the messages that stand aside is tried again with an active client; undefined = none is. */
   nextAside(): Instant | undefined {
-    if (this.#tried === 0 && this.names.size === 0) return undefined;
+    if (!this.mayHoldAside) return undefined;
     let next: Instant | undefined;
     for (const entry of this) {
       const history = this.historyOf(entry);
@@ -255,11 +272,13 @@ export class Outbox {
     this.#bytes += bytes;
     this.#total.messages += messages;
     this.#total.bytes += bytes;
+    const atQos0 = entry.publication.qos === 0 ? messages : 0;
     const tally = this.#byPolicy.get(entry.policy);
-    if (!tally) this.#byPolicy.set(entry.policy, { messages, bytes });
+    if (!tally) this.#byPolicy.set(entry.policy, { messages, bytes, atQos0 });
     else {
       tally.messages += messages;
       tally.bytes += bytes;
+      tally.atQos0 += atQos0;
       if (tally.messages === 0) this.#byPolicy.delete(entry.policy);
     }
   }
@@ -347,23 +366,24 @@ export class Outbox {
    */
   check(each: (entry: OutboxEntry) => void, found: Found): void {
     let bytes = 0;
-    const byPolicy = new Map<BufferPolicy, Tally>();
+    const byPolicy = new Map<BufferPolicy, PolicyTally>();
     let named = 0;
     let tried = 0;
-    let tally: Tally | undefined;
+    let tally: PolicyTally | undefined;
     let policy: BufferPolicy | undefined;
     for (let i = this.#head; i < this.#entries.length; i++) {
       const entry = this.#entries[i];
       if (!entry) continue;
       if (entry.policy !== policy || !tally) {
         policy = entry.policy;
-        tally = byPolicy.get(policy) ?? { messages: 0, bytes: 0 };
+        tally = byPolicy.get(policy) ?? { messages: 0, bytes: 0, atQos0: 0 };
         byPolicy.set(policy, tally);
       }
       const size = entryBytes(entry);
       bytes += size;
       tally.messages++;
       tally.bytes += size;
+      if (entry.publication.qos === 0) tally.atQos0++;
       if (entry.msgId !== 0) named++;
       if (entry.msgId !== 0 && this.#byMsgId.get(entry.msgId) !== entry)
         found(`the message with MsgId ${entry.msgId} is not found under it`);
@@ -375,8 +395,10 @@ export class Outbox {
     if (bytes !== this.#bytes) found(`${bytes} octets wait in the outbox, ${this.#bytes} are counted`);
     for (const [policy, { messages }] of this.#byPolicy)
       if (!byPolicy.has(policy)) found(`none wait under a rule that ${messages} are counted for`);
-    for (const [policy, { messages, bytes }] of byPolicy) {
+    for (const [policy, { messages, bytes, atQos0 }] of byPolicy) {
       const counted = this.of(policy);
+      if (counted.atQos0 !== atQos0)
+        found(`${atQos0} messages at QoS 0 wait under a rule, counted are ${counted.atQos0}`);
       if (counted.messages !== messages || counted.bytes !== bytes)
         found(
           `${messages} messages of ${bytes} octets wait under a rule, counted are ${counted.messages} of ${counted.bytes}`,

@@ -1,9 +1,10 @@
 /** What waits for a client: rules of the operator, and time. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { coreOptions } from "../../../src/config/core-options.ts";
 import { parseConfig } from "../../../src/config/load.ts";
 import { admitAll } from "../../../src/core/access.ts";
 import type { CoreOptions } from "../../../src/core/options.ts";
+import { Outbox } from "../../../src/core/state/outbox.ts";
 import { Bench, connect, octets, pubAck, regAck, sleep, subscribe, type Turn, wake } from "../../helpers/bench.ts";
 import { GatewayRun } from "../../helpers/gateway-run.ts";
 
@@ -111,6 +112,18 @@ describe("limits of a rule [6.14]", () => {
     expect(options?.policyOf("valve", "u")).toMatchObject({ atLimit: "leave", timeToLiveSeconds: 0 });
     expect(options?.perWakeMaxOf("pump-1")).toBe(3);
   });
+});
+
+test("a full buffer that has nothing to drop is not searched for each message of a flood [6.14]", () => {
+  const run = sleeper({ messagesMax: 100 });
+  for (let n = 0; n < 100; n++) comes(run, "a 1");
+  const searched = vi.spyOn(Outbox.prototype, "find");
+  onTestFinished(() => {
+    searched.mockRestore();
+  });
+  expect(comes(run, "a 2", { qos: 0 }).drops).toEqual(["buffer-full"]);
+  for (let n = 0; n < 10; n++) comes(run, "a 3").asks();
+  expect(searched).not.toHaveBeenCalled();
 });
 
 test("what the client may hold is not dropped: the exchange is finished, then the next", () => {
