@@ -17,6 +17,7 @@ import { IdlePings } from "./idle-pings.ts";
 import type { BrokerAck, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { type PacketEvents, PacketReader, type ReadPublish } from "./packet-reader.ts";
+import { readShare } from "./read-share.ts";
 import { certificateEnd } from "./socket-below.ts";
 import type { RingPlace } from "./tcp-ring.ts";
 import type { TlsSession } from "./tls-session.ts";
@@ -240,6 +241,8 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.#readingAt = undefined;
     this.#unheardSince = undefined;
     this.#reader.take(chunk);
+    const stream = this.connection?.stream;
+    if (stream) readShare.note(chunk.length, stream);
   }
 
   onConnAck(packet: IConnackPacket): void {
