@@ -76,10 +76,14 @@ const quick: typeof kinds = {
     include: ["test/{unit,vectors,property,architecture}/**/*.test.ts", "test/simulation/simulation.test.ts"],
     exclude: [
       "test/unit/upstream/password-command.test.ts", // starts programs
-      // A second of CPU each, or more.
+      // Half a second of CPU each, or more.
       "test/property/{store-records,mqtt-packets,secure,payloads}.test.ts",
-      "test/unit/core/{check,poison,suspects-trial,topic-rights}.test.ts",
-      "test/unit/secure/{certificates,handshake}.test.ts",
+      "test/unit/{check,observe}.test.ts",
+      "test/unit/core/{asked-again,check,moved,parked-tools,poison,poison-shared,suspects-trial,topic-rights}.test.ts",
+      "test/unit/fleet/{dropped-gateway,shard}.test.ts",
+      "test/unit/secure/{certificates,context,flood,handshake}.test.ts",
+      "test/unit/storage/lease.test.ts",
+      "test/unit/transports/ble/hub.test.ts",
       "test/unit/script/sandbox.test.ts",
       "test/unit/payload/bthome.test.ts",
       "test/unit/home-assistant/{home,add-on}.test.ts",

@@ -8,6 +8,7 @@ import { decodeRecord, encodeRecord } from "../../src/storage/encoding.ts";
 import { keyOf, nameOf } from "../../src/storage/keys.ts";
 import { lookThrough } from "../../src/storage/look-through.ts";
 import { octetsOf } from "../../src/storage/state-table.ts";
+import { cases } from "../helpers/cases.ts";
 
 const meta = { contentType: "text/plain" } as const;
 
@@ -73,7 +74,7 @@ test("a glance at backlog records finds what reading each of them finds: what is
       expect(found.backlogs).toEqual(sums);
       expect(found.latest).toBe(latest);
     }),
-    { numRuns: 1_000 },
+    { numRuns: cases(1_000) },
   );
 });
 

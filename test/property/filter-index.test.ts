@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { HashRows, noRow } from "../../src/core/hash-rows.ts";
 import { FilterIndex, type Rests } from "../../src/core/state/filter-index.ts";
 import { isTopicFilter, isTopicName, matches } from "../../src/wire/topic.ts";
+import { cases } from "../helpers/cases.ts";
 
 const level = fc.constantFrom("a", "b", "", "$SYS", "$x", "ä", "😀");
 const name = fc
@@ -86,7 +87,7 @@ test.each([
           }
         },
       ),
-      { numRuns: 1_500 },
+      { numRuns: cases(1_500) },
     );
   },
 );
@@ -173,6 +174,6 @@ test("rows are found by their hashes, and their numbers are used again", () => {
         );
       }
     }),
-    { numRuns: 500 },
+    { numRuns: cases(500) },
   );
 });

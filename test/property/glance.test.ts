@@ -5,6 +5,7 @@ import { datagramWords } from "../../src/core/dialects/glance.ts";
 import { peerBehind } from "../../src/core/peer-id.ts";
 import { decode } from "../../src/wire/v12/codec.ts";
 import { layouts } from "../../src/wire/v12/layout.ts";
+import { cases } from "../helpers/cases.ts";
 
 const codes = layouts.map(({ code }) => code);
 const from = "udp/192.0.2.1:1884";
@@ -45,7 +46,7 @@ test("client ids, nodes, and what kind of message it is, as the codec reads them
       expect(datagramWords.accepts(bytes)).toBe(isConnAck || says.type === "WILLTOPICREQ");
     }),
     {
-      numRuns: 5_000,
+      numRuns: cases(5_000),
       examples: [
         [Uint8Array.of(1, 0, 5, 0x05, 0)],
         [Uint8Array.of(1, 0, 5, 0x05, 3)],

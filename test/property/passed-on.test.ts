@@ -16,6 +16,7 @@ import {
   writeHead,
   writeRecord,
 } from "../../src/fleet/passed-on.ts";
+import { cases } from "../helpers/cases.ts";
 
 interface PassedOn {
   readonly way: Way;
@@ -91,7 +92,7 @@ test("whatever the octets: nothing is thrown, no record is larger than what came
       }
       expect(sum).toBeLessThanOrEqual(octets.length);
     }),
-    { numRuns: 2_000 },
+    { numRuns: cases(2_000) },
   );
 });
 
@@ -109,7 +110,7 @@ test("a frame that was cut or changed: nothing is thrown, and what is read lies 
         for (const each of back) expect(canPassOn(each.peer, each.message)).toBe(true);
       },
     ),
-    { numRuns: 2_000 },
+    { numRuns: cases(2_000) },
   );
 });
 

@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { OctetReader, OctetWriter } from "../../src/core/octet-form.ts";
 import { PeerForm } from "../../src/core/peer-form.ts";
 import type { PeerId } from "../../src/core/types.ts";
+import { cases } from "../helpers/cases.ts";
 
 const transport = fc.constantFrom("udp", "udp-2", "dtls", "ble", "serial", "", "ud", "udpü", "a.b", "10");
 const ipv4 = fc.ipV4();
@@ -79,7 +80,7 @@ test("each comes back as it was, and no other one is taken for it", () => {
       }
     }),
     {
-      numRuns: 3_000,
+      numRuns: cases(3_000),
       examples: [
         [["udp/010.1.1.1:05", "udp/10.1.1.1:5", "udp/10.1.1.1:05", "udp/10.1.1.1:5#0a", "dtls/10.1.1.1:5"] as PeerId[]],
         [["udp/0.0.0.0:0", "udp/255.255.255.255:65535", "udp/255.255.255.255:65536", "udp/256.0.0.0:0"] as PeerId[]],

@@ -6,6 +6,7 @@ import { decode, encode, encodeByLayout, encodedLength, type Forwarded, read } f
 import { type Field, type FlagName, layoutByType, layouts } from "../../src/wire/v12/layout.ts";
 import type { Message } from "../../src/wire/v12/messages.ts";
 import { describe as inWords } from "../../src/wire/v12/words.ts";
+import { cases } from "../helpers/cases.ts";
 
 const u8 = fc.integer({ min: 0, max: 0xff });
 const u16 = fc.integer({ min: 0, max: 0xffff });
@@ -71,7 +72,7 @@ test("encode, then decode, is identity, with all flags [5.3.4]", () => {
       expect(decode(bytes)).toEqual({ ok: true, message, ...(forwarded && { forwarded }) });
       expect(encodedLength(message)).toBe(bytes.length - (forwarded ? 3 + forwarded.nodeId.length : 0));
     }),
-    { numRuns: 3_000 },
+    { numRuns: cases(3_000) },
   );
 });
 
@@ -80,7 +81,7 @@ test("no message of 1.2 is taken for a CONNECT of 2.0", () => {
     fc.property(anyMessage, (message) => {
       expect(isConnectOfVersion2(encode(message))).toBe(false);
     }),
-    { numRuns: 3_000 },
+    { numRuns: cases(3_000) },
   );
 });
 
@@ -105,7 +106,7 @@ test("random octets: never an exception; what is accepted is written again as th
       if (decoded.ok) expect(decode(encode(decoded.message, decoded.forwarded))).toEqual(decoded);
       expect(inWords(bytes).length).toBeGreaterThan(0);
     }),
-    { numRuns: 5_000 },
+    { numRuns: cases(5_000) },
   );
 });
 
@@ -119,7 +120,7 @@ test("messages cut at every length, and with octets changed: never an exception"
       const decoded = decode(changed);
       if (decoded.ok) expect(decode(encode(decoded.message, decoded.forwarded))).toEqual(decoded);
     }),
-    { numRuns: 500 },
+    { numRuns: cases(500) },
   );
 });
 
