@@ -95,10 +95,9 @@ describe("short names [§6.7]", () => {
   });
 
   test("every number that is a name comes back", () => {
-    for (let id = 0; id < 0x1_0000; id++) {
-      const name = shortNameFromId(id);
-      if (name !== undefined) expect(shortNameToId(name)).toBe(id);
-    }
+    const named = Array.from({ length: 0x1_0000 }, (_, id) => id).filter((id) => shortNameFromId(id) !== undefined);
+    expect(named.length).toBeGreaterThan(100);
+    expect(named.map((id) => shortNameToId(shortNameFromId(id) ?? ""))).toEqual(named);
   });
 });
 
