@@ -26,6 +26,7 @@ const chosen = process.env["VM_TESTS"]?.split("|") ?? [
   "nobody read in time",
   // Of pairing.test.ts.
   "just works: paired once",
+  "with the other driver",
 ];
 
 const vm = findVm();

@@ -7,9 +7,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { ask } from "../../src/cli/ask.ts";
+import { drivers } from "../../src/transports/ble/drivers.ts";
 import { until } from "../helpers/test-gateway.ts";
 import type { BleDevice, BleDeviceOptions } from "./lab/ble-device.ts";
-import { BleLab, missingFromLab } from "./lab/lab.ts";
+import { BleLab, driver, missingFromLab } from "./lab/lab.ts";
 import { type Flash, privateAddress, type ResponderOptions } from "./lab/responder.ts";
 
 const missing = missingFromLab();
@@ -95,6 +96,17 @@ describe.skipIf(missing !== undefined)(`encrypted links${named}`, () => {
     }
     expect(count(at, "bonded")).toBe(2);
     if (process.env["BLE_LAB_AIR"] !== undefined) expect(at.childRights()).toBe(netRaw);
+  });
+
+  test("with the other driver: its packets pass through the gateway's hands, too", async () => {
+    const other = drivers.find((each) => each !== driver);
+    const at = await lab({ pairing: "just-works", driver: other, supervisionSeconds: 4 });
+    const device = at.device("new", secure());
+    await device.on();
+    await talks(at, device);
+    await says(at, new RegExp(`ready, adapter .* by ${other} `));
+    await says(at, /new\): connected, .*encrypted, paired without a passkey/);
+    await until("4 s of supervision", () => device.peripheral?.parameters.at(-1)?.timeout === 400);
   });
 
   test("with a passkey; a wrong one is said, and others do not wait", async () => {

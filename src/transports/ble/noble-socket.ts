@@ -11,6 +11,7 @@ interface NobleController {
   readonly _socket: EventEmitter & { write(packet: Buffer): unknown };
   readonly _isExtended?: unknown;
   writeAclDataPkt(handle: number, channel: number, payload: Buffer): Promise<void> | undefined;
+  createLeConn?(address: string, type: string, parameters: unknown, reset?: boolean, attempt?: unknown): void;
 }
 
 /** To be called when the adapter is on, and before the first link. undefined: this noble has no such place. */
@@ -21,6 +22,7 @@ export function controlLinks(
 ): LinkControl | undefined {
   const controller = controllerOf(noble);
   if (!controller) return undefined;
+  keepRunning(controller);
   const socket = controller._socket;
   const control = new LinkControl(options, {
     command: (packet) => void socket.write(packet),
@@ -29,22 +31,32 @@ export function controlLinks(
     tell,
   });
   const reports = new ExtendedReports();
-  const emit = socket.emit.bind(socket);
-  socket.emit = (event: string | symbol, ...values: unknown[]): boolean => {
-    const [packet] = values;
-    if (event !== "data" || !Buffer.isBuffer(packet)) return emit(event, ...values);
-    let isHeard = true;
+  // noble's listeners get the packets from here. `emit` cannot be replaced for this: the native part of
+  // @stoprocent/noble keeps the function that the socket had when it was started.
+  const theirs = socket.listeners("data") as ((packet: Buffer) => void)[];
+  for (const listener of theirs) socket.removeListener("data", listener);
+  socket.on("data", (packet: Buffer) => {
     for (const each of reports.take(packet)) {
       const { pass, after } = control.take(each);
-      if (pass !== undefined) isHeard = emit("data", pass);
+      if (pass !== undefined) for (const listener of theirs) listener.call(socket, pass);
       after?.();
     }
-    return isHeard;
-  };
+  });
   // noble also requests the coded PHY; a controller without it refuses the whole command.
   if (options.extended) socket.write(extendedScan());
   if (options.isAlone) takeOver(controller);
   return control;
+}
+
+/**
+ * While there is no link, `@stoprocent/noble` resets the controller before each attempt to connect. That would end the
+ * links of other programs that use the adapter, and lose what they and this process have set in it.
+ */
+function keepRunning(controller: NobleController): void {
+  const connect = controller.createLeConn;
+  if (typeof connect !== "function") return;
+  controller.createLeConn = (address, type, parameters, _reset, attempt) =>
+    connect.call(controller, address, type, parameters, false, attempt);
 }
 
 /** Sends the commands that usually a kernel sends to a controller, and noble does not. */

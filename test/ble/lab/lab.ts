@@ -23,7 +23,8 @@ const kernelAir = process.env["BLE_LAB_AIR"];
 const kernelIsDevice = process.env["BLE_LAB_INDEX"] !== undefined;
 const kernelPlug = process.env["BLE_LAB_PLUG"] ?? "";
 /** Forced, so that no run is one of the other edition by accident: that is BLE_DRIVER=@stoprocent/noble. */
-const driver = process.env["BLE_DRIVER"] || "@abandonware/noble";
+/** The driver of all tests but those that name another. */
+export const driver = process.env["BLE_DRIVER"] || "@abandonware/noble";
 const stand = resolve(fileURLToPath(import.meta.url), "../hci-userland.cjs");
 
 /** Why the lab cannot be had here; undefined = it can. In CI that is an error. */
