@@ -76,7 +76,7 @@ function ofFleet({ trouble, owners, members, name, leaseSeconds }: FleetFacts): 
   if (unowned > 0)
     add(
       "warn",
-      `${unowned} of ${owners.length} shards have no owner: their devices get no answer.`,
+      `Shards without an owner: ${unowned} of ${owners.length}. Their devices get no answer.`,
       "If this stays so for longer than two leases, check the gateways with `mqtt-sn-gateway fleet status`.",
     );
   for (const member of members)

@@ -139,7 +139,7 @@ export function lookAtFleet(fleet: OutputOf<"overview.show">["fleet"]): Finding[
     findings.push(
       doubtful(
         about,
-        `${unowned} of ${shards} shards have no owner`,
+        `shards without an owner: ${unowned} of ${shards}`,
         "if this stays so for longer than two leases: mqtt-sn-gateway fleet status --shards, on each gateway",
       ),
     );

@@ -114,7 +114,7 @@ describe("the overview", () => {
     expect(merged.sessions).toEqual({ total: 0, active: 0, asleep: 0, awake: 0, disconnected: 0, lost: 0, late: 0 });
     const says = merged.needs.map((need) => need.says).join("\n");
     expect(says).toContain("no answer");
-    expect(says).toContain("1 of 1 shards have no owner");
+    expect(says).toContain("Shards without an owner: 1 of 1");
     expect(says).toContain("No other gateway of the fleet is there");
     const silent = { ...fleet, members: members.map((member) => ({ ...member, secondsAgo: 9 })) };
     const needs = mergedOverview([], { ...ofTheProcess, fleet: silent, knocks: 0 }).needs;
@@ -142,7 +142,7 @@ describe("doctor", () => {
     const alone = { ...fleet, members: members.slice(0, 1), owners: [{ shard: 0, owner: "", epoch: 0 }] };
     expect(first(alone)).toEqual([
       ["doubtful", "barn is the only gateway: when it ends, no gateway takes over"],
-      ["doubtful", "1 of 3 shards have no owner"],
+      ["doubtful", "shards without an owner: 1 of 3"],
     ]);
     const silent = { ...fleet, members: members.map((member) => ({ ...member, secondsAgo: 9 })) };
     expect(first(silent)).toEqual([["doubtful", "silo is silent for 9 s"]]);
