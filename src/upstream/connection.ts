@@ -21,7 +21,7 @@ export interface Connection extends Carrier {
 export interface ConnectionEvents extends SocketBelowEvents {
   /** CONNECT was sent. */
   onAsked(): void;
-  /** All octets from the broker. */
+  /** All octets from the broker. They are valid during the call. */
   onOctets(chunk: Buffer): void;
   /** CONNACK, with success or a refusal. After a refusal the connection ends by itself. */
   onConnAck(packet: IConnackPacket): void;

@@ -2,8 +2,8 @@
  * Takes the packets that carry messages out of the octets of an MQTT connection: PUBLISH, its acknowledgements, SUBACK
  * and UNSUBACK. All others are passed on unchanged to the connection. [MQTT-3.1.1 2, 3; MQTT 5 2, 3]
  *
- * A chunk may end at any octet. A packet that is complete in one chunk is read in place; a part is kept until the rest
- * arrives. A malformed packet ends the reading: `malformed` is called once, and nothing after it.
+ * A chunk may end at any octet. A packet that is complete in one chunk is read in place; a part is copied and kept until
+ * the rest arrives. So the memory of a chunk is not used after `take`. A malformed packet ends the reading: `malformed` is called once, and nothing after it.
  *
  * Memory is limited: of a PUBLISH longer than `packetBytesMax` only the beginning is kept, and the rest is skipped. Its
  * payload is then longer than any MQTT-SN message can be, so the decision (too large for the client) is the same. A
@@ -23,7 +23,7 @@ export interface PacketEvents {
   ack(kind: "puback" | "pubrec" | "pubcomp" | "suback" | "unsuback", packetId: number, code: number): void;
   /** PUBREL. */
   release(packetId: number): void;
-  /** Any other packet, whole, in its order among the others. */
+  /** Any other packet, whole, in its order among the others. The octets are valid during the call. */
   other(octets: Buffer): void;
   malformed(why: string): void;
 }
@@ -70,9 +70,12 @@ export class PacketReader {
       octets = octets.subarray(skipped);
     }
     if (this.#partBytes > 0) {
-      this.#parts.push(octets);
       this.#partBytes += octets.length;
-      if (this.#partBytes < this.#needed) return;
+      if (this.#partBytes < this.#needed) {
+        this.#parts.push(Buffer.from(octets));
+        return;
+      }
+      this.#parts.push(octets);
       octets = Buffer.concat(this.#parts, this.#partBytes);
       this.#parts = [];
       this.#partBytes = 0;
@@ -214,10 +217,9 @@ export class PacketReader {
   }
 }
 
-/** Copies the octets, unless they are most of their buffer. */
+/** A copy, which outlives the chunk. */
 function ownOctets(octets: Buffer, from: number, to: number): Uint8Array {
-  const view = octets.subarray(from, to);
-  return octets.buffer.byteLength > 4 * view.byteLength + 512 ? new Uint8Array(view) : view;
+  return new Uint8Array(octets.subarray(from, to));
 }
 
 function u16At(octets: Uint8Array, at: number): number {

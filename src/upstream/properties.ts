@@ -64,6 +64,7 @@ function valueBytes(octets: Uint8Array, identifier: number, at: number): number 
     case contentType:
     case responseTopic:
     case correlationData:
+      // `slice` of a Buffer would be no copy.
       return 2 + u16At(octets, at);
     case subscriptionIdentifier: {
       const value = variableIntegerAt(octets, at);
@@ -137,7 +138,8 @@ function withProperty(
       return !text || /[+#]/.test(text) ? meta : { ...meta, responseTopic: text };
     }
     case correlationData:
-      return { ...meta, correlationData: octets.slice(at + 2, at + 2 + u16At(octets, at)) };
+      // `slice` of a Buffer would be no copy.
+      return { ...meta, correlationData: Uint8Array.prototype.slice.call(octets, at + 2, at + 2 + u16At(octets, at)) };
     case userProperty: {
       const name = textAt(octets, at);
       const value = textAt(octets, at + 2 + u16At(octets, at));

@@ -7,7 +7,7 @@ import { generate, type IPublishPacket, type Packet, parser } from "mqtt-packet"
 import { describe, expect, test } from "vitest";
 import { fitsPacket } from "../../src/core/broker/limits.ts";
 import { noLimits, type PublicationMeta } from "../../src/core/types.ts";
-import { type PacketEvents, PacketReader, packetBytesMax } from "../../src/upstream/packet-reader.ts";
+import { type PacketEvents, PacketReader, packetBytesMax, type ReadPublish } from "../../src/upstream/packet-reader.ts";
 import { PacketWriter } from "../../src/upstream/packet-writer.ts";
 import { TopicAliases } from "../../src/upstream/topic-aliases.ts";
 
@@ -349,6 +349,32 @@ test("a payload keeps no more memory alive than about its own size", () => {
     expect(payload.buffer.byteLength).toBeLessThanOrEqual(4 * payload.byteLength + 512);
   }
   expect(kept.map(({ byteLength }) => byteLength)).toEqual([...Array.from({ length: 1_000 }, () => 5), 60_000]);
+});
+
+test("what was read does not change when the memory of a chunk is used again", () => {
+  fc.assert(
+    fc.property(
+      fc.constantFrom(20, 200, 20_000),
+      fc.array(fc.nat({ max: 21_000 }), { maxLength: 6 }),
+      (length, places) => {
+        const payload = Buffer.alloc(length, 0x70);
+        const packet = { cmd: "publish", topic: "t", payload, qos: 0, retain: false, dup: false } as const;
+        const properties = { correlationData: Buffer.alloc(300, 0x63) };
+        const whole = generate({ ...packet, properties }, { protocolVersion: 5 });
+        const memory = Buffer.alloc(65_536);
+        const read: ReadPublish[] = [];
+        const { events } = listening();
+        const reader = new PacketReader("5", { ...events, publish: (each) => read.push(each) });
+        for (const chunk of cut(whole, places)) {
+          chunk.copy(memory);
+          reader.take(memory.subarray(0, chunk.length));
+          memory.fill(0xff);
+        }
+        expect(read.map((each) => hex(each.payload))).toEqual([hex(payload)]);
+        expect(hex(read[0]?.meta?.correlationData ?? new Uint8Array())).toBe(hex(properties.correlationData));
+      },
+    ),
+  );
 });
 
 test("of properties that are too many, or are no text, a message loses these alone", () => {
