@@ -3,7 +3,8 @@
  * and UNSUBACK. All others are passed on unchanged to the connection. [MQTT-3.1.1 2, 3; MQTT 5 2, 3]
  *
  * A chunk may end at any octet. A packet that is complete in one chunk is read in place; a part is copied and kept until
- * the rest arrives. So the memory of a chunk is not used after `take`. A malformed packet ends the reading: `malformed` is called once, and nothing after it.
+ * the rest arrives. So the memory of a chunk is not used after `take`. A malformed packet ends the reading: `malformed`
+ * is called once, and nothing after it.
  *
  * Memory is limited: of a PUBLISH longer than `packetBytesMax` only the beginning is kept, and the rest is skipped. Its
  * payload is then longer than any MQTT-SN message can be, so the decision (too large for the client) is the same. A
