@@ -7,7 +7,7 @@
  * `watch`, which exists from `watch` to `unwatch`, or to the end of Node's environment.
  *
  * Built without Node's headers: the declarations in node-api.h and below are those of Node-API 8, whose binary interface is
- * stable. How it waits for a socket is in udp-watch.h, how it writes addresses in udp-addresses.h.
+ * stable. How it waits for a socket is in watch.h, how it writes addresses in udp-addresses.h.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -28,9 +28,10 @@
 
 #include "node-api.h"
 #include "udp-addresses.h"
-#include "udp-watch.h"
+#include "watch.h"
 
 extern napi_status napi_get_value_string_utf8(napi_env, napi_value, char *, size_t, size_t *);
+extern napi_status napi_get_value_bool(napi_env, napi_value, bool *);
 extern napi_status napi_create_string_utf8(napi_env, const char *, size_t, napi_value *);
 
 enum { batch_max = 64 };
@@ -378,6 +379,22 @@ static napi_value thin_hellos(napi_env env, napi_callback_info info) {
   const struct sock_fprog program = {.len = sizeof code / sizeof *code, .filter = code};
   int failed = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
   return number(env, failed != 0 ? -errno : 0);
+}
+
+/* wake(watch, also_when_writable): whether room to write is waited for too. */
+static napi_value wake_when(napi_env env, napi_callback_info info) {
+  napi_value values[2];
+  size_t given = 2;
+  bool writable = false;
+  watch *watched = NULL;
+  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != 0 || given < 2 ||
+      (watched = watch_argument(env, values[0])) == NULL || napi_get_value_bool(env, values[1], &writable) != 0) {
+    napi_throw_type_error(env, NULL, "expected (watch, boolean)");
+    return NULL;
+  }
+  if (watched->poll == NULL) return number(env, -EBADF);
+  watched->when_writable = writable;
+  return number(env, apply(watched));
 }
 
 /* Node looks for this name. */

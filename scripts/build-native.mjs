@@ -12,6 +12,7 @@ const parts = {
   aead: "DTLS costs more without it",
   "udp-batch": "UDP costs more without it",
   "tcp-ring": "a connection to the broker for each device costs more without it",
+  "tcp-read": "a connection to the broker for each device costs more without it",
   "hci-socket": "only Bluetooth misses it: it cannot tell whether packets were dropped, nor whether an adapter is up",
 };
 

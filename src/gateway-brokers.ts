@@ -4,7 +4,8 @@ import type { Input } from "./core/input.ts";
 import type { Log } from "./observe/log.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { UpstreamEvents } from "./upstream/link.ts";
-import { shownBrokers, type UpstreamOptions, urlsOf } from "./upstream/options.ts";
+import { isReadTogether, shownBrokers, type UpstreamOptions, urlsOf } from "./upstream/options.ts";
+import { TcpReads } from "./upstream/tcp-reads.ts";
 import { TcpRing } from "./upstream/tcp-ring.ts";
 import type { TurnEnd } from "./upstream/turn-end.ts";
 
@@ -19,6 +20,15 @@ export function openRing(upstreams: readonly UpstreamOptions[], turnEnd: TurnEnd
   const ring = TcpRing.open(turnEnd, (why) => log.warn(`${why}: ${instead}`));
   if (ring instanceof TcpRing) return ring;
   log.debug(`${ring.missing}: ${instead}`);
+  return undefined;
+}
+
+/** What all connections over TCP are read with. Undefined if no upstream uses it, or if it is not available. */
+export function openReads(upstreams: readonly UpstreamOptions[], turnEnd: TurnEnd, log: Log): TcpReads | undefined {
+  if (!upstreams.some(isReadTogether)) return undefined;
+  const reads = TcpReads.open(turnEnd);
+  if (reads instanceof TcpReads) return reads;
+  log.debug(`${reads.missing}: each connection to the broker is read separately`);
   return undefined;
 }
 

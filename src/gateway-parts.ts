@@ -11,7 +11,7 @@ import type { GatewayEvent } from "./core/event.ts";
 import { GatewayCore } from "./core/gateway-core.ts";
 import type { CoreOptions } from "./core/options.ts";
 import type { PeerId } from "./core/types.ts";
-import { openRing } from "./gateway-brokers.ts";
+import { openReads, openRing } from "./gateway-brokers.ts";
 import { Lookout } from "./gateway-console.ts";
 import { Desk } from "./gateway-desk.ts";
 import { OwnConnections } from "./gateway-own-connections.ts";
@@ -39,6 +39,7 @@ import type { Transport } from "./transports/transport.ts";
 import type { Upstream } from "./upstream/link.ts";
 import { MqttUpstream } from "./upstream/mqtt-upstream.ts";
 import type { UpstreamOptions } from "./upstream/options.ts";
+import type { TcpReads } from "./upstream/tcp-reads.ts";
 import type { TcpRing } from "./upstream/tcp-ring.ts";
 import { TurnEnd } from "./upstream/turn-end.ts";
 import { Upstreams } from "./upstream/upstreams.ts";
@@ -83,6 +84,7 @@ export class GatewayParts {
   /** Whether this gateway may send. Undefined: it always may. */
   readonly owns: (() => boolean) | undefined;
   readonly ring: TcpRing | undefined;
+  readonly reads: TcpReads | undefined;
   readonly commits = new CommitWatch(() => this.clock.now());
   readonly steps = new Steps(() => this.clock.now());
   readonly wakings = new Wakings(() => this.clock.now());
@@ -115,9 +117,11 @@ export class GatewayParts {
     this.managed = shard?.managed ?? new Managed(config.store);
     for (const each of shard?.transports ?? config.transports.map(createTransport))
       this.transports.set(each.name, each);
-    this.ring = openRing([config.upstream, ...config.upstreams], this.turnEnd, log);
+    const upstreams = [config.upstream, ...config.upstreams];
+    this.ring = openRing(upstreams, this.turnEnd, log);
+    this.reads = openReads(upstreams, this.turnEnd, log);
     const upstream = (options: UpstreamOptions) =>
-      new MqttUpstream(options, this.wallClock, randomShare, this.turnEnd, this.ring);
+      new MqttUpstream(options, this.wallClock, randomShare, this.turnEnd, { ring: this.ring, reads: this.reads });
     const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);
     const general = upstream(config.upstream);
     this.mqtt = new Map([["", general], ...named]);

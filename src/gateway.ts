@@ -349,6 +349,7 @@ export class Gateway {
     await this.#parts.store.close();
     await this.#parts.pair?.release();
     this.#parts.ring?.close();
+    this.#parts.reads?.close();
     if (this.#broker?.kind === "started") await this.#broker.close();
   }
 }

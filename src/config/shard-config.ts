@@ -54,7 +54,7 @@ export function shardConfig(config: GatewayConfig, shard: number): GatewayConfig
 function ofShard<T extends GatewayConfig["upstream"]>(options: T, shard: number, shards: number): T {
   const serviceClientId = `${options.serviceClientId}-${shardName(shard, shards)}`;
   // Each ring is the kernel's memory, and a shard has few connections.
-  return { ...options, serviceClientId, ioUring: false };
+  return { ...options, serviceClientId, ioUring: false, readTogether: false };
 }
 
 /** The MQTT client ids of all shards' own connections: no client of any shard may have one of them. */

@@ -6,6 +6,7 @@
 import type { Duplex } from "node:stream";
 import type { IConnackPacket, IConnectPacket } from "mqtt-packet";
 import type { SocketBelowEvents } from "./socket-below.ts";
+import type { TcpReads } from "./tcp-reads.ts";
 import type { Carrier } from "./wire-octets.ts";
 
 export interface Connection extends Carrier {
@@ -13,6 +14,8 @@ export interface Connection extends Carrier {
   readonly stream: Duplex;
   /** A packet that carries no message, whole, in its order among the others. */
   take(octets: Buffer): void;
+  /** From now on this connection is read together with others. Undefined: this kind of connection cannot be. */
+  joinReads?(reads: TcpReads): void;
   /** Ends the connection immediately. Idempotent. */
   destroy(): void;
 }

@@ -33,7 +33,8 @@ import { keepAliveOf, type UpstreamOptions } from "./options.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { BrokerWays } from "./presets.ts";
 import { TcpConnection } from "./tcp-connection.ts";
-import type { RingPlace, TcpRing } from "./tcp-ring.ts";
+import type { RingPlace } from "./tcp-ring.ts";
+import type { Together } from "./together.ts";
 import type { AliasRules } from "./topic-aliases.ts";
 import type { TurnEnd } from "./turn-end.ts";
 import type { WillRules } from "./will-rules.ts";
@@ -81,7 +82,7 @@ export class MqttLink implements AttemptOwner {
   #closed = false;
   #retry: NodeJS.Timeout | undefined;
   readonly #turnEnd: TurnEnd;
-  readonly #ring: TcpRing | undefined;
+  readonly #together: Together;
   readonly #writer: PacketWriter;
   readonly #flush = (): void => this.#writeOut(this.#attempt?.place);
 
@@ -96,7 +97,7 @@ export class MqttLink implements AttemptOwner {
     events: UpstreamEvents;
     counters: LinkCounters;
     turnEnd: TurnEnd;
-    ring: TcpRing | undefined;
+    together: Together;
     random: () => number;
     clock: WallTime;
   }) {
@@ -115,7 +116,7 @@ export class MqttLink implements AttemptOwner {
     this.isV5 = init.options.protocol === "5";
     this.#generateOptions = { protocolVersion: this.isV5 ? 5 : 4 };
     this.#turnEnd = init.turnEnd;
-    this.#ring = init.ring;
+    this.#together = init.together;
     this.#writer = new PacketWriter(init.options.protocol);
   }
 
@@ -376,7 +377,8 @@ export class MqttLink implements AttemptOwner {
     }
     this.#congested = false;
     const stream = attempt.connection?.stream;
-    if (stream instanceof Socket) attempt.place = this.#ring?.join(stream);
+    if (stream instanceof Socket) attempt.place = this.#together.ring?.join(stream);
+    if (this.#together.reads) attempt.connection?.joinReads?.(this.#together.reads);
     const { keepAliveSeconds, keepAliveMaxSeconds } = this.#options;
     if (keepAliveMaxSeconds !== undefined)
       attempt.pingWhenIdle(keepAliveSeconds, packet.properties?.serverKeepAlive || keepAliveOf(this.#options));

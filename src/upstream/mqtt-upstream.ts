@@ -12,10 +12,10 @@ import { Credentials } from "./credentials.ts";
 import type { Notice, SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { MqttLink } from "./mqtt-link.ts";
-import { type UpstreamOptions, urlsOf } from "./options.ts";
+import { isReadTogether, type UpstreamOptions, urlsOf } from "./options.ts";
 import { type BrokerWays, waysOf } from "./presets.ts";
 import { probe } from "./probe.ts";
-import type { TcpRing } from "./tcp-ring.ts";
+import type { Together } from "./together.ts";
 import { AliasRules } from "./topic-aliases.ts";
 import { TurnEnd } from "./turn-end.ts";
 import { WillRules } from "./will-rules.ts";
@@ -34,7 +34,7 @@ export class MqttUpstream implements Upstream {
   /** MQTT client ids whose last connection is still closing, and the link that waits for this. */
   readonly #closing = new Map<string, { count: number; waiting: MqttLink | undefined }>();
   readonly #turnEnd: TurnEnd;
-  readonly #ring: TcpRing | undefined;
+  readonly #together: Together;
   #events: UpstreamEvents | undefined;
   #probe: MqttLink | undefined;
   #idle: (() => void) | undefined;
@@ -57,7 +57,7 @@ export class MqttUpstream implements Upstream {
     clock: WallTime = { now: Date.now, trusted: Date.now },
     random: () => number = () => randomInt(2 ** 32) / 2 ** 32,
     turnEnd = new TurnEnd(),
-    ring?: TcpRing,
+    together: Together = {},
   ) {
     this.#options = options;
     const told: Notice = (...words) => this.#events?.notice?.(...words);
@@ -81,7 +81,10 @@ export class MqttUpstream implements Upstream {
     });
     this.#random = random;
     this.#turnEnd = turnEnd;
-    this.#ring = options.ioUring ? ring : undefined;
+    this.#together = {
+      ring: options.ioUring ? together.ring : undefined,
+      reads: isReadTogether(options) ? together.reads : undefined,
+    };
     this.#clock = clock;
   }
 
@@ -159,7 +162,7 @@ export class MqttUpstream implements Upstream {
       events,
       counters: this.counters,
       turnEnd: this.#turnEnd,
-      ring: this.#ring,
+      together: this.#together,
       random: this.#random,
       clock: this.#clock,
     });

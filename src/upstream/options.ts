@@ -236,6 +236,14 @@ const fields = {
         "has io_uring and the part in native/ was compiled. false, or if one of the two is missing: each connection " +
         "is written to separately.",
     ),
+  readTogether: z
+    .boolean()
+    .default(true)
+    .describe(
+      "In transparent mode, for mqtt:// connections that the gateway's own code makes: what the broker has sent over " +
+        "several of them is read in one wake-up, if the part in native/ was compiled. false, or if it is missing: " +
+        "each connection is read separately.",
+    ),
   username: z
     .string()
     .min(1)
@@ -338,6 +346,13 @@ export function keepAliveOf(options: Pick<UpstreamOptions, "keepAliveSeconds" | 
 /** The brokers, the best one first. */
 export function urlsOf({ url, urls }: Pick<UpstreamOptions, "url" | "urls">): readonly string[] {
   return urls ?? [url];
+}
+
+/** Whether connections to these brokers may be read together (tcp-reads.ts). With a shared connection there is nothing to gain. */
+export function isReadTogether(options: UpstreamOptions): boolean {
+  const { mode, connectBy, readTogether } = options;
+  const hasTcp = urlsOf(options).some((url) => url.startsWith("mqtt:"));
+  return readTogether && mode === "transparent" && connectBy === "gateway" && hasTcp;
 }
 
 /**

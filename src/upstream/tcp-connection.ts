@@ -8,6 +8,7 @@ import { generate, type Packet, type Parser, parser } from "mqtt-packet";
 import { type BrokerUrl, usualPorts } from "./broker-url.ts";
 import type { Connection, ConnectionEvents, ConnectWords } from "./connection.ts";
 import { noConnAck, noPingResp } from "./connection-end.ts";
+import type { ReadPlace, TcpReads } from "./tcp-reads.ts";
 import { carriedBy, type Octets } from "./wire-octets.ts";
 
 const pingReq = Uint8Array.of(0xc0, 0);
@@ -23,6 +24,8 @@ export class TcpConnection implements Connection {
   #isAnswered = false;
   /** Waits for CONNACK; afterwards it is the timer of the keep-alive. */
   #timer: NodeJS.Timeout;
+  /** Undefined: the stream reads. */
+  #place: ReadPlace | undefined;
   /** Halves of the keep-alive since the last PINGRESP. */
   #halves = 0;
 
@@ -53,8 +56,13 @@ export class TcpConnection implements Connection {
     this.stream.destroy();
   }
 
+  joinReads(reads: TcpReads): void {
+    this.#place = reads.join(this.stream, (octets) => this.#events.onOctets(octets));
+  }
+
   get carried(): Octets {
-    return carriedBy(this.stream);
+    const { in: octetsIn, out } = carriedBy(this.stream);
+    return { in: octetsIn + (this.#place?.readBytes ?? 0), out };
   }
 
   take(octets: Buffer): void {

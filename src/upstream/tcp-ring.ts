@@ -190,7 +190,7 @@ export class RingPlace {
 }
 
 /** The file descriptor of a TCP connection without TLS; undefined: the ring cannot be used. */
-function descriptorOf(socket: Socket): number | undefined {
+export function descriptorOf(socket: Socket): number | undefined {
   if (process.platform === "win32" || socket instanceof TLSSocket || socket.connecting || socket.destroyed)
     return undefined;
   const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: unknown } | null };

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { createWebSocketStream, WebSocketServer } from "ws";
 import { MqttUpstream } from "../../src/upstream/mqtt-upstream.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
+import { TcpReads } from "../../src/upstream/tcp-reads.ts";
 import { TcpRing } from "../../src/upstream/tcp-ring.ts";
 import { TurnEnd } from "../../src/upstream/turn-end.ts";
 import { fixture } from "../helpers/mosquitto.ts";
@@ -82,6 +83,7 @@ async function tlsBroker(scheme: "mqtts" | "wss", maxVersion: "TLSv1.2" | "TLSv1
 const ways = [
   { name: "mqtt, with io_uring where it can be had", broker: () => tcpBroker("mqtt"), over: { ioUring: true } },
   { name: "mqtt, without io_uring", broker: () => tcpBroker("mqtt"), over: { ioUring: false } },
+  { name: "mqtt, read by itself", broker: () => tcpBroker("mqtt"), over: { readTogether: false } },
   { name: "mqtt by MQTT.js", broker: () => tcpBroker("mqtt"), over: { connectBy: "mqtt.js", ioUring: false } },
   { name: "ws", broker: () => tcpBroker("ws"), over: {} },
   ...(["mqtts", "wss"] as const).flatMap((scheme) =>
@@ -98,19 +100,17 @@ describe.each(ways)("$name", ({ broker: newBroker, over }) => {
     const broker = await newBroker();
     const turnEnd = new TurnEnd();
     const ring = TcpRing.open(turnEnd, () => {});
+    const reads = TcpReads.open(turnEnd);
     const options = upstreamOptions.parse({
       url: broker.url,
       protocol: "5",
       reconnect: { minSeconds: 0.05, maxSeconds: 0.1 },
       ...over,
     });
-    const upstream = new MqttUpstream(
-      options,
-      undefined,
-      undefined,
-      turnEnd,
-      ring instanceof TcpRing ? ring : undefined,
-    );
+    const upstream = new MqttUpstream(options, undefined, undefined, turnEnd, {
+      ring: ring instanceof TcpRing ? ring : undefined,
+      reads: reads instanceof TcpReads ? reads : undefined,
+    });
     toClose.push(() => upstream.shutdown(500));
     let ups = 0;
     await upstream.start(

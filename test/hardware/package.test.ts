@@ -70,7 +70,7 @@ describe.skipIf(missing !== undefined)(
 
     test("its Node is 24, and loads every native part", () => {
       const script =
-        "for (const name of ['classic-level', 'serialport', '@abandonware/bluetooth-hci-socket', './native/build/udp-batch.node', './native/build/hci-socket.node', './native/build/tcp-ring.node']) require(name);" +
+        "for (const name of ['classic-level', 'serialport', '@abandonware/bluetooth-hci-socket', './native/build/udp-batch.node', './native/build/hci-socket.node', './native/build/tcp-read.node', './native/build/tcp-ring.node']) require(name);" +
         "process.stdout.write(process.version)";
       const cwd = join(root, "usr/lib/mqtt-sn-gateway");
       expect(execFileSync(node(), ["-e", script], { cwd, encoding: "utf8" })).toMatch(/^v24\./);

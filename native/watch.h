@@ -1,6 +1,6 @@
 /*
- * Waits for a socket of udp-batch.c, and calls JavaScript. The declarations of libuv 1's uv_poll_t and uv_timer_t, which Node
- * exports, are below: their binary interface is stable, and their sizes are asked for when the program runs.
+ * Waits for a descriptor, and calls JavaScript. The declarations of libuv 1's uv_poll_t and uv_timer_t, which Node exports, are
+ * below: their binary interface is stable, and their sizes are asked for when the program runs.
  */
 #pragma once
 #include <errno.h>
@@ -20,7 +20,6 @@ extern napi_status napi_create_int32(napi_env, int32_t, napi_value *);
 extern napi_status napi_typeof(napi_env, napi_value, int *);
 extern napi_status napi_create_external(napi_env, void *, void (*)(napi_env, void *, void *), void *, napi_value *);
 extern napi_status napi_get_value_external(napi_env, napi_value, void **);
-extern napi_status napi_get_value_bool(napi_env, napi_value, bool *);
 extern napi_status napi_get_global(napi_env, napi_value *);
 extern napi_status napi_create_reference(napi_env, napi_value, uint32_t, napi_ref *);
 extern napi_status napi_delete_reference(napi_env, napi_ref);
@@ -204,22 +203,6 @@ static napi_value watch_socket(napi_env env, napi_callback_info info) {
       napi_add_env_cleanup_hook(env, stop, watched) != 0 || apply(watched) != 0)
     stop(watched);
   return result;
-}
-
-/* wake(watch, also_when_writable): whether room to write is waited for too. */
-static napi_value wake_when(napi_env env, napi_callback_info info) {
-  napi_value values[2];
-  size_t given = 2;
-  bool writable = false;
-  watch *watched = NULL;
-  if (napi_get_cb_info(env, info, &given, values, NULL, NULL) != 0 || given < 2 ||
-      (watched = watch_argument(env, values[0])) == NULL || napi_get_value_bool(env, values[1], &writable) != 0) {
-    napi_throw_type_error(env, NULL, "expected (watch, boolean)");
-    return NULL;
-  }
-  if (watched->poll == NULL) return number(env, -EBADF);
-  watched->when_writable = writable;
-  return number(env, apply(watched));
 }
 
 /* unwatch(watch): no call comes afterwards; the descriptor is closed. Again: nothing happens. */
