@@ -24,9 +24,13 @@ export function openRing(upstreams: readonly UpstreamOptions[], turnEnd: TurnEnd
 }
 
 /** What all connections over TCP are read with. Undefined if no upstream uses it, or if it is not available. */
-export function openReads(upstreams: readonly UpstreamOptions[], turnEnd: TurnEnd, log: Log): TcpReads | undefined {
+export function openReads(
+  upstreams: readonly UpstreamOptions[],
+  batch: (work: () => void) => void,
+  log: Log,
+): TcpReads | undefined {
   if (!upstreams.some(isReadTogether)) return undefined;
-  const reads = TcpReads.open(turnEnd);
+  const reads = TcpReads.open(batch);
   if (reads instanceof TcpReads) return reads;
   log.debug(`${reads.missing}: each connection to the broker is read separately`);
   return undefined;

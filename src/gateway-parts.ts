@@ -119,7 +119,8 @@ export class GatewayParts {
       this.transports.set(each.name, each);
     const upstreams = [config.upstream, ...config.upstreams];
     this.ring = openRing(upstreams, this.turnEnd, log);
-    this.reads = openReads(upstreams, this.turnEnd, log);
+    const batch = (work: () => void) => this.steps.measure("input", () => this.turnEnd.around(work));
+    this.reads = openReads(upstreams, batch, log);
     const upstream = (options: UpstreamOptions) =>
       new MqttUpstream(options, this.wallClock, randomShare, this.turnEnd, { ring: this.ring, reads: this.reads });
     const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);

@@ -6,7 +6,10 @@
 import type { Instant } from "../core/types.ts";
 import { Durations } from "../durations.ts";
 
-/** `input`: an input from the broker, the store or a person, or a single datagram. */
+/**
+ * `input`: what one wake-up has brought over the brokers' connections that are read together; or one input from a
+ * broker, the store or a person, or a single datagram.
+ */
 export const stepKinds = ["datagrams", "input", "deadlines"] as const;
 export type StepKind = (typeof stepKinds)[number];
 

@@ -100,10 +100,11 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
   #readingAt: number | undefined;
   /** The sender of each PINGREQ that is not answered, in the order in which they were written. */
   #pings: ("core" | "keepAlive" | "life")[] | undefined;
-  /** Time of the first write after the last data of the broker; undefined: nothing was written since. */
+  /** Time of the first write after the last data of the broker, in ticks; undefined: nothing was written since. */
   #unheardSince: number | undefined;
   /** Runs until PINGREQ is sent, then until the broker is treated as unreachable. */
   #watch: NodeJS.Timeout | undefined;
+  /** In ticks. */
   #askedAt = 0;
   /** Octets in the stream when PINGREQ was sent. While this number decreases, the broker still reads. */
   #waitingOctets = 0;
@@ -126,10 +127,11 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
 
   /** The written packets are sent now. Packets that are written from now on get a later time. */
   noteLeft(): void {
+    const writingAt = this.#writingAt;
     this.#writingAt = undefined;
     if (!this.accepted) return;
     this.#idlePings?.noteWritten();
-    this.#unheardSince ??= performance.now();
+    this.#unheardSince ??= writingAt ?? ticksNow();
     this.#watch ??= setTimeout(lookForLife, silentMs, this);
   }
 
@@ -157,13 +159,13 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.#watch = undefined;
     const stream = this.connection?.stream;
     if (this.#unheardSince === undefined || !this.#isUp || !stream || stream.destroyed) return;
-    const leftMs = this.#unheardSince + silentMs - performance.now();
+    const leftMs = silentMs - (ticksNow() - this.#unheardSince) / ticksPerMs;
     if (leftMs > 1) {
       this.#watch = setTimeout(lookForLife, leftMs, this);
       return;
     }
     this.#owner.askForLife();
-    this.#askedAt = performance.now();
+    this.#askedAt = ticksNow();
     this.#waitingOctets = stream.writableLength;
     // Node runs timers before it reads sockets, so received data are read before the connection is ended.
     this.#watch = setTimeout(() => setImmediate(endWithoutLife, this), silentMs);

@@ -378,6 +378,7 @@ export class MqttLink implements AttemptOwner {
     this.#congested = false;
     const stream = attempt.connection?.stream;
     if (stream instanceof Socket) attempt.place = this.#together.ring?.join(stream);
+    this.#writer.isCopied = attempt.place !== undefined;
     if (this.#together.reads) attempt.connection?.joinReads?.(this.#together.reads);
     const { keepAliveSeconds, keepAliveMaxSeconds } = this.#options;
     if (keepAliveMaxSeconds !== undefined)
@@ -423,14 +424,16 @@ export class MqttLink implements AttemptOwner {
     const stream = this.#attempt?.connection?.stream;
     if (!together) this.#attempt?.place?.flush();
     if (this.#writer.length === 0) return;
-    const pieces = this.#writer.take();
     this.#attempt?.noteLeft();
-    if (!this.#up || !stream || stream.destroyed) return;
+    if (!this.#up || !stream || stream.destroyed) {
+      this.#writer.take();
+      return;
+    }
     for (; this.#pingsToWrite > 0; this.#pingsToWrite--) this.#attempt?.notePing("core");
-    for (const { length } of pieces) this.counters.bytesOut += length;
-    const [piece] = pieces;
-    if (pieces.length > 1 || !piece || !together?.send(piece)) {
+    this.counters.bytesOut += this.#writer.length;
+    if (!together || !this.#writer.passTo(together)) {
       together?.flush();
+      const pieces = this.#writer.take();
       if (pieces.length > 1) stream.cork();
       for (const each of pieces) stream.write(each);
       if (pieces.length > 1) stream.uncork();

@@ -12,14 +12,30 @@ import type { TopicAliases } from "./topic-aliases.ts";
  */
 const pieceBytesMax = 64 * 1_024;
 
+/**
+ * Writers that have little to write in a turn take one of these buffers, and give it back if its octets were copied. With a
+ * connection for each device, a new buffer for each message would be a good part of its cost.
+ */
+const smallBytes = 256;
+const smallSpares: Buffer[] = [];
+const smallSparesMax = 256;
+
 const noProperties = Uint8Array.of(0);
 
 const fixedHeader = { puback: 0x40, pubrec: 0x50, pubrel: 0x62, pubcomp: 0x70 } as const;
+
+/** Sends octets later, and copies them until then. */
+export interface CopyingPlace {
+  /** False: it has not taken them. */
+  send(octets: Uint8Array, length: number): boolean;
+}
 
 export class PacketWriter {
   readonly #isV5: boolean;
   /** The topic aliases of the present connection in MQTT 5; undefined: it has none. */
   aliases: TopicAliases | undefined;
+  /** What waits is usually taken by `passTo`, so a buffer can be used again. */
+  isCopied = false;
   /** The properties of a PUBLISH that has nothing but an alias. */
   readonly #aliasAlone = Uint8Array.of(3, topicAlias, 0, 0);
   /** Full pieces, oldest first, and the one that is being filled. */
@@ -96,6 +112,20 @@ export class PacketWriter {
     this.#used = at + encoded.byteLength;
   }
 
+  /**
+   * Passes everything that waits to `place`, if it is in one buffer. True: the octets were copied, and nothing waits any more. False:
+   * nothing has changed.
+   */
+  passTo(place: CopyingPlace): boolean {
+    const piece = this.#piece;
+    if (!piece || this.#full.length > 0 || !place.send(piece, this.#used)) return false;
+    if (piece.length === smallBytes && smallSpares.length < smallSparesMax) smallSpares.push(piece);
+    this.#expected = this.#used;
+    this.#piece = undefined;
+    this.#used = 0;
+    return true;
+  }
+
   /** Returns everything that waits, in order. The caller owns the result. */
   take(): readonly Buffer[] {
     const pieces = this.#full;
@@ -119,7 +149,9 @@ export class PacketWriter {
   #reserve(bytes: number): number {
     const needed = this.#used + bytes;
     if (this.#piece === undefined) {
-      this.#piece = Buffer.allocUnsafe(Math.max(bytes, Math.min(this.#expected + 8, pieceBytesMax)));
+      const size = Math.max(bytes, Math.min(this.#expected + 8, pieceBytesMax));
+      const isSmall = this.isCopied && size <= smallBytes;
+      this.#piece = isSmall ? (smallSpares.pop() ?? Buffer.allocUnsafe(smallBytes)) : Buffer.allocUnsafe(size);
     } else if (needed > this.#piece.length) {
       if (needed > pieceBytesMax) {
         this.#full.push(this.#piece.subarray(0, this.#used));

@@ -57,7 +57,7 @@ export class TcpConnection implements Connection {
   }
 
   joinReads(reads: TcpReads): void {
-    this.#place = reads.join(this.stream, (octets) => this.#events.onOctets(octets));
+    this.#place = reads.join(this.stream, this.#events);
   }
 
   get carried(): Octets {

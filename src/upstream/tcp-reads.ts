@@ -10,7 +10,6 @@ import type { Socket } from "node:net";
 import { getSystemErrorName } from "node:util";
 import { loadNativeReads, type NativeReads } from "./tcp-reads-native.ts";
 import { descriptorOf } from "./tcp-ring.ts";
-import type { TurnEnd } from "./turn-end.ts";
 
 /** Connections that are read in one call. */
 const readsMax = 256;
@@ -26,9 +25,13 @@ const wordsPerRead = 3;
 const offsetAt = 1;
 const lengthAt = 2;
 
+export interface Receiver {
+  onOctets(octets: Buffer): void;
+}
+
 export class TcpReads {
   readonly #native: NativeReads;
-  readonly #turnEnd: TurnEnd;
+  readonly #batch: (work: () => void) => void;
   readonly #arena = Buffer.allocUnsafeSlow(arenaBytes);
   readonly #words = new Uint32Array(readsMax * wordsPerRead);
   /** The same memory, read as the lengths of reads. */
@@ -43,24 +46,25 @@ export class TcpReads {
   #isUsable = true;
   readonly #readAll = (): void => this.#readReady();
 
-  private constructor(native: NativeReads, turnEnd: TurnEnd) {
+  private constructor(native: NativeReads, batch: (work: () => void) => void) {
     this.#native = native;
-    this.#turnEnd = turnEnd;
+    this.#batch = batch;
   }
 
+  /** `batch` is called with the work of each wake-up, and must do it at once. */
   static open(
-    turnEnd: TurnEnd,
+    batch: (work: () => void) => void,
     native: NativeReads | undefined = loadNativeReads(),
   ): TcpReads | { readonly missing: string } {
-    return native ? new TcpReads(native, turnEnd) : { missing: "native/tcp-read.c is not compiled" };
+    return native ? new TcpReads(native, batch) : { missing: "native/tcp-read.c is not compiled" };
   }
 
   /**
-   * From now on `onOctets` gets all octets of this connection; they are valid during the call. Undefined: this is not possible, and the
+   * From now on `to` gets all octets of this connection; they are valid during the call. Undefined: this is not possible, and the
    * stream reads as before. A connection leaves by itself when it ends or is destroyed. The socket must have Node's option `onread`: without
    * it, `pause` would not stop its own reading at once.
    */
-  join(socket: Socket, onOctets: (octets: Buffer) => void): ReadPlace | undefined {
+  join(socket: Socket, to: Receiver): ReadPlace | undefined {
     const fd = descriptorOf(socket);
     if (fd === undefined || !this.#isUsable) return undefined;
     const set = this.#opened();
@@ -73,7 +77,7 @@ export class TcpReads {
       return undefined;
     }
     socket.pause();
-    const place = new ReadPlace(number, fd, socket, onOctets);
+    const place = new ReadPlace(number, fd, socket, to);
     this.#places[number] = place;
     const destroy = socket._destroy;
     socket._destroy = (error, done) => {
@@ -105,7 +109,7 @@ export class TcpReads {
   /** Called when there is something to read; a negative number: it cannot be waited for any more. */
   #onWake(what: number): number {
     if (what < 0) this.close();
-    else this.#turnEnd.around(this.#readAll);
+    else this.#batch(this.#readAll);
     return 0;
   }
 
@@ -128,7 +132,7 @@ export class TcpReads {
         else {
           octets += length;
           place.readBytes += length;
-          place.onOctets(this.#arena.subarray(from, from + length));
+          place.to.onOctets(this.#arena.subarray(from, from + length));
         }
       }
       if (count < readsMax) return;
@@ -171,15 +175,15 @@ export class ReadPlace {
   readonly number: number;
   readonly fd: number;
   readonly socket: Socket;
-  readonly onOctets: (octets: Buffer) => void;
+  readonly to: Receiver;
   isOpen = true;
   /** Octets that were read without the stream, which does not count them. */
   readBytes = 0;
 
-  constructor(number: number, fd: number, socket: Socket, onOctets: (octets: Buffer) => void) {
+  constructor(number: number, fd: number, socket: Socket, to: Receiver) {
     this.number = number;
     this.fd = fd;
     this.socket = socket;
-    this.onOctets = onOctets;
+    this.to = to;
   }
 }

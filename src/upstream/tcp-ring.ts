@@ -81,17 +81,20 @@ export class TcpRing {
   }
 
   /** Copies the octets, which are sent at the end of this turn. False: the caller must write them to the stream. */
-  send(place: RingPlace, piece: Uint8Array): boolean {
-    if (!this.#isUsable || piece.length > pieceBytesMax || !place.isFree) return false;
-    if (this.#queued.length === sendsMax || this.#bytes + piece.length > arenaBytes) this.flush();
+  send(place: RingPlace, piece: Uint8Array, length: number): boolean {
+    if (!this.#isUsable || length > pieceBytesMax || !place.isFree) return false;
+    if (this.#queued.length === sendsMax || this.#bytes + length > arenaBytes) this.flush();
     const words = this.#words;
     const at = this.#queued.length * wordsPerSend;
     words[at] = place.slot;
     words[at + generationAt] = place.generation;
     words[at + offsetAt] = this.#bytes;
-    words[at + lengthAt] = piece.length;
-    this.#arena.set(piece, this.#bytes);
-    this.#bytes += piece.length;
+    words[at + lengthAt] = length;
+    const arena = this.#arena;
+    // For few octets a loop costs less than the object that `set` would need.
+    if (length <= 64) for (let i = 0, to = this.#bytes; i < length; i++) arena[to + i] = piece[i] as number;
+    else arena.set(piece.subarray(0, length), this.#bytes);
+    this.#bytes += length;
     place.isQueued = true;
     this.#queued.push(place);
     return true;
@@ -169,10 +172,10 @@ export class RingPlace {
     return !this.isQueued && socket.writableLength === 0 && !socket.writableEnded && !socket.destroyed;
   }
 
-  /** See `TcpRing.send`. */
-  send(piece: Uint8Array): boolean {
-    const isTaken = this.#ring.send(this, piece);
-    if (isTaken) this.passedBytes += piece.length;
+  /** See `TcpRing.send`. `length`: so many octets of the piece. */
+  send(piece: Uint8Array, length = piece.length): boolean {
+    const isTaken = this.#ring.send(this, piece, length);
+    if (isTaken) this.passedBytes += length;
     return isTaken;
   }
 

@@ -5,7 +5,6 @@ import { MqttUpstream } from "../../src/upstream/mqtt-upstream.ts";
 import { upstreamOptions } from "../../src/upstream/options.ts";
 import { TcpReads } from "../../src/upstream/tcp-reads.ts";
 import { loadNativeReads } from "../../src/upstream/tcp-reads-native.ts";
-import { TurnEnd } from "../../src/upstream/turn-end.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { expectNothingOutsideItsMemory, noSanitizers } from "../helpers/sanitized.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -21,7 +20,7 @@ describe.skipIf(!native)(`many connections, one wake-up${native ? "" : " (skippe
   });
 
   function reads(): TcpReads {
-    const found = TcpReads.open(new TurnEnd());
+    const found = TcpReads.open((work) => work());
     if (!(found instanceof TcpReads)) throw new Error(found.missing);
     toClose.push(() => found.close());
     return found;
@@ -57,7 +56,7 @@ describe.skipIf(!native)(`many connections, one wake-up${native ? "" : " (skippe
       await until("it was accepted", () => mine() !== undefined);
       const far = mine();
       if (!far) throw new Error("not accepted");
-      const place = by.join(socket, (octets) => got.push(Buffer.from(octets)));
+      const place = by.join(socket, { onOctets: (octets) => got.push(Buffer.from(octets)) });
       return { socket, far, place, got, byStream, ends: closing, text: () => Buffer.concat(got).toString() };
     };
   }
@@ -150,8 +149,7 @@ describe.skipIf(!native)(`many connections, one wake-up${native ? "" : " (skippe
         return found;
       },
     };
-    const turnEnd = new TurnEnd();
-    const by = TcpReads.open(turnEnd, counted);
+    const by = TcpReads.open((work) => work(), counted);
     if (!(by instanceof TcpReads)) throw new Error(by.missing);
     for (const [mode, readTogether, expected] of [
       ["transparent", true, true],
@@ -160,7 +158,7 @@ describe.skipIf(!native)(`many connections, one wake-up${native ? "" : " (skippe
     ] as const) {
       count = 0;
       const options = upstreamOptions.parse({ url: broker.url, mode, readTogether });
-      const upstream = new MqttUpstream(options, undefined, undefined, turnEnd, { reads: by });
+      const upstream = new MqttUpstream(options, undefined, undefined, undefined, { reads: by });
       let acked = 0;
       await upstream.start(upstreamEvents({ acked: () => acked++ }));
       const id = `a-${mode}`;

@@ -100,7 +100,7 @@ describe.each(ways)("$name", ({ broker: newBroker, over }) => {
     const broker = await newBroker();
     const turnEnd = new TurnEnd();
     const ring = TcpRing.open(turnEnd, () => {});
-    const reads = TcpReads.open(turnEnd);
+    const reads = TcpReads.open((work) => turnEnd.around(work));
     const options = upstreamOptions.parse({
       url: broker.url,
       protocol: "5",

@@ -32,7 +32,7 @@ export function upstreamBy(
   const parsed = upstreamOptions.parse({ connectBy, ioUring, readTogether, ...options });
   const turnEnd = new TurnEnd(mayLeave);
   const ring = ioUring ? TcpRing.open(turnEnd, () => {}) : undefined;
-  const reads = readTogether ? TcpReads.open(turnEnd) : undefined;
+  const reads = readTogether ? TcpReads.open((work) => turnEnd.around(work)) : undefined;
   return new MqttUpstream(parsed, undefined, undefined, turnEnd, {
     ring: ring instanceof TcpRing ? ring : undefined,
     reads: reads instanceof TcpReads ? reads : undefined,

@@ -77,7 +77,7 @@ beforeEach(() => {
   reads = 0;
   fails = {};
   turnEnd = new TurnEnd();
-  const opened = TcpReads.open(turnEnd, native);
+  const opened = TcpReads.open((work) => turnEnd.around(work), native);
   if (!(opened instanceof TcpReads)) throw new Error(opened.missing);
   together = opened;
 });
@@ -86,9 +86,11 @@ beforeEach(() => {
 function joined(fd: number, then: (text: string) => void = () => {}) {
   const socket = new FakeSocket(fd);
   const got: string[] = [];
-  const place = together.join(socket, (octets) => {
-    got.push(octets.toString());
-    then(octets.toString());
+  const place = together.join(socket, {
+    onOctets: (octets) => {
+      got.push(octets.toString());
+      then(octets.toString());
+    },
   });
   return { socket, got, place };
 }
@@ -117,7 +119,7 @@ test("a connection that another one ends gets nothing more, nor does the one tha
   const third = joined(12);
   joined(10, () => {
     second.socket.destroy();
-    together.join(new FakeSocket(13), (octets) => next.push(octets.toString()));
+    together.join(new FakeSocket(13), { onOctets: (octets) => next.push(octets.toString()) });
   });
   const second = joined(11);
   has.set(10, ["end it"]);
