@@ -56,9 +56,15 @@ export async function restore(
     await to.pause();
   }
   const restored = { sessions: 0, down: 0, up: 0 };
-  let last: string | undefined;
-  for (let isMore = true; isMore; ) {
-    const states = await store.sessions(last, sessionsAtOnce);
+  let next: ReturnType<Store["sessions"]> | undefined = store.sessions(undefined, sessionsAtOnce);
+  while (next) {
+    const states: readonly StoredState[] = await next;
+    next = undefined;
+    const last = states.at(-1)?.session.clientId;
+    if (states.length === sessionsAtOnce) {
+      next = store.sessions(last, sessionsAtOnce); // the store reads while the core takes what there is
+      next.catch(() => {}); // thrown where it is awaited
+    }
     for (let first = 0; first < states.length; first += handedAtOnce) {
       const some = states.slice(first, first + handedAtOnce);
       if (first > 0) await to.pause();
@@ -70,8 +76,6 @@ export async function restore(
       restored.up += (backlog?.count ?? 0) + uplink.length;
     }
     to.progress?.(restored.sessions);
-    last = states.at(-1)?.session.clientId;
-    isMore = states.length === sessionsAtOnce;
     await to.pause();
   }
   return restored;

@@ -109,7 +109,10 @@ function decodeBody(mark: number, { of, clientId }: RecordName, body: Buffer): u
 
 function parse(body: Buffer): { readonly parsed: unknown } | undefined {
   try {
-    return { parsed: JSON.parse(body.toString("utf8"), fromOctets) as unknown };
+    const text = body.toString("utf8");
+    // Few records have octets. Without the function JSON.parse takes a quarter of the time.
+    const hasOctets = text.includes("$octets") || text.includes("\\u0024");
+    return { parsed: (hasOctets ? JSON.parse(text, fromOctets) : JSON.parse(text)) as unknown };
   } catch {
     return undefined; // not JSON, or nested too deep
   }

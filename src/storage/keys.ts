@@ -53,7 +53,7 @@ export interface RecordName {
 }
 
 export function keyOf({ of, clientId, id }: RecordName): string {
-  return `${letters[of]}${encodeURIComponent(clientId)}${isSingle.has(of) ? "" : `/${digits(id)}`}`;
+  return `${letters[of]}${encodedName(clientId)}${isSingle.has(of) ? "" : `/${digits(id)}`}`;
 }
 
 /**
@@ -68,11 +68,24 @@ export function nameOf(key: string): RecordName | "unknown" | "wrong" {
   const max = of in numberMax ? numberMax[of as keyof typeof numberMax] : 65_535;
   if (!isSingle.has(of) && !(id >= 1 && id <= max)) return "wrong";
   try {
-    const found = { of, clientId: decodeURIComponent(name), id };
+    const found = { of, clientId: decodedName(name), id };
     return found.clientId !== "" && keyOf(found) === key ? found : "wrong";
   } catch {
     return "wrong"; // not valid percent-encoding
   }
+}
+
+/** Names of letters, digits, hyphens and underscores are the same when they are encoded. Nearly all client ids are such names. */
+const isPlain = /^[\w-]*$/;
+
+/** The name of a client as it is in keys. */
+export function encodedName(clientId: string): string {
+  return isPlain.test(clientId) ? clientId : encodeURIComponent(clientId);
+}
+
+/** @throws {URIError} for a name that was not encoded so */
+export function decodedName(name: string): string {
+  return isPlain.test(name) ? name : decodeURIComponent(name);
 }
 
 /** The range of all keys of a kind: above `gt`, below `lt`. */

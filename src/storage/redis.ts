@@ -11,7 +11,7 @@ import { randomBytes } from "node:crypto";
 import type { BacklogRecord, Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import { decodeRecord, encodeRecord } from "./encoding.ts";
-import { isForBackup, keyOf, nameOf } from "./keys.ts";
+import { decodedName, isForBackup, keyOf, nameOf } from "./keys.ts";
 import type { RedisOptions } from "./options.ts";
 import { behindName, listOf, numberOf, sayOlder, textOf } from "./redis-answers.ts";
 import { type Answer, messageOf, type RedisConnection } from "./redis-connection.ts";
@@ -403,7 +403,7 @@ export class RedisStore implements Store {
   #stateOf(answer: Answer | undefined): StoredState[] {
     const [encoded, count, first, last, octets, fields] = listOf(answer);
     const name = textOf(encoded);
-    const clientId = decodeURIComponent(name);
+    const clientId = decodedName(name);
     const table = new StateTable();
     const words = listOf(fields);
     for (let i = 0; i + 1 < words.length; i += 2) {

@@ -16,17 +16,20 @@ import type {
 } from "../core/record.ts";
 import type { PublicationMeta } from "../core/types.ts";
 
+/** Records by their numbers. Undefined: there were none. Most sessions that sleep have none of most kinds. */
+type Records<Of> = Map<number, Of> | undefined;
+
 interface Entry {
   session: SessionRecord | undefined;
-  readonly topics: Map<number, TopicRecord>;
-  readonly queued: Map<number, QueuedRecord>;
-  readonly uplink: Map<number, UplinkRecord>;
-  readonly received: Map<number, ReceivedRecord>;
-  readonly taken: Map<number, TakenRecord>;
-  readonly suspects: Map<number, SuspectRecord>;
-  readonly kinds: Map<number, KindRecord>;
+  topics: Records<TopicRecord>;
+  queued: Records<QueuedRecord>;
+  uplink: Records<UplinkRecord>;
+  received: Records<ReceivedRecord>;
+  taken: Records<TakenRecord>;
+  suspects: Records<SuspectRecord>;
+  kinds: Records<KindRecord>;
   /** The records of the backlog, if they are kept here. */
-  readonly backlog: Map<number, BacklogRecord>;
+  backlog: Records<BacklogRecord>;
   /** The sum of the backlog, if its records are not kept here. */
   sum: BacklogSummary | undefined;
 }
@@ -56,39 +59,32 @@ export class StateTable {
         entry.session = change.record;
         break;
       case "topic":
-        if (change.record) entry.topics.set(change.id, change.record);
-        else entry.topics.delete(change.id);
+        entry.topics = changed(entry.topics, change.id, change.record);
         break;
       case "queued":
-        if (change.record) entry.queued.set(change.id, change.record);
-        else entry.queued.delete(change.id);
+        entry.queued = changed(entry.queued, change.id, change.record);
         break;
       case "uplink":
-        if (change.record) entry.uplink.set(change.id, change.record);
-        else entry.uplink.delete(change.id);
+        entry.uplink = changed(entry.uplink, change.id, change.record);
         break;
       case "received":
-        if (change.record) entry.received.set(change.id, change.record);
-        else entry.received.delete(change.id);
+        entry.received = changed(entry.received, change.id, change.record);
         break;
       case "taken":
-        if (change.record) entry.taken.set(change.id, change.record);
-        else entry.taken.delete(change.id);
+        entry.taken = changed(entry.taken, change.id, change.record);
         break;
       case "suspect":
-        if (change.record) entry.suspects.set(change.id, change.record);
-        else entry.suspects.delete(change.id);
+        entry.suspects = changed(entry.suspects, change.id, change.record);
         break;
       case "kind":
-        if (change.record) entry.kinds.set(change.id, change.record);
-        else entry.kinds.delete(change.id);
+        entry.kinds = changed(entry.kinds, change.id, change.record);
         break;
       case "backlog":
-        if (change.record) entry.backlog.set(change.id, change.record);
-        else entry.backlog.delete(change.id);
+        entry.backlog = changed(entry.backlog, change.id, change.record);
         break;
     }
-    if (!entry.session && size(entry) + entry.topics.size + entry.suspects.size + entry.kinds.size === 0)
+    const { topics, suspects, kinds } = entry;
+    if (!entry.session && size(entry) + (topics?.size ?? 0) + (suspects?.size ?? 0) + (kinds?.size ?? 0) === 0)
       this.#entries.delete(change.clientId);
   }
 
@@ -129,7 +125,6 @@ export class StateTable {
     const entry = this.#entries.get(clientId);
     if (!entry || (!entry.session && size(entry) === 0)) return undefined;
     const { session, queued, uplink, received, taken } = entry;
-    const byNumber = <Record>(records: ReadonlyMap<number, Record>) => [...records].sort(([a], [b]) => a - b);
     const state = {
       topics: byNumber(entry.topics),
       queued: byNumber(queued),
@@ -140,7 +135,7 @@ export class StateTable {
       suspects: byNumber(entry.suspects),
       kinds: byNumber(entry.kinds),
     };
-    return { session: session ?? standIn(clientId, queued.size > 0), ...state };
+    return { session: session ?? standIn(clientId, (queued?.size ?? 0) > 0), ...state };
   }
 
   /** Up to `limit` sessions behind `after`, in the order of their names. */
@@ -159,14 +154,14 @@ export class StateTable {
     if (!entry) {
       entry = {
         session: undefined,
-        topics: new Map(),
-        queued: new Map(),
-        uplink: new Map(),
-        received: new Map(),
-        taken: new Map(),
-        suspects: new Map(),
-        kinds: new Map(),
-        backlog: new Map(),
+        topics: undefined,
+        queued: undefined,
+        uplink: undefined,
+        received: undefined,
+        taken: undefined,
+        suspects: undefined,
+        kinds: undefined,
+        backlog: undefined,
         sum: undefined,
       };
       this.#entries.set(clientId, entry);
@@ -180,11 +175,23 @@ export class StateTable {
  * count: without the session they are not needed.
  */
 function size({ queued, uplink, received, taken, backlog, sum }: Entry): number {
-  return queued.size + uplink.size + received.size + taken.size + backlog.size + (sum?.count ?? 0);
+  let count = sum?.count ?? 0;
+  for (const records of [queued, uplink, received, taken, backlog]) count += records?.size ?? 0;
+  return count;
 }
 
-function summaryOf(backlog: ReadonlyMap<number, BacklogRecord>): BacklogSummary | undefined {
-  if (backlog.size === 0) return undefined;
+function changed<Of>(records: Records<Of>, id: number, record: Of | undefined): Records<Of> {
+  if (record) return (records ?? new Map<number, Of>()).set(id, record);
+  records?.delete(id);
+  return records;
+}
+
+function byNumber<Of>(records: Records<Of>): (readonly [number, Of])[] {
+  return records ? [...records].sort(([a], [b]) => a - b) : [];
+}
+
+function summaryOf(backlog: Records<BacklogRecord>): BacklogSummary | undefined {
+  if (!backlog || backlog.size === 0) return undefined;
   let octets = 0;
   let first = Number.POSITIVE_INFINITY;
   let last = 0;
