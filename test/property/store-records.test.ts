@@ -305,6 +305,22 @@ function live(states: readonly StoredState[], mode: "transparent" | "aggregating
   pass(4_000_000);
 }
 
+test("octets are octets, however JSON spells the name of their field", () => {
+  const record = { publication: { topicName: "t", payload: { $octets: "AQI=" }, qos: 1, retain: false } };
+  const plain = JSON.stringify({ v: 1, direction: "up", reason: "expired", at: 0, ...record });
+  for (const text of [
+    plain,
+    plain.replace("$octets", "\\u0024octets"),
+    plain.replace("$octets", "\\u0024\\u006Fctets"),
+  ]) {
+    const decoded = decodeRecord("dc/000000000001", sealed(Buffer.from(text)));
+    expect(decoded, text).toMatchObject({
+      is: "record",
+      change: { record: { publication: { payload: Uint8Array.of(1, 2) } } },
+    });
+  }
+});
+
 test("whatever the octets and the key, reading them throws nothing", () => {
   const keys = fc.oneof(
     fc.constantFrom(...recordsOf("c", 1).map(keyOf)),

@@ -51,6 +51,57 @@ test("in slices of bounded size, with a turn of the event loop after each; lette
   expect(new Set(clients).size).toBe(230);
 });
 
+test("the store is asked for the next sessions before the core has the last ones", async () => {
+  const log: string[] = [];
+  class Watched extends MemoryStore {
+    override sessions(after: string | undefined, limit: number) {
+      log.push("asked");
+      return super.sessions(after, limit);
+    }
+  }
+  const store = new Watched();
+  for (let i = 0; i < 120; i++) await commit(store, session(`c${i}`));
+  await restore(
+    store,
+    { queued: 0, letter: 0 },
+    {
+      handle: (input) => {
+        if ("states" in input) log.push("handed over");
+      },
+      hasTransport: () => true,
+      pause: async () => {},
+    },
+  );
+  const handed = (count: number) => Array.from({ length: count }, () => "handed over");
+  expect(log).toEqual(["asked", "asked", ...handed(5), "asked", ...handed(5), ...handed(2)]);
+});
+
+test("sessions that cannot be read end the start, also if the core is not ready with the last ones", async () => {
+  let asked = 0;
+  class Failing extends MemoryStore {
+    override async sessions(after: string | undefined, limit: number) {
+      if (++asked === 2) throw new Error("the store is gone");
+      return super.sessions(after, limit);
+    }
+  }
+  const store = new Failing();
+  for (let i = 0; i < 120; i++) await commit(store, session(`c${i}`));
+  let handed = 0;
+  const restored = restore(
+    store,
+    { queued: 0, letter: 0 },
+    {
+      handle: (input) => {
+        if ("states" in input) handed += input.states?.length ?? 0;
+      },
+      hasTransport: () => true,
+      pause: () => new Promise((done) => setImmediate(done)),
+    },
+  );
+  await expect(restored).rejects.toThrow("the store is gone");
+  expect(handed).toBe(50);
+});
+
 test("a client of a transport that is gone is known by its id alone", async () => {
   const store = new MemoryStore();
   await commit(store, session("a"), session("b", { peer: "gone/192.0.2.1:1" }));
