@@ -3,23 +3,20 @@
 // docs/measurements/figures: of a single gateway with its sessions on disk (SIGTERM, and started again when it has ended, as
 // `systemctl restart` does); with the word `pair`, of two over a redis-server, of which the active one is told to hand over (`fleet drain`).
 // Usage: node scripts/restart-figures.mjs [sessions] [restarts] [pair]     (after npm run build)
-import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { request } from "node:http";
+import { mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startTryOutBroker } from "../dist/tryout-broker.js";
 import { decode, encode } from "../dist/wire/v12/codec.js";
-import { findRedis } from "../test/helpers/find-redis.mjs";
+import { GatewayProcess, redisAt } from "./gateway-process.mjs";
 
 const sessions = Number(process.argv[2] ?? 200);
 const restarts = Number(process.argv[3] ?? 5);
 const isPair = process.argv[4] === "pair";
-const main = new URL("../dist/main.js", import.meta.url).pathname;
 const [everyMs, tickMs] = [500, 10];
 
 class Device {
@@ -76,71 +73,6 @@ class Device {
   }
 }
 
-class GatewayProcess {
-  ended = Promise.resolve();
-  #folder;
-  #child;
-  #text = "";
-  #heard = () => {};
-
-  constructor(folder, config) {
-    this.#folder = folder;
-    mkdirSync(folder);
-    writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
-  }
-
-  /** Waits until it says so. */
-  async start(words) {
-    this.#text = "";
-    this.#child = spawn(process.execPath, [main, "start"], { cwd: this.#folder, stdio: ["ignore", "pipe", "inherit"] });
-    this.#child.stdout.on("data", (more) => {
-      this.#text += more;
-      this.#heard();
-    });
-    this.ended = once(this.#child, "exit");
-    await Promise.race([this.says(words), this.ended.then(() => Promise.reject(new Error(this.#text)))]);
-  }
-
-  says(words) {
-    return new Promise((done) => {
-      this.#heard = () => this.#text.includes(words) && done();
-      this.#heard();
-    });
-  }
-
-  /** As soon as it has seen that the other gateway stands by. */
-  async drain() {
-    const ask = { socketPath: join(this.#folder, "data/control.sock"), path: "/fleet/drain", method: "POST" };
-    for (;;) {
-      const { statusCode } = await new Promise((done, failed) => {
-        const asked = request(ask, (response) => response.resume().once("end", () => done(response)));
-        asked.once("error", failed).end();
-      });
-      if (statusCode === 200) return;
-      await sleep(100);
-    }
-  }
-
-  async end(signal) {
-    this.#child.kill(signal);
-    await this.ended;
-  }
-
-  async kill() {
-    if (this.#child?.exitCode === null && this.#child.signalCode === null) await this.end("SIGKILL");
-  }
-}
-
-async function redisAt(port, folder) {
-  const program = findRedis();
-  if ("missing" in program) throw new Error(program.missing);
-  const env = program.libraries === undefined ? process.env : { ...process.env, LD_LIBRARY_PATH: program.libraries };
-  const words = ["--port", `${port}`, "--dir", folder, "--save", "", "--appendonly", "yes", "--appendfsync", "always"];
-  const redis = spawn(program.path, words, { env, stdio: "ignore" });
-  await sleep(500);
-  return redis;
-}
-
 const rows = [];
 for (const mode of ["aggregating", "transparent"]) rows.push(await measured(mode));
 const ending = isPair
@@ -164,7 +96,7 @@ async function measured(mode) {
   const first = 21_000 + 8 * Math.floor(Math.random() * 1_000);
   const [brokerPort, redisPort, ...ports] = [first, first + 1, first + 2, ...(isPair ? [first + 3] : [])];
   const broker = await startTryOutBroker({ host: "127.0.0.1", port: brokerPort });
-  const redis = isPair ? await redisAt(redisPort, folder) : undefined;
+  const redis = isPair ? await redisAt(redisPort, folder, "always") : undefined;
   const gateways = ports.map((port, i) => {
     const store = isPair
       ? {

@@ -2,17 +2,16 @@
 // other one. Each client has an address of its own: the nodes behind one forwarder. [MQTT-SN 1.2 5.4.21] Prints a table in the form of
 // docs/measurements/figures, and writes the plot where the second argument says.
 // Usage: node scripts/take-over-figures.mjs [kills] [plot.svg] [sessions ...]     (after npm run build)
-import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { startTryOutBroker } from "../dist/tryout-broker.js";
 import { decode, encode } from "../dist/wire/v12/codec.js";
-import { findRedis } from "../test/helpers/find-redis.mjs";
+import { GatewayProcess, redisAt } from "./gateway-process.mjs";
 import { median } from "./own-gateway.mjs";
 
 const kills = Number(process.argv[2] ?? 3);
@@ -21,7 +20,6 @@ const counts = process.argv.slice(4).map(Number);
 const sizes = counts.length > 0 ? counts : [100, 1_000, 10_000, 100_000];
 const leaseSeconds = 3;
 const atWork = 200;
-const main = new URL("../dist/main.js", import.meta.url).pathname;
 const forwarded = 0xfe;
 
 /** The clients, as nodes behind a forwarder. */
@@ -84,47 +82,6 @@ class Nodes {
 
 const clientIdOf = (node) => `sleeper-${String(node).padStart(7, "0")}`;
 
-class Gateway {
-  port;
-  #folder;
-  #child;
-  #text = "";
-  #heard = () => {};
-
-  constructor(folder, port, config) {
-    this.port = port;
-    this.#folder = folder;
-    mkdirSync(folder);
-    writeFileSync(join(folder, "gateway.config.json"), JSON.stringify(config));
-  }
-
-  async start(words) {
-    this.#text = "";
-    this.#child = spawn(process.execPath, [main, "start"], { cwd: this.#folder, stdio: ["ignore", "pipe", "inherit"] });
-    this.#child.stdout.on("data", (more) => {
-      this.#text += more;
-      this.#heard();
-    });
-    const ended = once(this.#child, "exit").then(() => Promise.reject(new Error(this.#text)));
-    ended.catch(() => {});
-    await Promise.race([this.says(words), ended]);
-  }
-
-  says(words) {
-    return new Promise((done) => {
-      this.#heard = () => this.#text.includes(words) && done();
-      this.#heard();
-    });
-  }
-
-  async kill() {
-    if (!this.#child || this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    const ended = once(this.#child, "exit");
-    this.#child.kill("SIGKILL");
-    await ended;
-  }
-}
-
 const results = [];
 for (const sessions of sizes) results.push({ sessions, found: await measured(sessions) });
 const rows = results.map(({ sessions, found }) => [
@@ -142,28 +99,28 @@ async function measured(sessions) {
   const first = 21_000 + 8 * Math.floor(Math.random() * 1_000);
   const [brokerPort, redisPort, ...ports] = [first, first + 1, first + 2, first + 3];
   const broker = await startTryOutBroker({ host: "127.0.0.1", port: brokerPort });
-  const redis = await redisAt(redisPort, folder);
-  const gateways = ports.map(
-    (port, i) =>
-      new Gateway(join(folder, `${i}`), port, {
-        transports: [{ type: "udp", host: "127.0.0.1", port }],
-        upstream: { url: `mqtt://127.0.0.1:${brokerPort}`, mode: "aggregating" },
-        clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsPerHostMax: 0, sessionsMax: 1_000_000 },
-        api: { enabled: false },
-        store: {
-          kind: "redis",
-          folder: join(folder, `${i}`, "data"),
-          redis: { url: `redis://127.0.0.1:${redisPort}` },
-          pair: { enabled: true, name: `gateway-${i}`, leaseSeconds },
-        },
-        log: { level: "info" },
-      }),
-  );
+  const redis = await redisAt(redisPort, folder, "everysec");
+  const gateways = ports.map((port, i) => {
+    const started = new GatewayProcess(join(folder, `${i}`), {
+      transports: [{ type: "udp", host: "127.0.0.1", port }],
+      upstream: { url: `mqtt://127.0.0.1:${brokerPort}`, mode: "aggregating" },
+      clients: { newPerSecondMax: 0, newPerSecondPerHostMax: 0, sessionsPerHostMax: 0, sessionsMax: 1_000_000 },
+      api: { enabled: false },
+      store: {
+        kind: "redis",
+        folder: join(folder, `${i}`, "data"),
+        redis: { url: `redis://127.0.0.1:${redisPort}` },
+        pair: { enabled: true, name: `gateway-${i}`, leaseSeconds },
+      },
+      log: { level: "info" },
+    });
+    return { port, process: started };
+  });
   const nodes = new Nodes();
   let [active, other] = gateways;
   try {
-    await active.start("ready: devices");
-    await other.start("standby: ");
+    await active.process.start("ready: devices");
+    await other.process.start("standby: ");
     for (let from = 0; from < sessions; from += atWork) {
       const some = Array.from({ length: Math.min(atWork, sessions - from) }, (_, i) => from + i);
       await Promise.all(some.map((node) => nodes.sleeps(node, active.port)));
@@ -172,48 +129,27 @@ async function measured(sessions) {
     const found = [];
     for (let i = 0; i < kills; i++) {
       const since = performance.now();
-      await active.kill();
+      await active.process.kill();
       while (nodes.answeredAt < since || nodes.answeredBy !== other.port) {
         const node = Math.floor(Math.random() * sessions);
         nodes.say(node, { type: "PINGREQ", clientId: clientIdOf(node) }, other.port);
         await sleep(10);
       }
       found.push(nodes.answeredAt - since);
-      await active.start("standby: ");
+      await active.process.start("standby: ");
       [active, other] = [other, active];
       await sleep(12_000);
     }
     return found;
   } finally {
     nodes.close();
-    for (const each of gateways) await each.kill();
+    for (const { process } of gateways) await process.kill();
     const ended = once(redis, "exit");
     redis.kill("SIGKILL");
     await ended;
     await broker.close();
     rmSync(folder, { recursive: true });
   }
-}
-
-async function redisAt(port, folder) {
-  const program = findRedis();
-  if ("missing" in program) throw new Error(program.missing);
-  const env = program.libraries === undefined ? process.env : { ...process.env, LD_LIBRARY_PATH: program.libraries };
-  const words = [
-    "--port",
-    `${port}`,
-    "--dir",
-    folder,
-    "--save",
-    "",
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "everysec",
-  ];
-  const redis = spawn(program.path, words, { env, stdio: "ignore" });
-  await sleep(500);
-  return redis;
 }
 
 /** Sessions by their logarithm, and seconds. */
