@@ -8,7 +8,7 @@ import { ScriptedBroker } from "../helpers/scripted-broker.ts";
 import { until } from "../helpers/test-gateway.ts";
 import { TlsBroker } from "../helpers/tls-broker.ts";
 import { upstreamEvents } from "../helpers/upstream-events.ts";
-import { upstreamBy } from "../helpers/ways-to-connect.ts";
+import { upstreamBy, type Way } from "../helpers/ways-to-connect.ts";
 
 const messages = 8_000;
 const octets = 1_000;
@@ -37,15 +37,18 @@ const secure = (scheme: "mqtts" | "wss") => async (): Promise<Flood> => {
 
 const ways = [
   { name: "mqtt, by the gateway", flood: plain, connectBy: "gateway" },
+  { name: "mqtt, together with others", flood: plain, connectBy: "gateway", readTogether: true },
   { name: "mqtt, by MQTT.js", flood: plain, connectBy: "mqtt.js" },
   { name: "mqtts", flood: secure("mqtts"), connectBy: "gateway" },
   { name: "wss", flood: secure("wss"), connectBy: "gateway" },
-] as const;
+] as const satisfies readonly (Pick<Way, "name" | "connectBy" | "readTogether"> & {
+  readonly flood: () => Promise<Flood>;
+})[];
 
-test.each(ways)("a flood of 8 MB is read in shares, and whole: $name", async ({ flood, connectBy }) => {
+test.each(ways)("a flood of 8 MB is read in shares, and whole: $name", async ({ flood, ...way }) => {
   const { url, socket } = await flood();
   const tls = url.startsWith("mqtt:") ? {} : { tls: { ca: fixture("ca.pem") } };
-  const upstream = upstreamBy({ name: "", connectBy, ioUring: false }, { url, protocol: "3.1.1", ...tls });
+  const upstream = upstreamBy({ ...way, ioUring: false }, { url, protocol: "3.1.1", ...tls });
   onTestFinished(() => upstream.shutdown(500));
   let isUp = false;
   let came = 0;
