@@ -13,8 +13,11 @@ import { descriptorOf } from "./tcp-ring.ts";
 
 /** Connections that are read in one call. */
 const readsMax = 256;
-/** The connections that have something share this memory. If all of them have much, each gets 1 KB of it in a call. */
-const arenaBytes = 262_144;
+/**
+ * The connections that have something share this memory, so each gets a part of it in a call, at least 256 octets. Short
+ * messages take much longer than their octets: in 64 KB there may be 16,000 of them, and nobody else is served meanwhile.
+ */
+const arenaBytes = 65_536;
 /** Calls in one wake-up, if each of them finds `readsMax` connections. Node's loop has the same limits. */
 const callsMax = 48;
 /** After so many octets in one wake-up, everybody else comes first. Each connection gets at least one read before. */

@@ -102,6 +102,37 @@ describe.skipIf(!native)(`many connections, one wake-up${native ? "" : " (skippe
     expect(flood.got.every((octets) => octets.length <= 65_536 && octets[0] === 0x66)).toBe(true);
   });
 
+  test("many that send without a pause: a wake-up brings less than 128 KB", async () => {
+    let inBatch = 0;
+    let most = 0;
+    const found = TcpReads.open((work) => {
+      inBatch = 0;
+      work();
+      most = Math.max(most, inBatch);
+    });
+    if (!(found instanceof TcpReads)) throw new Error(found.missing);
+    toClose.push(() => found.close());
+    const open = await listener();
+    const each: Awaited<ReturnType<typeof open>>[] = [];
+    for (let i = 0; i < 20; i++) each.push(await open(found));
+    for (const { place, got } of each) {
+      if (!place) throw new Error("it is not read here");
+      const onOctets = place.to.onOctets.bind(place.to);
+      Object.assign(place.to, {
+        onOctets: (octets: Buffer) => {
+          inBatch += octets.length;
+          onOctets(octets);
+        },
+      });
+      expect(got).toEqual([]);
+    }
+    const piece = Buffer.alloc(400_000, "f");
+    for (const { far } of each) far.write(piece);
+    await until("all of it", () => each.every(({ place }) => place?.readBytes === piece.length));
+    expect(most).toBeGreaterThan(0);
+    expect(most).toBeLessThan(2 * 65_536);
+  });
+
   test("the other side resets: the stream says so", async () => {
     const by = reads();
     const open = await listener();
