@@ -58,7 +58,7 @@ for (let next = asked.shift(); next; next = asked.shift()) {
 }
 say(`the broker answers each (${inFlight} in flight)`, worst, "", "");
 step("it stood still for 30 s", () => core.handle({ kind: "stoodStill", ms: 30_000 }, now));
-step("new access rules", () => core.handle({ kind: "accessChanged", access: admitAll }, now));
+steps("new access rules", () => core.handle({ kind: "accessChanged", access: admitAll }, now));
 step("an orderly end", () => core.handle({ kind: "shutdown" }, now));
 
 function step(what, work) {
@@ -66,6 +66,21 @@ function step(what, work) {
   work();
   const ms = performance.now() - began;
   say(what, ms, ms, "");
+}
+
+/** With the deadlines that become due within a second after it. */
+function steps(what, work) {
+  const began = performance.now();
+  work();
+  let longest = performance.now() - began;
+  const until = now + 1_000;
+  for (let at = core.nextDeadline(); at !== undefined && at <= until; at = core.nextDeadline()) {
+    now = Math.max(now, at);
+    const from = performance.now();
+    core.timeout(now);
+    longest = Math.max(longest, performance.now() - from);
+  }
+  say(what, longest, performance.now() - began, "");
 }
 
 async function watched(what, work) {

@@ -18,6 +18,7 @@ import type { PayloadPolicy } from "./payloads.ts";
 import { forwardedNodeOf, neighbourOf } from "./peer-id.ts";
 import { OncePerSecond, RatePerSecond } from "./rates.ts";
 import { assumedDialect, type Listener, type Speech } from "./speech.ts";
+import { AccessReview } from "./state/access-review.ts";
 import type { Allowance } from "./state/allowance.ts";
 import type { BrokerSession, Experience } from "./state/broker-session.ts";
 import { DrainQueue } from "./state/drain-queue.ts";
@@ -38,7 +39,7 @@ import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId, PeerIdentity } from "./types.ts";
 import type { ToClient } from "./words.ts";
 
-export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained">;
+export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained" | "review">;
 
 export type AnyDeadline =
   | Session["silence"]
@@ -111,6 +112,7 @@ export class Context implements Surroundings {
   readonly store = new StoreWatch();
   readonly acceptedByBroker: KnownClients;
   readonly drain = new DrainQueue();
+  readonly accessReview = new AccessReview();
   readonly letters = new Letters();
   /**
    * What is known about packets of clients whose session ended, as long as it may be useful. The oldest entry is

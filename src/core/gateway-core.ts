@@ -21,7 +21,7 @@ import { type Dialects, dialectOf } from "./dialects/dialect.ts";
 import { v12 } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
 import type { Input } from "./input.ts";
-import { onAccessChanged } from "./inputs/access.ts";
+import { onAccessChanged, reviewFirst, reviewSome } from "./inputs/access.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
 import { onCustodyDeadline } from "./inputs/connection-end.ts";
 import { purgeDownlink, sendByOperator } from "./inputs/downlink.ts";
@@ -132,6 +132,9 @@ export class GatewayCore extends CoreView implements Core {
           break;
         case "retained":
           onRetainedDeadline(context);
+          break;
+        case "review":
+          reviewSome(context);
           break;
         case "quiet":
           onQuietDeadline(context, deadline.owner);
@@ -321,5 +324,6 @@ function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: U
   context.counters.countReceived(message.type);
   if (isBeyondStore(context, message))
     return context.drop("store-failing", { peer, detail: `${message.type}: too much waits for the store` });
+  if (context.accessReview.isOpen) reviewFirst(context, peer);
   dialect.onMessage(context, peer, message);
 }

@@ -135,6 +135,8 @@ export interface CoreOptions {
   readonly access: AccessPolicy;
   /** SUBSCRIBEs in flight while all filters of a shared connection are subscribed to again; absent: 256. */
   readonly askedAtOnce?: number;
+  /** Rows of sessions that are checked in one step after new access rules; absent: 1,000. */
+  readonly reviewedAtOnce?: number;
 }
 
 /** The options of one upstream, as far as the core needs them. */

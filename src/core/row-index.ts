@@ -8,10 +8,14 @@ import { mixed, noRow, RowHashes } from "./hash-rows.ts";
 export class RowIndex {
   readonly #hashes = new RowHashes();
   readonly #seed: number;
+  /** Often the same text is looked for and then added. */
+  #lastText = "";
+  #lastHash: number;
 
   /** `seed`: if possible a secret number, so that nobody can prepare texts with the same hash. */
   constructor(seed: number) {
     this.#seed = seed;
+    this.#lastHash = mixed(seed);
   }
 
   get size(): number {
@@ -41,8 +45,11 @@ export class RowIndex {
 
   /** FNV-1a, starting with the seed. */
   #hashOf(text: string): number {
+    if (text === this.#lastText) return this.#lastHash;
     let hash = this.#seed;
     for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-    return mixed(hash);
+    this.#lastText = text;
+    this.#lastHash = mixed(hash);
+    return this.#lastHash;
   }
 }

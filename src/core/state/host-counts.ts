@@ -76,15 +76,17 @@ class HashedCounts {
   }
 
   of(host: string): number {
-    const row = this.#rowOf(host);
+    const row = this.#rowOf(this.#hashOf(host), this.#otherOf(host));
     return row === noRow ? 0 : this.#counts.get(row);
   }
 
   change(host: string, by: number): void {
-    let row = this.#rowOf(host);
+    const hash = this.#hashOf(host);
+    const other = this.#otherOf(host);
+    let row = this.#rowOf(hash, other);
     if (row === noRow) {
-      row = this.#rows.add(hashOf(host, this.#seeds[0], 0x01000193));
-      this.#others.set(row, hashOf(host, this.#seeds[1], 0x5bd1e995));
+      row = this.#rows.add(hash);
+      this.#others.set(row, other);
       this.#counts.set(row, 0);
     }
     const count = this.#counts.get(row) + by;
@@ -96,9 +98,16 @@ class HashedCounts {
     this.#rows.check(found);
   }
 
-  #rowOf(host: string): number {
-    const other = hashOf(host, this.#seeds[1], 0x5bd1e995);
-    let row = this.#rows.first(hashOf(host, this.#seeds[0], 0x01000193));
+  #hashOf(host: string): number {
+    return hashOf(host, this.#seeds[0], 0x01000193);
+  }
+
+  #otherOf(host: string): number {
+    return hashOf(host, this.#seeds[1], 0x5bd1e995);
+  }
+
+  #rowOf(hash: number, other: number): number {
+    let row = this.#rows.first(hash);
     while (row !== noRow && this.#others.get(row) !== other) row = this.#rows.after(row);
     return row;
   }

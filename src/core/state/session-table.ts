@@ -118,6 +118,11 @@ export class SessionTable {
     return this.#parked?.rows() ?? [];
   }
 
+  /** The number behind the last row. A row may be free. */
+  get rowsEnd(): number {
+    return this.#byRow.length;
+  }
+
   /** The session of this client. If it was parked, it is not parked any more. */
   byClientId(clientId: string): Session | undefined {
     const session = this.#byClientId.get(clientId);

@@ -315,6 +315,61 @@ describe("what is changed for all reaches parked sessions", () => {
     expect(parked(gateway)).toBe(2);
   });
 
+  describe("access rules, if there are more sessions than are checked in one step", () => {
+    const denied =
+      (...denied: readonly string[]): AccessPolicy["client"] =>
+      (clientId) =>
+        denied.includes(clientId) ? { admitted: false, hint: "none" } : { admitted: true };
+    const three = () => asleep(asleep(asleep(parking({ reviewedAtOnce: 1 } as Over)), b, "b"), c, "c");
+    const disconnected = (gateway: Bench) => gateway.core.sessionsByState.disconnected;
+
+    test("each is checked, one step after the other", () => {
+      const gateway = three();
+      gateway.input({ kind: "accessChanged", access: { ...admitAll, client: denied("a", "b", "c") } });
+      const seen = [disconnected(gateway)];
+      for (let i = 0; i < 4; i++) {
+        gateway.after(1);
+        seen.push(disconnected(gateway));
+      }
+      expect(seen).toEqual([1, 2, 3, 3, 3]);
+      expect(parked(gateway)).toBe(3);
+    });
+
+    test("who sends something before its turn is checked first, and only once", () => {
+      const gateway = three();
+      const turn = gateway.input({ kind: "accessChanged", access: { ...admitAll, client: denied("c") } });
+      expect(turn.states).toEqual([]);
+      const up = publish({ topicIdType: "short", topicId: 0x6162, qos: 1, msgId: 9 });
+      const early = gateway.client(up, c);
+      expect(early.events.filter(({ event }) => event === "not_admitted")).toHaveLength(1);
+      expect(early.effects.map(({ kind }) => kind)).not.toContain("publish");
+      early.gets("DISCONNECT");
+      const events = [1, 2, 3].flatMap(() => gateway.after(1).events);
+      expect(events.filter(({ event }) => event === "not_admitted")).toEqual([]);
+    });
+
+    test("a session that is needed before its turn, and not by its client, is checked in its turn", () => {
+      const gateway = three();
+      gateway.input({ kind: "accessChanged", access: { ...admitAll, client: denied("c") } });
+      shared(gateway).delivers({ topicName: "d/c/1", qos: 1, packetId: 77 });
+      expect(disconnected(gateway)).toBe(0);
+      gateway.after(1);
+      gateway.after(1);
+      expect(disconnected(gateway)).toBe(1);
+    });
+
+    test("rules that are changed again meanwhile begin a new check of all", () => {
+      const gateway = three();
+      gateway.input({ kind: "accessChanged", access: { ...admitAll, client: denied("c") } });
+      gateway.after(1);
+      gateway.input({ kind: "accessChanged", access: { ...admitAll, client: denied("a") } });
+      expect(disconnected(gateway)).toBe(1);
+      for (let i = 0; i < 4; i++) gateway.after(1);
+      expect(disconnected(gateway)).toBe(1);
+      expect(gateway.core.session("c")?.view.state).toBe("asleep");
+    });
+  });
+
   test("topic rights: a subscription that is not allowed any more ends at the broker", () => {
     const gateway = asleep(asleep(), b, "b");
     const rights: Rights = {
