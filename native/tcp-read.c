@@ -12,6 +12,8 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -118,13 +120,29 @@ static napi_value read_call(napi_env env, napi_callback_info info) {
   return number(env, count);
 }
 
+/*
+ * acknowledge(fd): the kernel acknowledges now what has come over this connection, if it was about to wait for octets that
+ * carry the acknowledgement. Other descriptors: nothing happens. 0, or -errno. [tcp(7), TCP_QUICKACK]
+ */
+static napi_value acknowledge(napi_env env, napi_callback_info info) {
+  napi_value value;
+  size_t given = 1;
+  int32_t fd = -1;
+  if (napi_get_cb_info(env, info, &given, &value, NULL, NULL) != 0 || given < 1 || napi_get_value_int32(env, value, &fd) != 0) {
+    napi_throw_type_error(env, NULL, "expected a descriptor");
+    return NULL;
+  }
+  int on = 1;
+  return number(env, setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof on) != 0 ? -errno : 0);
+}
+
 /* Node looks for this name. */
 __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_env env, napi_value exports) {
   static const struct {
     const char *name;
     napi_callback call;
   } functions[] = {{"open", open_set}, {"add", add}, {"remove", remove_call}, {"read", read_call},
-                   {"watch", watch_socket}, {"unwatch", unwatch}};
+                   {"acknowledge", acknowledge}, {"watch", watch_socket}, {"unwatch", unwatch}};
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     napi_value function;
     if (napi_create_function(env, functions[i].name, strlen(functions[i].name), functions[i].call, NULL, &function) != 0)

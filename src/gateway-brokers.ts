@@ -4,7 +4,14 @@ import type { Input } from "./core/input.ts";
 import type { Log } from "./observe/log.ts";
 import { startTryOutBroker, type TryOutBroker } from "./tryout-broker.ts";
 import type { UpstreamEvents } from "./upstream/link.ts";
-import { isReadTogether, shownBrokers, type UpstreamOptions, urlsOf } from "./upstream/options.ts";
+import {
+  isQuicklyAcknowledged,
+  isReadTogether,
+  shownBrokers,
+  type UpstreamOptions,
+  urlsOf,
+} from "./upstream/options.ts";
+import { QuickAck } from "./upstream/quick-ack.ts";
 import { TcpReads } from "./upstream/tcp-reads.ts";
 import { TcpRing } from "./upstream/tcp-ring.ts";
 import type { TurnEnd } from "./upstream/turn-end.ts";
@@ -34,6 +41,15 @@ export function openReads(
   if (reads instanceof TcpReads) return reads;
   log.debug(`${reads.missing}: each connection to the broker is read separately`);
   return undefined;
+}
+
+/** Undefined if no upstream uses it, or if it is not available. */
+export function openQuickAck(upstreams: readonly UpstreamOptions[], log: Log): QuickAck | undefined {
+  if (!upstreams.some(isQuicklyAcknowledged)) return undefined;
+  const found = QuickAck.open();
+  if (!found)
+    log.debug("native/tcp-read.c is not compiled: the kernel may wait 40 ms before it acknowledges to the broker");
+  return found;
 }
 
 /** Passes the events of an upstream to the core as inputs. */

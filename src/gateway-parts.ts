@@ -11,7 +11,7 @@ import type { GatewayEvent } from "./core/event.ts";
 import { GatewayCore } from "./core/gateway-core.ts";
 import type { CoreOptions } from "./core/options.ts";
 import type { PeerId } from "./core/types.ts";
-import { openReads, openRing } from "./gateway-brokers.ts";
+import { openQuickAck, openReads, openRing } from "./gateway-brokers.ts";
 import { Lookout } from "./gateway-console.ts";
 import { Desk } from "./gateway-desk.ts";
 import { OwnConnections } from "./gateway-own-connections.ts";
@@ -121,8 +121,9 @@ export class GatewayParts {
     this.ring = openRing(upstreams, this.turnEnd, log);
     const batch = (work: () => void) => this.steps.measure("input", () => this.turnEnd.around(work));
     this.reads = openReads(upstreams, batch, log);
+    const together = { ring: this.ring, reads: this.reads, quickAck: openQuickAck(upstreams, log) };
     const upstream = (options: UpstreamOptions) =>
-      new MqttUpstream(options, this.wallClock, randomShare, this.turnEnd, { ring: this.ring, reads: this.reads });
+      new MqttUpstream(options, this.wallClock, randomShare, this.turnEnd, together);
     const named = config.upstreams.map((options) => [options.name, upstream(options)] as const);
     const general = upstream(config.upstream);
     this.mqtt = new Map([["", general], ...named]);

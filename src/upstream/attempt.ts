@@ -50,6 +50,8 @@ export interface AttemptOwner {
   onConnAck(packet: IConnackPacket, attempt: Attempt): void;
   /** Returns the cause in words, if the text of the error does not name it. */
   onFailed(error: Error): string | undefined;
+  /** Octets of the broker were handled. */
+  onRead(): void;
   onDrain(): void;
   onOver(attempt: Attempt): void;
   /** Writes PINGREQ. */
@@ -243,6 +245,7 @@ export class Attempt implements ConnectionSigns, ConnectionEvents, PacketEvents,
     this.#readingAt = undefined;
     this.#unheardSince = undefined;
     this.#reader.take(chunk);
+    this.#owner.onRead();
     const stream = this.connection?.stream;
     if (stream) readShare.note(chunk.length, stream);
   }

@@ -32,6 +32,7 @@ import { MqttJsConnection } from "./mqtt-js-connection.ts";
 import { keepAliveOf, type UpstreamOptions } from "./options.ts";
 import { PacketWriter } from "./packet-writer.ts";
 import type { BrokerWays } from "./presets.ts";
+import { WriteLoad } from "./quick-ack.ts";
 import { TcpConnection } from "./tcp-connection.ts";
 import type { RingPlace } from "./tcp-ring.ts";
 import type { Together } from "./together.ts";
@@ -83,6 +84,8 @@ export class MqttLink implements AttemptOwner {
   #retry: NodeJS.Timeout | undefined;
   readonly #turnEnd: TurnEnd;
   readonly #together: Together;
+  readonly #load = new WriteLoad();
+  #packetsToWrite = 0;
   readonly #writer: PacketWriter;
   readonly #flush = (): void => this.#writeOut(this.#attempt?.place);
 
@@ -181,6 +184,7 @@ export class MqttLink implements AttemptOwner {
     this.#up = false;
     this.#limits = undefined;
     this.#writer.clear();
+    this.#packetsToWrite = 0;
     this.#pingsToWrite = 0;
     attempt.connection?.destroy();
     if (this.#attempt === attempt) this.#attempt = undefined;
@@ -398,6 +402,7 @@ export class MqttLink implements AttemptOwner {
     const stream = this.#attempt?.connection?.stream;
     if (!this.#up || !stream || stream.destroyed) return false;
     this.counters.packetsOut++;
+    this.#packetsToWrite++;
     if (this.#writer.length === 0) this.#turnEnd.add(this.#flush);
     return true;
   }
@@ -424,6 +429,8 @@ export class MqttLink implements AttemptOwner {
     const stream = this.#attempt?.connection?.stream;
     if (!together) this.#attempt?.place?.flush();
     if (this.#writer.length === 0) return;
+    if (this.#together.quickAck) this.#load.noteWritten(this.#packetsToWrite, performance.now());
+    this.#packetsToWrite = 0;
     this.#attempt?.noteLeft();
     if (!this.#up || !stream || stream.destroyed) {
       this.#writer.take();
@@ -439,6 +446,13 @@ export class MqttLink implements AttemptOwner {
       if (pieces.length > 1) stream.uncork();
     }
     if (this.#congested && !stream.writableNeedDrain) this.onDrain();
+  }
+
+  onRead(): void {
+    const { quickAck } = this.#together;
+    if (!quickAck || !this.#up || this.#writer.length > 0) return; // what waits carries the acknowledgement
+    // Under load the next write carries it soon, and until then the broker gathers its packets, which costs less.
+    if (!this.#load.isHigh(performance.now())) quickAck.acknowledge(this.#attempt?.connection?.stream);
   }
 
   onDrain(): void {

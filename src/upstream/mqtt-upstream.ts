@@ -12,7 +12,7 @@ import { Credentials } from "./credentials.ts";
 import type { Notice, SubscribeDetails, Upstream, UpstreamEvents } from "./link.ts";
 import type { LinkCounters } from "./link-counters.ts";
 import { MqttLink } from "./mqtt-link.ts";
-import { isReadTogether, type UpstreamOptions, urlsOf } from "./options.ts";
+import { isQuicklyAcknowledged, isReadTogether, type UpstreamOptions, urlsOf } from "./options.ts";
 import { type BrokerWays, waysOf } from "./presets.ts";
 import { probe } from "./probe.ts";
 import type { Together } from "./together.ts";
@@ -84,6 +84,7 @@ export class MqttUpstream implements Upstream {
     this.#together = {
       ring: options.ioUring ? together.ring : undefined,
       reads: isReadTogether(options) ? together.reads : undefined,
+      quickAck: isQuicklyAcknowledged(options) ? together.quickAck : undefined,
     };
     this.#clock = clock;
   }

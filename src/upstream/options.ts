@@ -244,6 +244,14 @@ const fields = {
         "several of them is read in one wake-up, if the part in native/ was compiled. false, or if it is missing: " +
         "each connection is read separately.",
     ),
+  quickAck: z
+    .boolean()
+    .default(true)
+    .describe(
+      "In aggregating mode, for mqtt:// connections: what the broker sends is acknowledged by TCP at once, if the part " +
+        "in native/ was compiled. Otherwise a broker without TCP_NODELAY (mosquitto, unless it is configured) waits up " +
+        "to 40 ms before it sends its next small packet.",
+    ),
   username: z
     .string()
     .min(1)
@@ -353,6 +361,14 @@ export function isReadTogether(options: UpstreamOptions): boolean {
   const { mode, connectBy, readTogether } = options;
   const hasTcp = urlsOf(options).some((url) => url.startsWith("mqtt:"));
   return readTogether && mode === "transparent" && connectBy === "gateway" && hasTcp;
+}
+
+/**
+ * Whether connections to these brokers are acknowledged at once (quick-ack.ts). In transparent mode a connection has one
+ * device, which mostly waits for an answer before it sends again.
+ */
+export function isQuicklyAcknowledged(options: UpstreamOptions): boolean {
+  return options.quickAck && options.mode === "aggregating" && urlsOf(options).some((url) => url.startsWith("mqtt:"));
 }
 
 /**

@@ -12,6 +12,8 @@ export interface NativeReads {
   remove(set: number, fd: number): number;
   /** How many reads were made, or -errno. */
   read(set: number, arena: Uint8Array, words: Uint32Array): number;
+  /** The kernel acknowledges now what has come. 0, or -errno. */
+  acknowledge(fd: number): number;
   /** Calls when there is something to read. A watch, or -errno. */
   watch(set: number, call: (what: number) => number, gatherMilliseconds: number): unknown;
   unwatch(watch: unknown): void;

@@ -56,6 +56,7 @@ const native: NativeReads = {
     }
     return count;
   },
+  acknowledge: () => 0,
   watch: (_set, call) => {
     if (fails.watch) return fails.watch;
     wake = call;
