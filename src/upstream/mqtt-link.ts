@@ -84,7 +84,9 @@ export class MqttLink implements AttemptOwner {
   #retry: NodeJS.Timeout | undefined;
   readonly #turnEnd: TurnEnd;
   readonly #together: Together;
-  readonly #load = new WriteLoad();
+  /** Undefined: nothing is acknowledged at once. */
+  readonly #load: WriteLoad | undefined;
+  /** Packets in the writer. */
   #packetsToWrite = 0;
   readonly #writer: PacketWriter;
   readonly #flush = (): void => this.#writeOut(this.#attempt?.place);
@@ -120,6 +122,7 @@ export class MqttLink implements AttemptOwner {
     this.#generateOptions = { protocolVersion: this.isV5 ? 5 : 4 };
     this.#turnEnd = init.turnEnd;
     this.#together = init.together;
+    this.#load = init.together.quickAck && new WriteLoad();
     this.#writer = new PacketWriter(init.options.protocol);
   }
 
@@ -429,7 +432,7 @@ export class MqttLink implements AttemptOwner {
     const stream = this.#attempt?.connection?.stream;
     if (!together) this.#attempt?.place?.flush();
     if (this.#writer.length === 0) return;
-    if (this.#together.quickAck) this.#load.noteWritten(this.#packetsToWrite, performance.now());
+    this.#load?.noteWritten(this.#packetsToWrite, performance.now());
     this.#packetsToWrite = 0;
     this.#attempt?.noteLeft();
     if (!this.#up || !stream || stream.destroyed) {
@@ -449,10 +452,10 @@ export class MqttLink implements AttemptOwner {
   }
 
   onRead(): void {
-    const { quickAck } = this.#together;
-    if (!quickAck || !this.#up || this.#writer.length > 0) return; // what waits carries the acknowledgement
+    if (!this.#load || !this.#up || this.#writer.length > 0) return; // what waits carries the acknowledgement
     // Under load the next write carries it soon, and until then the broker gathers its packets, which costs less.
-    if (!this.#load.isHigh(performance.now())) quickAck.acknowledge(this.#attempt?.connection?.stream);
+    if (this.#load.isHigh(performance.now())) return;
+    this.#together.quickAck?.acknowledge(this.#attempt?.connection?.stream);
   }
 
   onDrain(): void {
