@@ -27,6 +27,7 @@ import { Wakings } from "./observe/wakings.ts";
 import { microsecondClock, SystemClock } from "./runtime/clock.ts";
 import { CommitWatch } from "./runtime/commit-watch.ts";
 import { Driver } from "./runtime/driver.ts";
+import type { DrivenStore } from "./runtime/perform.ts";
 import { transportOf } from "./runtime/perform.ts";
 import { Steps } from "./runtime/steps.ts";
 import { Tap } from "./runtime/tap.ts";
@@ -243,7 +244,7 @@ export class GatewayParts {
     });
   }
 
-  #newDriver(store: Pick<Store, "commit" | "fetch">, reported: ((event: GatewayEvent) => void) | undefined): Driver {
+  #newDriver(store: DrivenStore, reported: ((event: GatewayEvent) => void) | undefined): Driver {
     const edges = {
       transports: this.transports,
       upstream: this.upstream,

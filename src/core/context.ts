@@ -29,6 +29,7 @@ import type { Link } from "./state/link.ts";
 import type { Move } from "./state/move.ts";
 import type { PendingConnect } from "./state/pending-connect.ts";
 import { Quarrels } from "./state/quarrels.ts";
+import type { Restoring } from "./state/restoring.ts";
 import { RetainedWaits } from "./state/retained-waits.ts";
 import type { Parking, Session } from "./state/session.ts";
 import type { Surroundings } from "./state/session-form.ts";
@@ -39,7 +40,10 @@ import { Upstreams } from "./state/upstream.ts";
 import type { CommitToken, Instant, LinkId, PeerId, PeerIdentity } from "./types.ts";
 import type { ToClient } from "./words.ts";
 
-export type GatewayDeadline = Deadline<"gateway", "start" | "advertise" | "drain" | "probe" | "retained" | "review">;
+export type GatewayDeadline = Deadline<
+  "gateway",
+  "start" | "release" | "advertise" | "drain" | "probe" | "retained" | "review"
+>;
 
 export type AnyDeadline =
   | Session["silence"]
@@ -108,6 +112,8 @@ export class Context implements Surroundings {
   readonly notAllowed: { readonly broker: BrokerSession<Session>; readonly exchange: Exchange<Session> }[] = [];
   /** While sessions are restored: what is to be done again over another connection. See inputs/restore-moved.ts. */
   readonly moves: Move[] = [];
+  /** Set while sessions of an earlier run are restored and clients are already served. */
+  restoring: Restoring | undefined = undefined;
   stopping = false;
   readonly store = new StoreWatch();
   readonly acceptedByBroker: KnownClients;
@@ -120,6 +126,10 @@ export class Context implements Surroundings {
    */
   readonly experience = new Map<string, Experience<Session>>();
   readonly quarrels = new Quarrels();
+  /** All sessions of the earlier run are restored, and connections may be opened. */
+  readonly start: GatewayDeadline = new Deadline("gateway", "start");
+  /** What has waited for sessions of an earlier run can be handled. */
+  readonly release: GatewayDeadline = new Deadline("gateway", "release");
   readonly advertise: GatewayDeadline = new Deadline("gateway", "advertise");
   readonly retainedWaits = new RetainedWaits();
   #lastLink = 0;

@@ -97,6 +97,8 @@ export type Effect =
   | { readonly kind: "askCopies"; readonly link: LinkRequest; readonly topic: string }
   /** Read the stored publications for the broker, from number `from` on; `fetched` answers. */
   | { readonly kind: "fetch"; readonly clientId: string; readonly from: number; readonly limit: number }
+  /** Read the stored session of this client, which is needed before its turn; `loaded` answers. */
+  | { readonly kind: "load"; readonly clientId: string }
   | { readonly kind: "persist"; readonly changes: readonly Change[]; readonly token: CommitToken }
   | { readonly kind: "report"; readonly event: GatewayEvent };
 

@@ -51,6 +51,7 @@ export const dropReasons = [
   "too-many-answers",
   "not-proven",
   "no-place",
+  "not-restored", //           too much waits for sessions that are still restored
   "repeat",
 ] as const;
 

@@ -8,15 +8,14 @@
 
 import { assertNever } from "./assert.ts";
 import { purge } from "./broker/dead-letters.ts";
-import { onCopiesKnown, settleLanes } from "./broker/lanes.ts";
+import { onCopiesKnown } from "./broker/lanes.ts";
 import { onRetainedDeadline } from "./broker/retained.ts";
 import { onPong, sendWaiting } from "./broker/sending.ts";
 import { advertise, removeClientStatus } from "./broker/service.ts";
 import { ask, sessionsOf } from "./broker/shared-subscriptions.ts";
-import { Context, type GatewayDeadline } from "./context.ts";
+import { Context } from "./context.ts";
 import type { Core } from "./core.ts";
 import { CoreView } from "./core-view.ts";
-import { Deadline } from "./deadlines.ts";
 import { type Dialects, dialectOf } from "./dialects/dialect.ts";
 import { v12 } from "./dialects/v12.ts";
 import type { Effect } from "./effect.ts";
@@ -25,14 +24,21 @@ import { onAccessChanged, reviewFirst, reviewSome } from "./inputs/access.ts";
 import { onBrokerAck } from "./inputs/broker-ack.ts";
 import { onCustodyDeadline } from "./inputs/connection-end.ts";
 import { purgeDownlink, sendByOperator } from "./inputs/downlink.ts";
-import { noteHeard, onQuietDeadline, openLeavings } from "./inputs/leaving.ts";
+import { noteHeard, onQuietDeadline } from "./inputs/leaving.ts";
 import { onLinkDown, onLinkRefused, onLinkUp } from "./inputs/link.ts";
 import { settleNotAllowed } from "./inputs/not-allowed.ts";
 import { purgeUplink } from "./inputs/purge-uplink.ts";
 import { republish } from "./inputs/republish.ts";
 import { onRestored } from "./inputs/restore.ts";
-import { finishMoves } from "./inputs/restore-moved.ts";
-import { askForOwed } from "./inputs/restore-shared.ts";
+import {
+  askForSessions,
+  finishRestoring,
+  handleReady,
+  onLoaded,
+  openFirst,
+  waitsForAll,
+  waitsForSession,
+} from "./inputs/restoring.ts";
 import { onShutdown } from "./inputs/shutdown.ts";
 import { onStoodStill } from "./inputs/stood-still.ts";
 import { isBeyondStore, onPersisted, onPersistFailed, probeStore, watchStore } from "./inputs/store-trouble.ts";
@@ -52,6 +58,7 @@ import { recordOf } from "./session/session-record.ts";
 import { moveOn } from "./session/turn-end.ts";
 import { CheckMemory, checkInvariants } from "./state/check.ts";
 import type { Link } from "./state/link.ts";
+import type { Restoring } from "./state/restoring.ts";
 import type { Instant, LinkId, PeerId } from "./types.ts";
 
 export type { PublicationHeard } from "./core-view.ts";
@@ -75,8 +82,7 @@ export class GatewayCore extends CoreView implements Core {
     super(context, dialects);
     this.#dialects = dialects;
     this.#context = context;
-    const start: GatewayDeadline = new Deadline("gateway", "start");
-    this.#context.deadlines.set(start, 0);
+    context.deadlines.set(context.start, 0);
   }
 
   handle(input: Input, now: Instant): readonly Effect[] {
@@ -84,6 +90,7 @@ export class GatewayCore extends CoreView implements Core {
     context.beginTurn(now);
     if (!context.stopping) this.#take(input);
     context.askedPayloads = undefined;
+    if (context.restoring) this.#handleReady(context.restoring);
     return this.#endTurn();
   }
 
@@ -113,10 +120,11 @@ export class GatewayCore extends CoreView implements Core {
           onPendingConnectDeadline(context, deadline.owner);
           break;
         case "start":
-          finishMoves(context);
-          settleLanes(context);
-          askForOwed(context);
-          openLeavings(context);
+          if (context.restoring?.isComplete === false) openFirst(context);
+          else finishRestoring(context);
+          break;
+        case "release":
+          if (context.restoring) this.#handleReady(context.restoring);
           break;
         case "advertise":
           advertise(context);
@@ -176,9 +184,14 @@ export class GatewayCore extends CoreView implements Core {
 
   #take(input: Input): void {
     const context = this.#context;
+    if (context.restoring && waitsForAll(context, context.restoring, input)) return;
     switch (input.kind) {
       case "restored":
-        return onRestored(context, input);
+        onRestored(context, input);
+        if (input.isComplete) this.#allRestored();
+        return;
+      case "loaded":
+        return onLoaded(context, input);
       case "fetched": {
         const session = context.sessions.byClientId(input.clientId);
         if (session) onFetched(context, session, input);
@@ -186,7 +199,7 @@ export class GatewayCore extends CoreView implements Core {
       }
       case "datagram":
         context.askedPayloads = input.payloads;
-        return onDatagram(context, this.#dialects, input.from, input.bytes);
+        return onDatagram(context, this.#dialects, input);
       case "delivered": {
         context.askedPayloads = input.payloads;
         const link = this.#linkOf(input.linkId);
@@ -279,6 +292,24 @@ export class GatewayCore extends CoreView implements Core {
     }
   }
 
+  /**
+   * All sessions are restored. If deadlines are handled already, what had to wait for this begins now; otherwise the
+   * first deadline begins it.
+   */
+  #allRestored(): void {
+    const context = this.#context;
+    if (context.start.at === undefined) finishRestoring(context);
+    else if (context.restoring) context.restoring.isComplete = true;
+  }
+
+  /** Inputs that waited for a session are handled as if they came now. */
+  #handleReady(restoring: Restoring): void {
+    handleReady(this.#context, restoring, (input) => {
+      this.#take(input);
+      this.#context.askedPayloads = undefined;
+    });
+  }
+
   /** The connection that an input is about; with it, the session that it serves. */
   #linkOf(linkId: LinkId): Link | undefined {
     const link = this.#context.links.get(linkId);
@@ -289,6 +320,7 @@ export class GatewayCore extends CoreView implements Core {
   #endTurn(): readonly Effect[] {
     const context = this.#context;
     if (context.notAllowed.length > 0) settleNotAllowed(context);
+    if (context.restoring) askForSessions(context, context.restoring);
     if (!context.stopping) moveOn(context);
     if (context.notAllowed.length > 0) settleNotAllowed(context);
     context.sessions.endTurn();
@@ -300,7 +332,8 @@ export class GatewayCore extends CoreView implements Core {
   }
 }
 
-function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: Uint8Array): void {
+function onDatagram(context: Context, dialects: Dialects, input: Extract<Input, { kind: "datagram" }>): void {
+  const { from, bytes } = input;
   context.octetsHeard = bytes.byteLength;
   const dialect = dialectOf(context, dialects, from, bytes);
   const heard = dialect.decode(bytes);
@@ -319,11 +352,20 @@ function onDatagram(context: Context, dialects: Dialects, from: PeerId, bytes: U
     }
     peer = peerBehind(from, heard.forwarded.nodeId);
   }
-  if (!heard.ok) return dialect.onUnreadable(context, peer, heard, bytes);
+  const { restoring } = context;
+  if (!heard.ok) {
+    // The answer would tell the client that it has no session.
+    if (restoring?.isComplete === false && !context.sessions.hasAt(peer))
+      return context.drop("malformed", { peer, detail: "its session may not be restored yet" });
+    return dialect.onUnreadable(context, peer, heard, bytes);
+  }
   const { message } = heard;
+  const isLoose = restoring !== undefined && dialect.publishIn(message)?.qos === -1;
+  if (restoring && !isLoose && waitsForSession(context, restoring, { input, peer, message })) return;
   context.counters.countReceived(message.type);
   if (isBeyondStore(context, message))
     return context.drop("store-failing", { peer, detail: `${message.type}: too much waits for the store` });
   if (context.accessReview.isOpen) reviewFirst(context, peer);
   dialect.onMessage(context, peer, message);
+  if (restoring?.waitsAt(peer) && context.sessions.hasAt(peer)) restoring.release(peer);
 }

@@ -7,17 +7,25 @@ import type { BrokerLimits, CommitToken, Copies, LinkId, PeerId, Publication } f
 
 export type Input =
   /**
-   * The sessions of an earlier run, in parts, before any datagram. Brokers may already answer for restored sessions,
-   * but no deadline may be handled in between: a shared connection opens when all its clients are restored.
+   * The sessions of an earlier run, in parts. Without `goesOn`, all parts come before the first datagram and before the
+   * first deadline. With `goesOn`, clients are served while further parts come, and the last part has `isComplete`. Then
+   * the first parts have: dead letters, known clients, the records of shared connections, and all sessions with
+   * publications that are under way to a broker.
    */
   | {
       readonly kind: "restored";
+      /** More sessions may come after the first datagram. */
+      readonly goesOn?: true;
+      /** All sessions are restored. */
+      readonly isComplete?: true;
       readonly states?: readonly StoredState[];
       readonly known?: readonly string[];
       readonly letters?: readonly (readonly [id: number, clientId: string])[];
       /** The highest numbers that are used in the store; see `StoreReport`. */
       readonly highest?: { readonly queued: number; readonly letter: number };
     }
+  /** The answer to `load`. Without `state` there is no stored session. `failed`: why it could not be read. */
+  | { readonly kind: "loaded"; readonly clientId: string; readonly state?: StoredState; readonly failed?: string }
   /** A datagram arrived. From now on the bytes belong to the core. */
   | {
       readonly kind: "datagram";

@@ -317,6 +317,14 @@ export const dropReasonRows = {
     level: "debug",
     byStrangers: true,
   },
+  "not-restored": {
+    meaning:
+      "After a start, the gateway serves clients while it still reads the sessions of the last run. The session of this client was not read yet, and too much waited already. The device repeats its message. At QoS 0, a message from the broker is lost.",
+    advice:
+      "Nothing, if the count stays when the log says that all sessions are restored. With very many sessions, a store on a faster disk, or more shards in a fleet, shorten this time.",
+    level: "debug",
+    byStrangers: true,
+  },
   "no-place": {
     meaning:
       "There are as many sessions as `clients.sessionsMax` allows, or as `sessionsPerHostMax` allows for this host, and none of them may be ended for a new one. The device gets 'congestion' and tries again.",

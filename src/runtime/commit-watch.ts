@@ -1,7 +1,7 @@
 /** Measures how long the store needs for a commit, and whether it still answers. */
 import { Durations } from "../durations.ts";
 import type { Store } from "../storage/store.ts";
-import type { Edges } from "./perform.ts";
+import type { DrivenStore } from "./perform.ts";
 
 export class CommitWatch {
   readonly durations = new Durations();
@@ -14,7 +14,7 @@ export class CommitWatch {
     this.#now = now;
   }
 
-  watched(store: Pick<Store, "commit" | "fetch">): Edges["store"] {
+  watched(store: Pick<Store, "commit" | "fetch" | "load">): DrivenStore {
     return {
       commit: (changes, done, options) => {
         const from = this.#now();
@@ -30,6 +30,12 @@ export class CommitWatch {
         );
       },
       fetch: (...words) => store.fetch(...words),
+      load: (clientId, done) => {
+        store.load(clientId).then(
+          (state) => done(state, undefined),
+          (error: unknown) => done(undefined, error instanceof Error ? error : new Error(String(error))),
+        );
+      },
     };
   }
 

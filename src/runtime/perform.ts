@@ -4,19 +4,27 @@ import type { Effect } from "../core/effect.ts";
 import type { GatewayEvent } from "../core/event.ts";
 import type { Input } from "../core/input.ts";
 import { forwardedNodeOf, transportNameOf } from "../core/peer-id.ts";
+import type { StoredState } from "../core/record.ts";
 import type { PeerId } from "../core/types.ts";
 import type { Store } from "../storage/store.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Upstream } from "../upstream/link.ts";
+import { withKnownPeer } from "./restore.ts";
 import type { Tap } from "./tap.ts";
 
 export interface Edges {
   readonly transports: ReadonlyMap<string, Transport>;
   readonly upstream: Upstream;
-  readonly store: Pick<Store, "commit" | "fetch">;
+  readonly store: DrivenStore;
   readonly report: (event: GatewayEvent) => void;
   /** Called with each datagram that is sent. */
   readonly tap?: Pick<Tap, "said" | "saidToAll">;
+}
+
+/** The part of a store that the driver uses. It calls back, so that the simulation needs no turn of the event loop. */
+export interface DrivenStore extends Pick<Store, "commit" | "fetch"> {
+  /** Calls back once, with the stored session of this client, or without one if there is none. */
+  load(clientId: string, done: (state: StoredState | undefined, error: Error | undefined) => void): void;
 }
 
 /** Carries out one effect; `answer` is called with resulting inputs. */
@@ -68,6 +76,12 @@ export function perform(effect: Effect, edges: Edges, answer: (input: Input) => 
           ...(error && { failed: error.message }),
         }),
       );
+    case "load":
+      return edges.store.load(effect.clientId, (stored, error) => {
+        const state = stored && withKnownPeer(stored, (name) => edges.transports.has(name));
+        const { clientId } = effect;
+        answer({ kind: "loaded", clientId, ...(state && { state }), ...(error && { failed: error.message }) });
+      });
     case "persist":
       return edges.store.commit(effect.changes, (error) =>
         answer(

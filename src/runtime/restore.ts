@@ -81,7 +81,8 @@ export async function restore(
   return restored;
 }
 
-function withKnownPeer(state: StoredState, hasTransport: (name: string) => boolean): StoredState {
+/** The session without its address, if the configuration has no such transport any more. */
+export function withKnownPeer(state: StoredState, hasTransport: (name: string) => boolean): StoredState {
   const { peer } = state.session;
   if (peer === undefined || hasTransport(transportNameOf(peer))) return state;
   const session: SessionRecord = { ...state.session, peer: undefined };

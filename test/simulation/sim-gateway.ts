@@ -3,6 +3,8 @@ import { type AccessPolicy, admitAll } from "../../src/core/access.ts";
 import type { GatewayEvent } from "../../src/core/event.ts";
 import { GatewayCore } from "../../src/core/gateway-core.ts";
 import type { CoreOptions } from "../../src/core/options.ts";
+import type { StoredState } from "../../src/core/record.ts";
+import type { Publication } from "../../src/core/types.ts";
 import { Driver } from "../../src/runtime/driver.ts";
 import type { Edges } from "../../src/runtime/perform.ts";
 import { StateTable } from "../../src/storage/state-table.ts";
@@ -12,6 +14,7 @@ import { CrashPoint, mortal } from "./crash.ts";
 import { SimTransport } from "./network.ts";
 import { testOptions } from "./options.ts";
 import { SimProcess } from "./process.ts";
+import { Rng } from "./rng.ts";
 import { SimStore } from "./sim-store.ts";
 import { SimUpstream } from "./sim-upstream.ts";
 import { isForAll, textOf } from "./texts.ts";
@@ -23,6 +26,8 @@ import type { World } from "./world.ts";
 const worldBeganAt = 1_800_000_000_000;
 /** Sessions are taken up in slices. */
 const statesPerSlice = 2;
+/** The longest time between two slices that come while clients are served. */
+const lateSliceMs = 3_000;
 /** Calls of an edge in one run of a gateway that is to die. */
 const usualCrashCalls = [50, 3_000] as const;
 const usualReconnectMs = [500, 5_000] as const;
@@ -38,6 +43,8 @@ export class SimGateway {
   process: SimProcess | undefined;
   readonly #world: World;
   #crash: CrashPoint | undefined;
+  /** While sessions are restored: what the gateway was handed for its clients. */
+  #waiting: [clientId: string, publication: Publication][] | undefined;
   /** Of the process that runs now: since when its clock is right. */
   #clockSetAt = Number.POSITIVE_INFINITY;
 
@@ -71,7 +78,7 @@ export class SimGateway {
     const edges: Edges = {
       transports: new Map([["sim", new SimTransport(this.#world.network)]]),
       upstream,
-      store: store.store,
+      store: store.driven,
       report: (event) => {
         this.#world.note(`core ${JSON.stringify(event)}`);
         this.#world.judge.onReport(event);
@@ -94,6 +101,7 @@ export class SimGateway {
         this.#world.network.gateway = undefined;
         this.#world.network.socket = undefined;
         this.core = undefined;
+        this.#waiting = undefined;
         const durable = this.#world.options.core.durable === true;
         this.#world.secure?.dies(durable);
         this.#world.poison?.died();
@@ -119,6 +127,8 @@ export class SimGateway {
         for (const recipient of recipients) {
           this.#world.observer.handedToGateway(recipient, publication);
           this.#world.law.handed(recipient, publication);
+          if (this.#waiting) this.#waiting.push([recipient, publication]);
+          if (this.#waiting) this.#world.law.mayHaveBeenHanded(recipient, publication);
         }
       }
       this.#world.note(
@@ -159,13 +169,43 @@ export class SimGateway {
     this.core = core;
     this.#startClock(comes);
     const states = [...this.table.states()];
+    if (this.#world.options.core.durable !== true || states.length === 0) return driver.start();
     const letters = [...this.table.letters].map(([id, [clientId]]) => [id, clientId] as const);
-    if (this.#world.options.core.durable === true && states.length > 0) {
-      handle({ kind: "restored", known: [...this.table.known], letters });
-      for (let at = 0; at < states.length; at += statesPerSlice)
-        handle({ kind: "restored", states: states.slice(at, at + statesPerSlice) });
-    }
+    handle({ kind: "restored", known: [...this.table.known], letters });
+    if (this.#world.options.restoresLate) return this.#restoreLate(states, process, handle, () => driver.start());
+    for (let at = 0; at < states.length; at += statesPerSlice)
+      handle({ kind: "restored", states: states.slice(at, at + statesPerSlice) });
     driver.start();
+  }
+
+  /** What the core needs first is restored at once. Then clients are served, and the rest comes in slices. */
+  #restoreLate(states: readonly StoredState[], process: SimProcess, handle: Driver["handle"], serve: () => void): void {
+    const rng = new Rng(this.#world.options.seed ^ (this.runs * 0x10001));
+    const isFirst = ({ session, uplink }: StoredState) => session.clientId.startsWith("\0") || uplink.length > 0;
+    handle({ kind: "restored", goesOn: true, states: states.filter(isFirst) });
+    const rest = states.filter((state) => !isFirst(state));
+    serve();
+    this.#waiting = [];
+    // The states are those of the start: whatever has happened to a client since, the core knows better.
+    const next = (): void => {
+      const some = rest.splice(0, rng.int(1, statesPerSlice));
+      if (some.length === 0) {
+        this.#nothingWaits();
+        return handle({ kind: "restored", goesOn: true, isComplete: true });
+      }
+      handle({ kind: "restored", goesOn: true, states: some });
+      process.plan(rng.between(0, lateSliceMs), next);
+    };
+    process.plan(rng.between(0, lateSliceMs), next);
+  }
+
+  /** What was handed over meanwhile is dealt with only now, in one go. */
+  #nothingWaits(): void {
+    for (const [clientId, publication] of this.#waiting ?? []) {
+      this.#world.law.handed(clientId, publication);
+      this.#world.law.mayHaveBeenHanded(clientId, publication);
+    }
+    this.#waiting = undefined;
   }
 
   /** The running process is killed, and starts again some time later. */

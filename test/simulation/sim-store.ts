@@ -4,6 +4,7 @@
  */
 import type { Change } from "../../src/core/record.ts";
 import { GatewayError } from "../../src/errors.ts";
+import type { DrivenStore } from "../../src/runtime/perform.ts";
 import type { StateTable } from "../../src/storage/state-table.ts";
 import type { Store } from "../../src/storage/store.ts";
 import type { Plans } from "./broker.ts";
@@ -12,6 +13,8 @@ import type { Rng } from "./rng.ts";
 /** Where many commits wait, a disk takes several at once. */
 const delayMaxMs = 250;
 
+const loadMaxMs = 50;
+
 interface Pending {
   readonly changes: readonly Change[];
   isOver: boolean;
@@ -19,6 +22,8 @@ interface Pending {
 
 export class SimStore {
   readonly store: Store;
+  /** As the driver uses it. */
+  readonly driven: DrivenStore;
   readonly #time: Plans;
   readonly #rng: Rng;
   readonly #table: StateTable;
@@ -59,6 +64,15 @@ export class SimStore {
         this.#commit(changes, done);
       },
     };
+    const { commit, fetch } = this.store;
+    this.driven = { commit, fetch, load: (...words) => this.#load(...words) };
+  }
+
+  #load(...[clientId, done]: Parameters<DrivenStore["load"]>): void {
+    this.#time.plan(this.#rng.between(0, loadMaxMs), () => {
+      if (this.#fails()) return done(undefined, new GatewayError("ERR_STORE_OPEN"));
+      done(this.#table.state(clientId), undefined);
+    });
   }
 
   /** kill -9, or the power: what was not answered may be on the disk, up to any commit. */

@@ -26,6 +26,8 @@ export interface WorldOptions {
   /** Devices fall silent for minutes (out of range, an empty battery), and some send DISCONNECT. */
   readonly absences: boolean;
   readonly crashes: boolean;
+  /** A gateway that starts serves clients while it restores most sessions. */
+  readonly restoresLate?: boolean;
   /** Between so many calls of an edge it dies. */
   readonly crashCalls?: readonly [number, number];
   /** The gateway's process stands still now and then, for up to a minute. */
@@ -112,6 +114,7 @@ export function swarm(seed: number, mode: Mode = "transparent"): WorldOptions {
     moves: rng.chance(0.4),
     absences: new Rng(seed ^ 0xab5e).chance(0.4),
     crashes: rng.chance(0.25),
+    restoresLate: new Rng(seed ^ 0x1a7e).chance(0.5),
     stalls: new Rng(seed ^ 0x57a1).chance(0.3),
     garbage: rng.chance(0.3),
     devices: seed % 10 === 0 ? crowd : rng.int(2, 6),

@@ -52,7 +52,11 @@ test("a commit that is not answered is seen, and how long each took is counted",
   let now = 0;
   const answers: (() => void)[] = [];
   const watch = new CommitWatch(() => now);
-  const store = watch.watched({ commit: (_changes, done) => answers.push(() => done(undefined)), fetch: () => {} });
+  const store = watch.watched({
+    commit: (_changes, done) => answers.push(() => done(undefined)),
+    fetch: () => {},
+    load: async () => undefined,
+  });
   store.commit([], () => {});
   now = 2_000;
   store.commit([], () => {});

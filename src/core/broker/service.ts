@@ -14,11 +14,15 @@ import { toBroker } from "./topic-prefix.ts";
 
 export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
   publishStatus(context, upstream, "gateway", "online");
-  if (context.options.status.topic !== undefined) {
-    for (const session of context.sessions.each())
-      if (session.upstream === upstream) publishClientStatus(context, session);
-  }
+  publishClientStates(context, upstream);
   if (context.options.advertise.intervalSeconds > 0) advertise(context);
+}
+
+/** Publishes the state of each client of this upstream. */
+export function publishClientStates(context: Context, upstream: Upstream<Session>): void {
+  if (context.options.status.topic === undefined) return;
+  for (const session of context.sessions.each())
+    if (session.upstream === upstream) publishClientStatus(context, session);
 }
 
 export function onServiceDown(context: Context): void {

@@ -20,6 +20,7 @@ import {
   type UnsubscribeExchange,
 } from "../state/exchanges.ts";
 import { isShared } from "../state/filter-tree.ts";
+import type { Restoring } from "../state/restoring.ts";
 import type { Session } from "../state/session.ts";
 import { newSharedFilter, type SharedConnection } from "../state/shared-connection.ts";
 import type { QoS } from "../types.ts";
@@ -124,8 +125,15 @@ function begin(
  * others when these are answered (`askMore`).
  */
 export function askAll(context: Context, shared: SharedConnection<Session>): void {
+  if (context.restoring?.isComplete === false) return; // then `finishRestoring` does it
   shared.toAskAgain = shared.filters.stepByStep();
   for (const _ of beginMore(context, shared));
+}
+
+/** As `askAll`, over a connection that is up: the first requests are sent now. */
+export function askAllNow(context: Context, shared: SharedConnection<Session>): void {
+  shared.toAskAgain = shared.filters.stepByStep();
+  askMore(context, shared);
 }
 
 /** A SUBSCRIBE was answered or given up: further filters are subscribed to again. */
@@ -182,6 +190,10 @@ export function leaveFilter(
   markLane(context, lane);
   const { broker } = lane;
   if (entry.asking && !entry.asking.isSent) withdraw(broker, entry.asking);
+  if (context.restoring?.isComplete === false) {
+    leaveLater(context.restoring, lane, filter);
+    return false;
+  }
   const packetId = broker.freePacketId();
   if (packetId === undefined) return false;
   const exchange = newUnsubscribe<Session>({ packetId, filter, origin });
@@ -189,6 +201,14 @@ export function leaveFilter(
   oweUnsubscribe(context, lane, filter);
   sendOrWait(context, broker, exchange);
   return true;
+}
+
+/** A client that is not restored yet may have this filter too. `finishRestoring` ends the subscription if none has it. */
+function leaveLater({ left }: Restoring, { main }: SharedConnection<Session>, filter: string): void {
+  const lane = main.lanes.find(({ keeps }) => keeps?.has(filter)) ?? main;
+  const filters = left.get(lane);
+  if (filters) filters.add(filter);
+  else left.set(lane, new Set([filter]));
 }
 
 /** Removes a client whose session ends, or has ended except for messages that are still open. */

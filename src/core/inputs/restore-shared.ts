@@ -1,5 +1,7 @@
 /** Restores a shared connection of an earlier run. Its session at the broker belongs to the gateway. */
 import { restoreExperience } from "../broker/experience-record.ts";
+import { sendOrWait } from "../broker/sending.ts";
+import { oweUnsubscribe } from "../broker/shared-record.ts";
 import type { Context } from "../context.ts";
 import { lanesMax } from "../own-ids.ts";
 import type { StoredState } from "../record.ts";
@@ -53,12 +55,21 @@ export function askForOwed(context: Context): void {
   for (const upstream of context.upstreams.all)
     for (const main of upstream.sharedConnections)
       for (const shared of main.all()) {
-        for (const filter of shared.owed) {
-          const packetId = shared.filters.has(filter) ? undefined : shared.broker.freePacketId();
-          if (packetId === undefined) shared.owed.delete(filter);
-          else shared.broker.add(newUnsubscribe({ packetId, filter, origin: undefined }));
+        for (const filter of [...shared.owed]) {
+          if (shared.filters.has(filter) || !endAtBroker(context, shared, filter)) shared.owed.delete(filter);
         }
       }
+}
+
+/** Ends this subscription at the broker, which no client needs. False: no packet id is free. */
+export function endAtBroker(context: Context, shared: SharedConnection<Session>, filter: string): boolean {
+  const packetId = shared.broker.freePacketId();
+  if (packetId === undefined) return false;
+  const exchange = newUnsubscribe<Session>({ packetId, filter, origin: undefined });
+  shared.broker.add(exchange);
+  if (!shared.owed.has(filter)) oweUnsubscribe(context, shared, filter);
+  sendOrWait(context, shared.broker, exchange);
+  return true;
 }
 
 /**

@@ -14,8 +14,9 @@ import { joinLane } from "../broker/shared-subscriptions.ts";
 import type { Context } from "../context.ts";
 import type { Input } from "../input.ts";
 import type { SessionRecord, StoredState, TopicRecord } from "../record.ts";
+import { drainSoon } from "../session/backlog.ts";
 import { supervise } from "../session/client-life.ts";
-import { disconnectClient } from "../session/departure.ts";
+import { disconnectClient, endForRoom } from "../session/departure.ts";
 import { endSession } from "../session/end.ts";
 import { watchExpiry } from "../session/expiry.ts";
 import { newSession } from "../session/new-session.ts";
@@ -28,15 +29,18 @@ import { staysAdmitted } from "../session/shut-out.ts";
 import type { PublishExchange, Received } from "../state/exchanges.ts";
 import { bindDelivery, isFree, type OutboxEntry } from "../state/outbox-entry.ts";
 import { keepingMeanings } from "../state/predefined-topics.ts";
+import { Restoring } from "../state/restoring.ts";
 import { bindUplink, homeOf, type Session } from "../state/session.ts";
 import type { Topic } from "../state/topic-registry.ts";
 import { beginLeaving } from "./leaving.ts";
 import { beginMove, hasForwarding } from "./restore-moved.ts";
 import { isSharedKey, restoreShared } from "./restore-shared.ts";
+import { catchUp } from "./shared-link.ts";
 
 /** Restores one slice of the records in the store. */
 export function onRestored(context: Context, input: Extract<Input, { kind: "restored" }>): void {
-  const { states = [], known = [], letters = [], highest } = input;
+  const { states = [], known = [], letters = [], highest, goesOn } = input;
+  if (goesOn) context.restoring ??= new Restoring();
   if (highest) {
     context.journal.startAbove(highest.queued);
     context.letters.last = Math.max(context.letters.last, highest.letter);
@@ -49,9 +53,27 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
   }
 }
 
-function restoreSession(context: Context, stored: StoredState): void {
+/** Restores this session, unless the client has one now, or its session has ended since the start. */
+export function restoreSession(context: Context, stored: StoredState): void {
   const { session: record } = stored;
-  if (context.sessions.look(record.clientId)) return;
+  const { restoring } = context;
+  if (context.sessions.has(record.clientId) || restoring?.isSettled(record.clientId)) return;
+  if (restoring && context.sessions.size >= context.options.clients.sessionsMax) makeRoom(context, record);
+  // Another client was heard from this address after the start, so this client is not there any more.
+  const hasMoved = restoring !== undefined && record.peer !== undefined && context.sessions.hasAt(record.peer);
+  if (hasMoved) return restoreSessionAt(context, { ...stored, session: { ...record, peer: undefined } }, hasMoved);
+  restoreSessionAt(context, stored, hasMoved);
+  if (record.peer !== undefined) restoring?.release(record.peer);
+}
+
+/** New clients have connected meanwhile: one session more than allowed would be there. */
+function makeRoom(context: Context, { vouched = false }: SessionRecord): void {
+  const gives = context.sessions.toGiveUp({ vouched, now: context.now });
+  if (gives) endForRoom(context, gives);
+}
+
+function restoreSessionAt(context: Context, stored: StoredState, hasMoved: boolean): void {
+  const { session: record } = stored;
   const session = newSession(context, record.clientId, {
     clean: record.clean,
     peer: record.peer,
@@ -72,7 +94,7 @@ function restoreSession(context: Context, stored: StoredState): void {
     const restored = restoreTopic(session, id, topic);
     session.registry.noteChanged(restored); // from here on the session has a record of its own
   }
-  if (record.topics.length > 0) markChanged(context, session);
+  if (record.topics.length > 0 || hasMoved) markChanged(context, session);
   for (const shown of record.shown ?? []) session.shown.restore(shown);
   session.registry.goOnAt(record.nextTopicId);
   for (const subscription of record.subscriptions) session.subscriptions.set(subscription.filter, subscription);
@@ -91,7 +113,7 @@ function restoreSession(context: Context, stored: StoredState): void {
   if (!isMoved || (left !== (record.home ?? "") && !session.shared)) restoreReceived(session, stored, entries);
   restoreExperience(context, session.broker, record.clientId, stored);
   const move = isMoved ? { session, uplink: [...stored.uplink] } : undefined;
-  if (!move) restoreUplink(session, stored);
+  if (!move) restoreUplink(context, session, stored);
   if (session.shared)
     for (const { filter, qos, isRefused } of record.subscriptions)
       if (!isRefused) joinLane(session.shared, session, filter, qos);
@@ -111,6 +133,10 @@ function restoreSession(context: Context, stored: StoredState): void {
   if (!isIdle && !hasItsId(context, session))
     return disconnectClient(context, session, "its id at the broker is another's");
   if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
+  if (session.shared && session.broker.link?.up) {
+    catchUp(context, session);
+    drainSoon(context, session);
+  }
   parkAgain(context, session);
 }
 
@@ -191,8 +217,13 @@ function restoreBacklog(session: Session, { backlog, taken }: StoredState): void
   if (backlog) session.account.backlog.restore(backlog);
 }
 
-function restoreUplink(session: Session, { uplink }: StoredState): void {
+function restoreUplink(context: Context, session: Session, { uplink }: StoredState): void {
   for (const [packetId, record] of uplink) {
+    // The store did not name this client among those that have publications under way, and the id is in use by now.
+    if (session.broker.inFlight.has(packetId) || (session.shared && session.broker.link?.up)) {
+      context.moves.push({ session, uplink: [[packetId, record]] });
+      continue;
+    }
     // The exchange was released. The device may have its PUBCOMP and sleep. If it has no PUBCOMP, it repeats PUBREL and
     // is answered at once.
     const isOpen = record.stage === "open" && record.origin !== undefined;

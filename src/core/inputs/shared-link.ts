@@ -47,7 +47,8 @@ export function onSharedUp(
   broker.connection++;
   if (!sessionPresent) brokerForgot(context, broker, shared);
   else if (broker.sessionUncertain) askAll(context, shared);
-  broker.sessionUncertain = false;
+  // While sessions are restored, nothing is subscribed to again; this is done at the end.
+  broker.sessionUncertain = context.restoring?.isComplete === false;
   resendAll(context, broker);
   askMore(context, shared);
   askForCopies(context, shared);
@@ -68,7 +69,8 @@ function waitOn(context: Context, { broker }: SharedConnection<Session>): void {
   if (link) awaitCustody(context, link);
 }
 
-function catchUp(context: Context, session: Session): void {
+/** The broker can be reached: what the client waits for continues. */
+export function catchUp(context: Context, session: Session): void {
   context.touch(session);
   if (session.awaitsForwarding && session.account.unforwarded === 0) onAllForwarded(context, session);
   else if (session.willPending && session.account.unforwarded === 0) publishWill(context, session);
@@ -101,6 +103,6 @@ function tellHeldBack(context: Context, left: SharedConnection<Session>, reason:
 }
 
 /** Whether the gateway's own messages use this connection: they use the first one. */
-function isService(shared: SharedConnection<Session>): boolean {
+export function isService(shared: SharedConnection<Session>): boolean {
   return shared.index === 0 && !shared.isLane;
 }

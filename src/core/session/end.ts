@@ -36,6 +36,7 @@ export function endSession(context: Context, session: Session, why: string): voi
   keepAllowance(context, session);
   for (const { leaving } of context.upstreams.all) for (const shared of leaving) shared.gone.add(session.row);
   context.sessions.remove(session);
+  context.restoring?.settle(session.clientId);
   session.isOver = true;
   context.journal.forget(session);
   context.out.report({ event: "session_ended", clientId: session.clientId, why });

@@ -6,7 +6,7 @@ import type { Found } from "../assert.ts";
 import type { Effect } from "../effect.ts";
 import type { Input } from "../input.ts";
 import { sameBytes } from "../octets.ts";
-import type { SessionRecord, TopicRecord } from "../record.ts";
+import type { SessionRecord, StoredState, TopicRecord } from "../record.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -18,12 +18,15 @@ const unread: ReadonlySet<string> = new Set(["brokerWill", "shown", "nextTopicId
 export class WrittenRecords {
   /** For each client id: the record that was to be stored last. */
   readonly #last = new Map<string, SessionRecord>();
+  /** Clients whose record was read or stored, even if it was removed since. */
+  readonly #seen = new Set<string>();
 
   /** Notes the records that this turn has read, or has asked to store. */
   note({ input, effects }: { readonly input: Input | undefined; readonly effects: readonly Effect[] }): void {
-    const states = input?.kind === "restored" ? (input.states ?? []) : [];
-    for (const { session, topics = [] } of states) {
-      if (this.#last.has(session.clientId)) continue;
+    for (const { session, topics = [] } of statesIn(input)) {
+      // A slice may have been read before the client was needed, so it may be out of date.
+      if (this.#seen.has(session.clientId)) continue;
+      this.#seen.add(session.clientId);
       const own = topics.map(([id, topic]) => ({ id, ...topic }));
       this.#last.set(session.clientId, { ...session, topics: [...session.topics, ...own] });
     }
@@ -48,6 +51,7 @@ export class WrittenRecords {
     for (const { of, clientId, id, record } of changes) {
       if (of === "topic") this.#noteTopic(clientId, id, record);
       if (of !== "session") continue;
+      this.#seen.add(clientId);
       if (record) this.#last.set(clientId, { ...record, topics: this.#last.get(clientId)?.topics ?? [] });
       else this.#last.delete(clientId);
     }
@@ -60,6 +64,11 @@ export class WrittenRecords {
     if (record) topics.push({ id, ...record });
     this.#last.set(clientId, { ...last, topics });
   }
+}
+
+function statesIn(input: Input | undefined): readonly StoredState[] {
+  if (input?.kind === "loaded") return input.state ? [input.state] : [];
+  return input?.kind === "restored" ? (input.states ?? []) : [];
 }
 
 function inOrder(record: SessionRecord): SessionRecord {

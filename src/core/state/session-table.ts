@@ -147,6 +147,16 @@ export class SessionTable {
     return this.#byRow[row];
   }
 
+  /** Whether this client has a session. */
+  has(clientId: string): boolean {
+    return this.#byClientId.has(clientId) || (this.#parked !== undefined && this.#parked.rowOf(clientId) !== noRow);
+  }
+
+  /** Whether there is a session at this address. */
+  hasAt(peer: PeerId): boolean {
+    return this.#byPeer.has(peer) || (this.#parked !== undefined && this.#parked.rowAt(peer) !== noRow);
+  }
+
   /** The session of this client, for reading only: for a parked session this is a copy. */
   look(clientId: string): Session | undefined {
     return this.#byClientId.get(clientId) ?? this.#look(this.#parked?.rowOf(clientId));
