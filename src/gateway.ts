@@ -16,7 +16,7 @@ import type { Log } from "./observe/log.ts";
 import type { Answer } from "./runtime/command.ts";
 import type { CommandName } from "./runtime/commands.ts";
 import type { Asker } from "./runtime/desk.ts";
-import { restore } from "./runtime/restore.ts";
+import { type RestoreTo, restore } from "./runtime/restore.ts";
 import type { PairFacts } from "./storage/lease.ts";
 import type { StoreReport } from "./storage/store.ts";
 import type { LinkReport, Transport } from "./transports/transport.ts";
@@ -30,6 +30,9 @@ const answerMs = 200;
 /** A gateway of a pair that starts alone usually serves within this time; otherwise it stands by. */
 const firstLookMs = 1_000;
 
+/** Milliseconds until sessions that could not be read are read again, while clients are served. */
+const readAgainMs = 2_000;
+
 /** Called with each step before the gateway serves, and its progress. */
 export type StartProgress = (what: string, done: number) => void;
 
@@ -40,6 +43,10 @@ export class Gateway {
   #isAbandoned = false;
   #takingOver: Promise<void> = Promise.resolve();
   #serves = false;
+  /** Clients are served, and sessions of the last run are still being restored. */
+  #isRestoring = false;
+  /** Resolves when no more sessions are restored. */
+  #restored: Promise<void> = Promise.resolve();
   #progress: StartProgress = () => {};
   #broker: TryOutBroker | undefined;
   #stopping: Promise<void> | undefined;
@@ -125,10 +132,11 @@ export class Gateway {
   /** Hands over to the other gateway of the pair, or returns the reason why not. */
   async #drain(): Promise<Drained | string> {
     if (!this.#parts.pair) return "this gateway does not belong to a pair (store.pair)";
-    if (this.#parts.pair.owns() && !this.#serves)
+    if (this.#parts.pair.owns() && (!this.#serves || this.#isRestoring))
       return "this gateway has just taken over, and reads the sessions; try again";
     const silence = async () => {
       await this.#fallSilent();
+      await this.#restored;
       await this.#parts.store.close();
     };
     return this.#parts.pair.drain(silence, (say) => setTimeout(() => this.#drained(say), answerMs));
@@ -143,9 +151,7 @@ export class Gateway {
     const epoch = await pair.acquire();
     if (epoch === undefined) return;
     const began = this.#parts.clock.now();
-    this.#parts.log.info(
-      `pair: ${pair.facts().name} is active now, epoch ${epoch}. It reads all sessions, then it serves`,
-    );
+    this.#parts.log.info(`pair: ${pair.facts().name} is active now, epoch ${epoch}. It reads the sessions`);
     await this.#serve();
     this.#parts.log.info(`pair: it serves, ${Math.round(this.#parts.clock.now() - began)} ms after it became active`);
   }
@@ -159,7 +165,50 @@ export class Gateway {
     await this.#parts.settings.startScripts();
     const notice: UpstreamEvents["notice"] = (level, say, kind) => this.#parts.reports.notice(level, say, kind);
     await this.#parts.upstream.start(upstreamInputs((input) => this.#handle(input), notice));
-    await this.#restore(highest);
+    await this.#restoreAndServe(highest);
+  }
+
+  /**
+   * Resolves when clients are served. If the store has very many sessions, most of them are restored after that.
+   */
+  async #restoreAndServe(highest: StoreReport["highest"]): Promise<void> {
+    const began = this.#parts.clock.now();
+    const { serveAfterSeconds } = this.#parts.settings.config.store;
+    let served: () => void = () => {};
+    const early = new Promise<void>((resolve) => {
+      served = resolve;
+    });
+    const all = this.#restore(highest, {
+      isDue: () => this.#parts.clock.now() - began >= serveAfterSeconds * 1_000,
+      begin: async () => {
+        this.#isRestoring = true;
+        await this.#beginToServe();
+        served();
+      },
+      failed: (error) => this.#waitForStore(error),
+      isOver: () => this.#stopping !== undefined || this.#isAbandoned || !this.#serves,
+    });
+    this.#restored = all.then(
+      () => {
+        this.#isRestoring = false;
+      },
+      (error: unknown) => {
+        if (this.#isRestoring) throw error; // a fault of this program; otherwise it is thrown below
+      },
+    );
+    await Promise.race([early, all]);
+    if (!this.#serves) await this.#beginToServe();
+  }
+
+  /** Sessions could not be read while clients are served. */
+  async #waitForStore(error: unknown): Promise<boolean> {
+    const why = error instanceof Error ? error.message : String(error);
+    this.#parts.log.error(`sessions of the last run cannot be read: ${why}; next attempt in ${readAgainMs / 1_000} s`);
+    await sleep(readAgainMs);
+    return this.#stopping !== undefined || this.#isAbandoned;
+  }
+
+  async #beginToServe(): Promise<void> {
     // A gateway of a pair may be told to end while it reads the sessions.
     if (this.#stopping || this.#isAbandoned) return;
     this.#parts.driver.start();
@@ -270,17 +319,19 @@ export class Gateway {
   }
 
   /** Restores the sessions of an earlier run. */
-  async #restore(highest: StoreReport["highest"]): Promise<void> {
+  async #restore(highest: StoreReport["highest"], serve: RestoreTo["serve"]): Promise<void> {
     const { sessions, down, up } = await restore(this.#parts.store, highest, {
+      serve,
       handle: (input) => this.#handle(input),
       hasTransport: (name) => this.#parts.transports.has(name),
       pause: () => nextTurn(),
-      progress: (sessions) => this.#progress("restoring sessions", sessions),
+      progress: (sessions) => !this.#isRestoring && this.#progress("restoring sessions", sessions),
     });
-    if (sessions > 0)
-      this.#parts.log.info(
-        `${sessions} sessions were restored, with ${down} messages for devices and ${up} for the broker`,
-      );
+    if (sessions === 0) return;
+    const meanwhile = this.#isRestoring ? "; clients were served meanwhile" : "";
+    this.#parts.log.info(
+      `${sessions} sessions were restored, with ${down} messages for devices and ${up} for the broker${meanwhile}`,
+    );
   }
 
   async #startTransport(transport: Transport): Promise<void> {
@@ -345,6 +396,7 @@ export class Gateway {
   async #stop(): Promise<void> {
     this.#parts.lookout.stop();
     await this.#fallSilent();
+    await this.#restored;
     await this.#parts.desk.close();
     await this.#parts.store.close();
     await this.#parts.pair?.release();

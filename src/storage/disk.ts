@@ -26,10 +26,20 @@ import { commitMax, epochKey, type Kind, keyOf, markKey, openKey, rangeOf, range
 import { bootOfSystem, checkFormat, checkRecords, storedEpoch } from "./opening.ts";
 import type { StoreOptions } from "./options.ts";
 import { Place, putInPlace, saveCopy, type Whereabouts } from "./place.ts";
-import { readDue, readForBackup, readKnown, readLetters, readSecure, readSession, readSessions } from "./reading.ts";
+import {
+  readDue,
+  readForBackup,
+  readKnown,
+  readLetters,
+  readNeeded,
+  readSecure,
+  readSession,
+  readSessions,
+} from "./reading.ts";
 import type {
   CommitOptions,
   Fetched,
+  Foremost,
   Store,
   StoredDue,
   StoredLetter,
@@ -62,6 +72,8 @@ export class DiskStore implements Store {
   #kinds = new Set<Kind>();
   /** Sums of backlogs, until all sessions were read once. */
   #sums: Map<string, BacklogSummary | false> | undefined;
+  /** Clients that were active when the store was opened, until all sessions were read once. */
+  #active: readonly string[] = [];
   readonly #names: FolderSync;
   readonly #place: Place;
   #watch: NodeJS.Timeout | undefined;
@@ -117,6 +129,7 @@ export class DiskStore implements Store {
       this.#commit = checked.commit;
       this.#sums = new Map(checked.backlogs);
       this.#kinds = new Set(checked.kinds);
+      this.#active = checked.active;
       return { highest: checked.highest, notices: [...checked.notices, ...(await this.#beginLife(database))] };
     });
     notices.push(...found.notices);
@@ -161,8 +174,15 @@ export class DiskStore implements Store {
   async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
     const known = { kinds: this.#kinds, sums: this.#sums };
     const slice = await this.#read((database) => readSessions(database, after, limit, known));
-    if (slice.length < limit) this.#sums = undefined;
+    if (slice.length < limit) {
+      this.#sums = undefined;
+      this.#active = [];
+    }
     return slice;
+  }
+
+  async foremost(): Promise<Foremost> {
+    return { needed: await this.#read(readNeeded), active: this.#active };
   }
 
   load(clientId: string): Promise<StoredState | undefined> {

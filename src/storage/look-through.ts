@@ -22,6 +22,8 @@ export interface Findings {
   readonly highest: { readonly queued: number; readonly letter: number };
   /** Kinds of which there is a record, even if this version cannot read it. */
   readonly kinds: ReadonlySet<RecordName["of"]>;
+  /** Clients that were active. */
+  readonly active: readonly string[];
   /** The sum of each client's backlog, as `readSessions` would compute it. */
   readonly backlogs: ReadonlyMap<string, BacklogSummary>;
 }
@@ -57,6 +59,7 @@ class Look {
   readonly #wrong: { key: string; why: string }[] = [];
   readonly #later = new Map<string, number>();
   readonly #sessions = new Set<string>();
+  readonly #active: string[] = [];
   readonly #left = new Map<string, { -readonly [Field in keyof Left]: Left[Field] }>();
   readonly #marks: number[] = [];
   readonly #kinds = new Set<RecordName["of"]>();
@@ -93,8 +96,11 @@ class Look {
     const { of, clientId, id } = name;
     this.#kinds.add(of);
     if (of === "queued" || of === "letter") this.#highest[of] = Math.max(this.#highest[of], id);
-    if (of === "session") this.#sessions.add(clientId);
-    else if (of === "backlog") {
+    if (of === "session") {
+      this.#sessions.add(clientId);
+      if (decoded.is === "record" && decoded.change.of === "session" && decoded.change.record?.state === "active")
+        this.#active.push(clientId);
+    } else if (of === "backlog") {
       const sum = this.#sumOf(key, name);
       const record = decoded.is === "record" && decoded.change.of === "backlog" ? decoded.change.record : undefined;
       add(sum, id, record ? 1 : 0, record ? octetsOf(record) : 0);
@@ -130,6 +136,7 @@ class Look {
       latest: this.#latest,
       highest: this.#highest,
       kinds: this.#kinds,
+      active: this.#active,
       backlogs: this.#backlogs,
     };
   }

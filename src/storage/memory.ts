@@ -5,7 +5,16 @@
 import type { Change, StoredState } from "../core/record.ts";
 import { GatewayError } from "../errors.ts";
 import { behind, StateTable } from "./state-table.ts";
-import type { CommitOptions, Fetched, Store, StoredDue, StoredLetter, StoredSecure, StoreReport } from "./store.ts";
+import type {
+  CommitOptions,
+  Fetched,
+  Foremost,
+  Store,
+  StoredDue,
+  StoredLetter,
+  StoredSecure,
+  StoreReport,
+} from "./store.ts";
 
 export class MemoryStore implements Store {
   readonly #table = new StateTable();
@@ -28,6 +37,16 @@ export class MemoryStore implements Store {
 
   async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
     return this.#table.slice(after, limit);
+  }
+
+  async foremost(): Promise<Foremost | undefined> {
+    const states = [...this.#table.states()];
+    const isNeeded = ({ session, uplink }: StoredState) => session.clientId.startsWith("\0") || uplink.length > 0;
+    const namesOf = (some: readonly StoredState[]) => some.map(({ session }) => session.clientId);
+    return {
+      needed: namesOf(states.filter(isNeeded)),
+      active: namesOf(states.filter(({ session }) => session.state === "active")),
+    };
   }
 
   async load(clientId: string): Promise<StoredState | undefined> {

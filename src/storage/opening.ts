@@ -61,7 +61,7 @@ export async function storedEpoch(database: Database): Promise<number> {
   return typeof epoch === "number" ? epoch : 0;
 }
 
-export interface Checked extends StoreReport, Pick<Findings, "kinds" | "backlogs"> {
+export interface Checked extends StoreReport, Pick<Findings, "kinds" | "backlogs" | "active"> {
   /** The number of the last commit. */
   readonly commit: number;
 }
@@ -96,7 +96,7 @@ export async function checkRecords(
   progress: (records: number) => void = () => {},
 ): Promise<Checked> {
   const findings = await lookThrough(inBatches(database), progress);
-  const { wrong, withoutSession, marks, latest, highest, kinds, backlogs } = findings;
+  const { wrong, withoutSession, marks, latest, highest, kinds, backlogs, active } = findings;
   const last = marks.at(-1) ?? 0;
   let missing = Math.max(0, latest - last);
   for (const [i, mark] of marks.entries()) if (i > 0) missing += mark - (marks[i - 1] ?? mark) - 1;
@@ -114,7 +114,7 @@ export async function checkRecords(
   }
   for (let at = 0; at < repairs.length; at += repairsAtOnce)
     await database.batch(repairs.slice(at, at + repairsAtOnce), { sync: true });
-  return { notices: noticesOf(findings, missing), highest, commit, kinds, backlogs };
+  return { notices: noticesOf(findings, missing), highest, commit, kinds, backlogs, active };
 }
 
 /**

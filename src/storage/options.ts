@@ -137,6 +137,15 @@ export const storeOptions = z.strictObject({
   redis: redisOptions
     .prefault({})
     .describe("For kind redis. durability, groupMilliseconds and records apply to a disk only."),
+  serveAfterSeconds: z
+    .number()
+    .min(0)
+    .max(86_400)
+    .default(0.25)
+    .describe(
+      "If a start takes longer to read the sessions of the last run, devices are served meanwhile: a client whose " +
+        "session is needed is read at once. A large value: the gateway serves when it has read all sessions.",
+    ),
   pair: pairOptions.prefault({}).describe("Two gateways, of which one is active."),
 });
 

@@ -88,6 +88,21 @@ export async function readSession(
   });
 }
 
+/** Keys of the records of shared connections, and all clients with publications under way to a broker. */
+export async function readNeeded(database: Database): Promise<readonly string[]> {
+  const needed = new Set<string>();
+  const { gte, lt } = {
+    gte: keyOf({ of: "session", clientId: "\0", id: 0 }),
+    lt: keyOf({ of: "session", clientId: "\u0001", id: 0 }),
+  };
+  for (const range of [{ gte, lt }, rangeOf("uplink")])
+    for await (const key of database.keys(range)) {
+      const name = nameOf(key);
+      if (typeof name !== "string") needed.add(name.clientId);
+    }
+  return [...needed];
+}
+
 async function withSnapshot<T>(database: Database, use: (snapshot: Snapshot) => Promise<T>): Promise<T> {
   const snapshot = database.snapshot();
   try {

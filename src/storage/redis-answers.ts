@@ -13,12 +13,13 @@ export function listOf(answer: Answer | undefined): readonly Answer[] {
 }
 
 /**
- * The number that a script needs with a change: when a queued message expires, or how many octets a backlog record
- * counts.
+ * The number that a script needs with a change: when a queued message expires, how many octets a backlog record
+ * counts, or 1 for the session of an active client.
  */
 export function numberOf(change: Change): string {
   if (change.of === "queued") return change.record?.due === undefined ? "" : String(change.record.due);
   if (change.of === "backlog") return String(change.record ? octetsOf(change.record) : 0);
+  if (change.of === "session") return change.record?.state === "active" ? "1" : "";
   return "";
 }
 

@@ -8,10 +8,12 @@
  *
  * | Key | What |
  * | --- | --- |
- * | `meta` | hash: format, life (the run that opened the store last), commit, epoch, queued and letter (the highest in use), server; and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, the owner before) |
+ * | `meta` | hash: format, life (the run that opened the store last), commit, epoch, queued and letter (the highest in use), server, index (the run that keeps `underway` complete; after it has released the lease, `#` and the last commit); and of a pair's lease: owner, version, lease (ms), until (ms since 1970), renewals, gave (why it was given back), last (how it came to the owner: epoch, ms since 1970, cause, the owner before) |
  * | `standby` | hash: run, name and version of the gateway of a pair that stood by last, and at (ms since 1970); it expires after the length of a lease |
  * | `meta` under the prefix of a fleet's members | hash: shards (their number); while a backup is restored: filling (the name of the restore), fillingAt (ms since 1970, its last sign of life) |
  * | `members` | of a fleet, under a prefix of their own: hash: name -> beats, at (ms since 1970), run, place, version, draining, by lines |
+ * | `underway` | names, by the number of their publications under way to a broker. It is complete only if `index` of `meta` says so |
+ * | `awake` | names of clients that were active; only an advice |
  * | `clients` | names that have a `c:` or `n:` (sorted by name) |
  * | `c:NAME` | hash: letter of the kind and number -> record; all kinds except those below |
  * | `b:NAME`, `n:NAME` | backlog: number -> octets (4) and record, and `octets`, their sum; the numbers, sorted |
@@ -43,11 +45,25 @@ end
 `;
 
 /**
+ * Another version of the gateway may have written here, which does not keep `underway`. Then the index is not that of
+ * the last run. `take`: from now on this run keeps it.
+ */
+const ofIndex = `
+local function has(index, life, commit)
+  if index and index ~= '' and (index == life or index == '#' .. (commit or '0')) then return true end
+  return call('EXISTS', base .. 'clients') == 0
+end
+local function take(isComplete, run)
+  if isComplete then call('HSET', meta, 'index', run) else call('HDEL', meta, 'index') end
+end
+`;
+
+/**
  * ARGV: name of this run, of the server, and the epoch of the pair's lease ('' = no pair). If a pair has the store, no other gateway opens
  * it while the lease runs, by the clock of the server. Of the pair, the gateway that has claimed the lease opens it.
  */
-export const openScript = script(`${begin}
-local m = call('HMGET', meta, 'format', 'server', 'commit', 'epoch', 'queued', 'letter', 'life', 'until', 'owner')
+export const openScript = script(`${begin}${ofIndex}
+local m = call('HMGET', meta, 'format', 'server', 'commit', 'epoch', 'queued', 'letter', 'life', 'until', 'owner', 'index')
 if m[1] and m[1] ~= '1' then return {'later', m[1]} end
 if ARGV[3] ~= '' then
   if m[7] ~= ARGV[1] or m[4] ~= ARGV[3] then return {'other'} end
@@ -57,8 +73,10 @@ else
 end
 if m[2] ~= ARGV[2] then call('DEL', base .. 'secure', base .. 'secure:n') end
 local commit = string.format('%.0f', (tonumber(m[3]) or 0) + 1)
+local isComplete = has(m[10], m[7], m[3])
+take(isComplete, ARGV[1])
 call('HSET', meta, 'format', '1', 'life', ARGV[1], 'server', ARGV[2], 'commit', commit)
-return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0'}
+return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0', isComplete and '1' or '0'}
 `);
 
 /**
@@ -102,13 +120,14 @@ return found
  * ARGV: name of this run, of the gateway, length of the lease in ms, how the lease was seen: run ('' = it was free) and renewals; version.
  * If the lease is free, or has not changed, this run gets it, and each commit of another run is refused from now on.
  */
-export const claimScript = script(`${begin}
-local m = call('HMGET', meta, 'format', 'life', 'renewals', 'until', 'epoch', 'gave', 'owner')
+export const claimScript = script(`${begin}${ofIndex}
+local m = call('HMGET', meta, 'format', 'life', 'renewals', 'until', 'epoch', 'gave', 'owner', 'index', 'commit')
 if m[1] and m[1] ~= '1' then return {'later', m[1]} end
 local free = not m[4] or m[4] == '0'
 if not free and (m[2] ~= ARGV[4] or (m[3] or '0') ~= ARGV[5]) then return {'held'} end
 local epoch = string.format('%.0f', (tonumber(m[5]) or 0) + 1)
 local ends = string.format('%.0f', now() + tonumber(ARGV[3]))
+take(has(m[8], m[2], m[9]), ARGV[1])
 call('HSET', meta, 'format', '1', 'life', ARGV[1], 'owner', ARGV[2], 'lease', ARGV[3], 'epoch', epoch, 'renewals', '0', 'until', ends)
 local cause = 'silent'
 if not m[4] then cause = 'first' elseif free then cause = m[6] or 'ended' end
@@ -231,7 +250,7 @@ call('HSET', KEYS[2], 'life', '')
 for _, name in ipairs(call('ZRANGE', start .. 'clients', 0, -1)) do
   call('DEL', start .. 'c:' .. name, start .. 'b:' .. name, start .. 'n:' .. name)
 end
-call('DEL', start .. 'clients', start .. 'due', start .. 'known', start .. 'letters', start .. 'letters:n')
+call('DEL', start .. 'clients', start .. 'due', start .. 'known', start .. 'letters', start .. 'letters:n', start .. 'underway', start .. 'awake')
 return {'done'}
 `);
 
@@ -248,8 +267,9 @@ return {'done'}
  * from now on.
  */
 export const releaseScript = script(`${begin}
-local m = call('HMGET', meta, 'life', 'epoch')
+local m = call('HMGET', meta, 'life', 'epoch', 'index', 'commit')
 if m[1] ~= ARGV[1] or m[2] ~= ARGV[2] then return {'other'} end
+if m[3] == ARGV[1] then call('HSET', meta, 'index', '#' .. (m[4] or '0')) end
 call('HSET', meta, 'life', '', 'until', '0', 'gave', ARGV[3])
 return {'released'}
 `);
@@ -257,7 +277,8 @@ return {'released'}
 /**
  * ARGV: name of this run, last commit that was acknowledged, number of this one, lowest and highest epoch in it ('' =
  * none), highest numbers of a queued message and of a letter in it, then for each change: key, record ('' = it is
- * removed) and a number: when the message expires, or how many octets the record counts.
+ * removed) and a number: when the message expires, or how many octets the record counts, or
+ * 1 for the session of an active client.
  *
  * The stored number may be between the acknowledged one and this one, if the answer to a commit was lost. Then the same
  * changes are written again.
@@ -316,7 +337,14 @@ for i = 8, #ARGV, 3 do
     end
   else
     local hash = base .. 'c:' .. name
-    if goes then call('HDEL', hash, kind .. id) else call('HSET', hash, kind .. id, record) end
+    local change = 0
+    if goes then change = -call('HDEL', hash, kind .. id) else change = call('HSET', hash, kind .. id, record) end
+    if kind == 'u' and change ~= 0 and tonumber(call('ZINCRBY', base .. 'underway', change, name)) <= 0 then
+      call('ZREM', base .. 'underway', name)
+    end
+    if kind == 's' then
+      if number == '1' then call('ZADD', base .. 'awake', 0, name) else call('ZREM', base .. 'awake', name) end
+    end
     if kind == 'q' then
       if goes or number == '' then call('ZREM', base .. 'due', key) else call('ZADD', base .. 'due', number, key) end
     end
@@ -353,11 +381,35 @@ found[2] = state(ARGV[2])
 return found
 `);
 
-/** ARGV: acknowledged, from ('-' = the first, '(NAME' = behind it), limit. */
+/**
+ * ARGV: acknowledged, from ('-' = the first, '(NAME' = behind it), limit, and the name of this run if `underway` has to
+ * be corrected for what is read ('' = it is complete).
+ */
 export const sessionsScript = script(`${beginRead}
+local isOwn = ARGV[4] ~= '' and call('HGET', meta, 'life') == ARGV[4]
 for i, name in ipairs(call('ZRANGEBYLEX', base .. 'clients', ARGV[2], '+', 'LIMIT', 0, ARGV[3])) do
-  found[i + 1] = state(name)
+  local of = state(name)
+  found[i + 1] = of
+  if isOwn then
+    local count = 0
+    for j = 1, #of[6], 2 do if string.sub(of[6][j], 1, 1) == 'u' then count = count + 1 end end
+    if count > 0 then call('ZADD', base .. 'underway', count, name) else call('ZREM', base .. 'underway', name) end
+  end
 end
+return found
+`);
+
+/** ARGV: name of this run. It has read all sessions, so `underway` is complete. */
+export const indexedScript = script(`${begin}
+if call('HGET', meta, 'life') == ARGV[1] then call('HSET', meta, 'index', ARGV[1]) end
+return {'done'}
+`);
+
+/** ARGV: acknowledged, limit of clients that were active. Names. */
+export const foremostScript = script(`${beginRead}
+found[2] = call('ZRANGEBYLEX', base .. 'clients', '[%00', '(%01')
+found[3] = call('ZRANGE', base .. 'underway', 0, -1)
+found[4] = call('ZRANGE', base .. 'awake', 0, tonumber(ARGV[2]) - 1)
 return found
 `);
 

@@ -20,6 +20,8 @@ import {
   backlogScript,
   commitScript,
   dueScript,
+  foremostScript,
+  indexedScript,
   knownScript,
   lettersScript,
   loadScript,
@@ -33,6 +35,7 @@ import { StateTable } from "./state-table.ts";
 import type {
   CommitOptions,
   Fetched,
+  Foremost,
   Store,
   StoredDue,
   StoredLetter,
@@ -43,6 +46,8 @@ import type {
 
 /** A server that does not answer for this time is regarded as unreachable. */
 const answerMsUsual = 5_000;
+/** Limit of clients that are restored first because they were active. */
+const activeMax = 100_000;
 /** Limit of damaged records that are reported. Each is reported once. */
 const toldMax = 1_000;
 
@@ -82,6 +87,10 @@ export class RedisStore implements Store {
   /** Changes of commits that failed, the latest one for each key. They are written with the next commit. */
   readonly #owed = new Map<string, Operation>();
   readonly #damaged = new Set<string>();
+  /** The server knows all clients with publications under way to a broker. */
+  #isIndexed = false;
+  /** The last client of the slices that were read in their order, from the first one. */
+  #readUpTo: string | undefined;
   /** Backups that are being read now. */
   readonly #noting = new Set<Meanwhile>();
 
@@ -148,9 +157,10 @@ export class RedisStore implements Store {
       const say = `the store at ${this.#place} was written by a later version (format ${textOf(commit)}); this one reads up to 1`;
       throw new GatewayError("ERR_STORE_OPEN", { place: this.#place }, { say });
     }
-    const [epoch = 0, queued = 0, letter = 0] = numbers.map((each) => Number(textOf(each)));
+    const [epoch = 0, queued = 0, letter = 0, isComplete = 0] = numbers.map((each) => Number(textOf(each)));
     this.#acknowledged = this.#sent = Number(textOf(commit));
     this.#epoch = epoch;
+    this.#isIndexed = isComplete === 1;
     return { notices, highest: { queued, letter } };
   }
 
@@ -165,16 +175,35 @@ export class RedisStore implements Store {
 
   async sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]> {
     const states: StoredState[] = [];
+    if (after === undefined) this.#readUpTo = "";
+    const isNext = this.#readUpTo === (after ?? "");
     let from = behindName(after);
     // A client may have records but no session. The slice is filled up with the next clients.
     while (states.length < limit) {
       const wanted = limit - states.length;
-      const found = await this.#read(sessionsScript, [from, String(wanted)]);
+      const found = await this.#read(sessionsScript, [from, String(wanted), this.#isIndexed ? "" : this.#run]);
       for (const each of found) states.push(...this.#stateOf(each));
-      if (found.length < wanted) break;
+      if (found.length < wanted) {
+        if (isNext && !this.#isIndexed) await this.#noteIndexed();
+        break;
+      }
       from = `(${textOf(listOf(found.at(-1))[0])}`;
     }
+    if (isNext) this.#readUpTo = states.at(-1)?.session.clientId;
     return states;
+  }
+
+  /** All sessions were read once, so the server knows now all clients with publications under way. */
+  async #noteIndexed(): Promise<void> {
+    await this.#connection?.run(indexedScript, this.#meta, [this.#run]);
+    this.#isIndexed = true;
+  }
+
+  async foremost(): Promise<Foremost | undefined> {
+    if (!this.#isIndexed) return undefined;
+    const [shared, underWay, active] = await this.#read(foremostScript, [String(activeMax)]);
+    const names = (answer: Answer | undefined) => listOf(answer).map((name) => decodedName(textOf(name)));
+    return { needed: [...new Set([...names(shared), ...names(underWay)])], active: names(active) };
   }
 
   async load(clientId: string): Promise<StoredState | undefined> {

@@ -39,6 +39,17 @@ export type Fetched = (
   error: GatewayError | undefined,
 ) => void;
 
+/** Clients whose sessions are restored before others. */
+export interface Foremost {
+  /**
+   * Keys of the records of shared connections, and every client with publications under way to a broker. No client may
+   * be served before these are restored, because packet ids are in use by them.
+   */
+  readonly needed: readonly string[];
+  /** Clients that were active. They are only an advice for the order; some may be missing. */
+  readonly active: readonly string[];
+}
+
 export interface CommitOptions {
   /**
    * A counter that grows when another process takes over. The store keeps the highest value, together with the changes, and refuses a
@@ -69,6 +80,11 @@ export interface Store {
    * only the sum.
    */
   sessions(after: string | undefined, limit: number): Promise<readonly StoredState[]>;
+  /**
+   * The sessions to restore first. Undefined: the store does not know them, so all sessions must be restored before any
+   * client is served.
+   */
+  foremost(): Promise<Foremost | undefined>;
   /** One session; undefined: there is none. */
   load(clientId: string): Promise<StoredState | undefined>;
   /**

@@ -51,6 +51,7 @@ export class SimStore {
     this.store = {
       open: async () => ({ notices: [], highest: { queued: 0, letter: 0 } }),
       sessions: async () => [],
+      foremost: async () => undefined,
       load: async () => undefined,
       due: async () => [],
       known: async () => [],
