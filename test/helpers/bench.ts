@@ -141,10 +141,12 @@ export class Bench {
   readonly began: Turn;
   #packetId = 0;
 
-  /** `states`: what a store kept of an earlier run. `identityOf`, `rssiOf`: what its network knows of a peer. */
+  /**
+   * `states`: what a store kept of an earlier run; as an object: the first part of it, and clients are served before
+   * the rest comes. `identityOf`, `rssiOf`: what its network knows of a peer. */
   constructor(
     options: Partially<CoreOptions> = {},
-    states: readonly StoredState[] = [],
+    states: readonly StoredState[] | { readonly first: readonly StoredState[] } = [],
     identityOf: CoreEnvironment["identityOf"] = (peer) => ({
       name: peer.split(":")[0] ?? peer,
       by: "address",
@@ -167,11 +169,17 @@ export class Bench {
         random: () => 0,
       },
     );
-    const restored = states.length > 0 ? this.input({ kind: "restored", states }).effects : [];
+    const isFirst = "first" in states;
+    const hasStates = isFirst || states.length > 0;
+    const restored = isFirst
+      ? this.input({ kind: "restored", goesOn: true, states: states.first }).effects
+      : states.length > 0
+        ? this.input({ kind: "restored", states }).effects
+        : [];
     const opened = this.#turn(this.core.timeout(this.now)).effects; // the service link
     const own = `${options.upstream?.clientIdPrefix ?? ""}gateway`;
     // It may wait for sessions that are left first.
-    const up = this.links.has(own) ? this.link(own).up(states.length > 0).effects : [];
+    const up = this.links.has(own) ? this.link(own).up(hasStates).effects : [];
     this.began = new Turn([...restored, ...opened, ...up]);
   }
 
