@@ -39,8 +39,8 @@ export const releasedAtOnce = 20;
  */
 export function openFirst(context: Context): void {
   for (const upstream of context.upstreams.all) {
-    const { sharedConnections, leaving, movers, service } = upstream;
-    if (leaving.size > 0 || movers.length > 0) continue;
+    const { sharedConnections, leaving, service } = upstream;
+    if (leaving.size > 0) continue;
     for (const shared of sharedConnections)
       if (shared.resumes && !shared.broker.link) openShared(context, upstream, shared);
     if (sharedConnections.length === 0 && !service.link) openServiceLink(context, upstream);
@@ -59,13 +59,12 @@ export function waitsForSession(
   if (ofNoSession.has(message.type)) return false;
   const { clientId } = message;
   if (typeof clientId === "string" && clientId !== "") {
-    if (message.type === "CONNECT") restoring.beginAnew(peer);
+    if (message.type === "CONNECT" && !restoring.isReleasing) restoring.beginAnew(peer);
     if (isKnown(context, restoring, clientId)) return false;
     // Whoever is not admitted gets the answer without a question to the store.
     if (!context.access.client(clientId, peer, context.neighbourAt(peer)).admitted) return false;
     return keepOrDrop(context, restoring.holdFor(clientId, input), peer, message.type);
   }
-  if (restoring.waitsAt(peer)) return keepOrDrop(context, restoring.holdAt(peer, input), peer, message.type);
   if (context.pendingConnects.has(peer)) return false;
   if (!context.sessions.hasAt(peer)) {
     if (restoring.isComplete) return false;
@@ -183,8 +182,8 @@ export function finishRestoring(context: Context): void {
  * else is done there.
  */
 function closeHeldBack(context: Context): void {
-  for (const { leaving, movers, sharedConnections } of context.upstreams.all) {
-    if (leaving.size === 0 && movers.length === 0) continue;
+  for (const { leaving, sharedConnections } of context.upstreams.all) {
+    if (leaving.size === 0) continue;
     for (const { broker } of sharedConnections) closeLink(context, broker, { how: "disconnect", endSession: false });
   }
 }

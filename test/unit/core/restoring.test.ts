@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { Input } from "../../../src/core/input.ts";
 import type { CoreOptions } from "../../../src/core/options.ts";
 import type { StoredState } from "../../../src/core/record.ts";
-import { restoringLimits } from "../../../src/core/state/restoring.ts";
+import { Restoring, restoringLimits } from "../../../src/core/state/restoring.ts";
 import type { PeerId } from "../../../src/core/types.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
 import {
@@ -481,3 +481,99 @@ const storingAll: CoreOptions["uplink"] = {
   ...testOptions.uplink,
   policyOf: () => ({ ...testOptions.uplink.policyOf("a"), whenAway: "store" }),
 };
+
+test("a session that was restored before its slice, and has ended since, is not restored by the slice", () => {
+  const run = restarted({ a: "t/a" });
+  const stale = run.table.state("a");
+  run.slice("a");
+  run.input({ kind: "dropSession", clientId: "a" });
+  if (stale) run.input({ kind: "restored", goesOn: true, states: [stale] });
+  expect([...run.bench.core.sessions()]).toEqual([]);
+});
+
+test("a connection of an earlier run is left before the shared connection opens, also if all of it is known at once", () => {
+  const two: Options = { upstream: { ...testOptions.upstream, mode: "aggregating", copies: "one", connections: 2 } };
+  const before = new Run(two);
+  for (const id of before.bench.links.keys()) before.keep(before.bench.link(id).up());
+  for (const id of before.bench.links.keys()) before.keep(before.bench.link(id).up());
+  const run = again(before);
+  expect([...run.bench.links.keys()]).toEqual([]);
+  const opened = run.completes().effects.flatMap((effect) => (effect.kind === "openLink" ? [effect.link] : []));
+  const [left] = opened;
+  expect([opened.length, left?.mqttClientId === "gateway"]).toEqual([1, false]);
+  run.keep(run.bench.link(left?.mqttClientId ?? "").up(true));
+  expect(run.bench.links.has("gateway")).toBe(true);
+});
+
+test("if a session is found that must be left at the broker first, the shared connection is closed until that is done", () => {
+  const run = restarted({ a: "t/a" });
+  const state = run.table.state("a");
+  if (!state) throw new Error("a has a session");
+  const { home: _, ...own } = state.session;
+  run.input({ kind: "restored", goesOn: true, states: [{ ...state, session: own }] });
+  const { linkId } = run.shared;
+  const end = run.completes();
+  expect(end.effect("closeLink").linkId).toBe(linkId);
+  expect(end.effect("openLink").link.mqttClientId).toBe("a");
+});
+
+test("a broker that has lost the session is asked for nothing before the end, although some sessions are there", () => {
+  const run = restarted({ a: "t/a", b: "t/b" });
+  run.slice("a");
+  run.keep(run.shared.down());
+  expect(run.keep(run.shared.up(false)).effects.filter(({ kind }) => kind === "subscribe")).toEqual([]);
+  run.slice("b");
+  expect(run.completes().effects.filter(({ kind }) => kind === "subscribe")).toHaveLength(2);
+});
+
+test("an active client gets what was on the way to it as soon as its session is restored", () => {
+  const before = new Run(aggregating);
+  before.keep(before.shared.up());
+  before.says("a", connect({ clientId: "a", cleanSession: false })).gets("CONNACK");
+  const { packetId } = before.says("a", subscribe("t/a")).effect("subscribe");
+  before.keep(before.shared.acks("suback", packetId, 1));
+  before.keep(before.shared.delivers({ topicName: "t/a", payload: octets("17") }));
+  const run = again(before);
+  expect(sentTo(run, "a", run.slice("a"))).toEqual(["17"]);
+});
+
+test("a message from an address waits behind the one that needs the session, also if the address is a new one", () => {
+  const run = restarted({ a: "t/a" });
+  run.says("a", connect({ clientId: "a", cleanSession: false }), elsewhere).gets();
+  run.says("a", register("t/up"), elsewhere).gets();
+  run.loads("a").gets("CONNACK", "REGACK");
+});
+
+test("octets that wait have a limit too", () => {
+  const run = restarted({ a: "t/a" });
+  const large = publish({ topicId: 1, msgId: 1, data: new Uint8Array(1_000) });
+  let dropped = 0;
+  for (let i = 0; i < 2_500; i++)
+    dropped += run
+      .says("q", large, `udp/10.0.${i >> 8}.${i & 255}:1`)
+      .drops.filter((why) => why === "not-restored").length;
+  expect(dropped).toBeGreaterThan(2_500 - restoringLimits.waitingOctets / 1_000);
+  expect(dropped).toBeLessThan(2_500 - restoringLimits.waitingOctets / 1_100);
+});
+
+test("if too many clients were needed before their turn, no more of them are read", () => {
+  const restoring = new Restoring();
+  for (let i = 0; i < restoringLimits.settled; i++) restoring.settle(`c${i}`);
+  expect(restoring.holdFor("one more", { kind: "dropSession", clientId: "one more" })).toBe(false);
+});
+
+test("the states of clients that were restored late are published when all are known", () => {
+  const run = restarted({ a: "t/a" }, { ...aggregating, status: { topic: "gw" } });
+  run.slice("a");
+  const topics = run
+    .completes()
+    .effects.flatMap((effect) => (effect.kind === "publish" ? [effect.publication.topicName] : []));
+  expect(topics).toEqual(["gw/clients/a"]);
+});
+
+test("octets that are no message get no answer that says: you have no session", () => {
+  const run = restarted({ a: "t/a" });
+  const malformed = "08122100016162" + "63"; // SUBSCRIBE with an id of three octets
+  const turn = run.bench.datagram(malformed, peerOf("a")).gets();
+  expect(turn.drops).toEqual(["malformed"]);
+});
