@@ -1,6 +1,7 @@
 /**
  * The gateway is killed at each point of a short run: before each call of an edge, and so between any two effects and on either side of
- * each commit. Of the commits in progress none, or all, reached the disk. No client may notice it.
+ * each commit. Of the commits in progress none, or all, reached the disk; in the second case the next run serves clients while it restores
+ * their sessions. No client may notice it. With SIM_MODE=aggregating the clients share a connection; this takes twice the time.
  */
 import { expect, test } from "vitest";
 import { keepAll, testOptions } from "./options.ts";
@@ -30,11 +31,15 @@ function options(seed: number, crashAt: WorldOptions["crashAt"]): WorldOptions {
     devices: 2,
     storeFailure: 0,
     clock: "always",
-    ...(crashAt && { crashAt }),
+    ...(crashAt && { crashAt, restoresLate: crashAt.share === 1 }),
     pace: { publishMs: [500, 2_000], reconnectMs: [500, 5_000] },
     habits: { clean: false, publishEveryMs: 3_000, subscribeQoS: 2, wildcard: true, will: false, joins: [] },
     core: {
       durable: true,
+      upstream: {
+        ...testOptions.upstream,
+        mode: process.env["SIM_MODE"] === "aggregating" ? "aggregating" : "transparent",
+      },
       buffer: { ...testOptions.buffer, policyOf: (_id, topic) => (topic.endsWith("1") ? tight : policy) },
       deadLetters: { ...testOptions.deadLetters, superseded: true },
       uplink: {

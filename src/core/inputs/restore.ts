@@ -133,11 +133,17 @@ function restoreSessionAt(context: Context, stored: StoredState, hasMoved: boole
   if (!isIdle && !hasItsId(context, session))
     return disconnectClient(context, session, "its id at the broker is another's");
   if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);
-  if (session.shared && session.broker.link?.up) {
-    catchUp(context, session);
-    drainSoon(context, session);
-  }
+  if (session.shared) goOnWith(context, session);
   parkAgain(context, session);
+}
+
+/** The shared connection may have been up before this session was restored: what waits for its client is sent. */
+function goOnWith(context: Context, session: Session): void {
+  const { link } = session.broker;
+  if (link?.wasUp) context.touch(session);
+  if (!link?.up) return;
+  catchUp(context, session);
+  drainSoon(context, session);
 }
 
 /**

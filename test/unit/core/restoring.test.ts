@@ -537,6 +537,18 @@ test("an active client gets what was on the way to it as soon as its session is 
   expect(sentTo(run, "a", run.slice("a"))).toEqual(["17"]);
 });
 
+test("an active client gets its messages although the connection to the broker has just ended", () => {
+  const before = new Run(aggregating);
+  before.keep(before.shared.up());
+  before.says("a", connect({ clientId: "a", cleanSession: false })).gets("CONNACK");
+  const { packetId } = before.says("a", subscribe("t/a")).effect("subscribe");
+  before.keep(before.shared.acks("suback", packetId, 1));
+  before.keep(before.shared.delivers({ topicName: "t/a", payload: octets("17") }));
+  const run = again(before);
+  run.keep(run.shared.down());
+  expect(sentTo(run, "a", run.slice("a"))).toEqual(["17"]);
+});
+
 test("a message from an address waits behind the one that needs the session, also if the address is a new one", () => {
   const run = restarted({ a: "t/a" });
   run.says("a", connect({ clientId: "a", cleanSession: false }), elsewhere).gets();
