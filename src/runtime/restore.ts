@@ -76,6 +76,7 @@ class Restore {
     const foremost = this.#to.serve ? await this.#store.foremost() : undefined;
     if (foremost) {
       this.#goesOn = true;
+      this.#to.handle({ kind: "restored", goesOn: true }); // also if nothing is needed first
       await this.#some(foremost.needed, { mayServe: false });
       this.#canServe = true;
       await this.#some(foremost.active, { mayServe: true });

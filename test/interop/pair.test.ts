@@ -12,7 +12,11 @@ import { writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import type { Change } from "../../src/core/record.ts";
+import { storeOptions } from "../../src/storage/options.ts";
+import { RedisStore } from "../../src/storage/redis.ts";
 import type { QoS } from "../../src/wire/fields.ts";
+import { commit, session } from "../conformance/store-suite.ts";
 import { Sleeper } from "../crash/sleeper.ts";
 import { BrokerWay, OneAddress } from "../helpers/one-address.ts";
 import { PairGateway } from "../helpers/pair-gateway.ts";
@@ -29,6 +33,7 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const events = Number(process.env["EVENTS"] ?? 16);
 const leaseMs = 3_000;
+const silentClients = 5_000;
 /** Open messages for one device. If there are as many, no more are published for it. */
 const behindMax = 100;
 
@@ -63,6 +68,31 @@ describe.skipIf(missing !== undefined)(`a pair${missing === undefined ? "" : ` (
     );
 });
 
+/**
+ * Sessions of clients that are never heard. A gateway that takes over serves while it restores them, and their names
+ * come before those of the others.
+ */
+async function fill(url: string, mode: "transparent" | "aggregating"): Promise<void> {
+  const { redis } = storeOptions.parse({ kind: "redis", redis: { url } });
+  const store = new RedisStore(redis);
+  await store.open();
+  const changes = Array.from({ length: silentClients }, (_, i): Change => {
+    const clientId = `a-${String(i).padStart(6, "0")}`;
+    const isShared = mode === "aggregating";
+    return session(clientId, {
+      peer: undefined,
+      state: isShared ? "asleep" : "disconnected",
+      sleepSeconds: 60_000,
+      will: undefined,
+      topics: [],
+      subscriptions: isShared ? [{ filter: `x/${i % 20}`, qos: 1, by: "name", predefinedId: 0 }] : [],
+      ...(isShared && { home: "/0" }),
+    });
+  });
+  await commit(store, ...changes);
+  await store.close();
+}
+
 async function trial(
   mode: "transparent" | "aggregating",
   count: number,
@@ -72,6 +102,7 @@ async function trial(
   const random = new Rng(Number(process.env["PAIR_SEED"] ?? 7));
   const redis = await RedisServer.create(program, { appendfsync: "always" });
   atEnd(() => redis.close());
+  await fill(redis.url, mode);
   const observer = new RedisObserver(redis.port);
   atEnd(() => observer.close());
   const broker = await RecordingBroker.start(7);
@@ -104,6 +135,7 @@ async function trial(
         kind: "redis",
         redis: { url: `redis://127.0.0.1:${await observer.listen(name)}` },
         pair: { enabled: true, name, leaseSeconds: leaseMs / 1_000 },
+        serveAfterSeconds: 0,
       },
       api: { enabled: false },
       log: { level: "info", format: "json" },
@@ -255,7 +287,7 @@ async function trial(
     return [...sent.keys()].filter((text) => !received.get(text.slice(0, 3))?.has(text));
   };
   await until("everybody is idle", () => devices.every((device) => device.idle));
-  expect(sleepers.filter(({ gaveUp }) => gaveUp)).toEqual([]);
+  expect(sleepers.flatMap(({ gaveUp, ends }) => (gaveUp ? ends : []))).toEqual([]);
   await until("all is delivered", () => missingTexts().length === 0, 60_000).catch(() => {});
   expect(missingTexts(), "at the broker, and not delivered").toEqual([]);
   const told = devices.flatMap(({ acknowledged }) => [...acknowledged]);
