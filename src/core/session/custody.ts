@@ -56,17 +56,22 @@ export function persistReleased(context: Context, session: Session, entry: Outbo
  * The commit failed, so the gateway has not acknowledged the message. The broker is responsible for it again, unless
  * the client has it already.
  */
-function takeBackCustody(
+export function takeBackCustody(
   context: Context,
   promised: { readonly session: Session; readonly received: Received; readonly entry: OutboxEntry },
 ): void {
   const { session, received, entry } = promised;
-  const { received: known } = session.broker;
-  // At QoS 1 the broker may have sent the message again meanwhile, as another delivery with its own entry.
-  if ((known.get(received.packetId) ?? received) !== received) return;
-  received.stage = "open";
-  received.after = undefined;
-  known.set(received.packetId, received);
+  if (!reopen(session, received)) return;
   if (!session.outbox.has(entry)) return acknowledge(context, session.broker, received, undefined);
   bindDelivery(entry, received);
+}
+
+/** The delivery is not acknowledged. False: the broker has sent the message again meanwhile. */
+export function reopen({ broker }: Session, received: Received): boolean {
+  // At QoS 1 it is then another delivery with its own entry.
+  if ((broker.received.get(received.packetId) ?? received) !== received) return false;
+  received.stage = "open";
+  received.after = undefined;
+  broker.received.set(received.packetId, received);
+  return true;
 }

@@ -12,7 +12,7 @@ import type { Session } from "../state/session.ts";
 import type { CommitToken, Publication } from "../types.ts";
 import { admitDeferred, enqueue } from "./admission.ts";
 import { encodedFor, entryFor } from "./contents.ts";
-import { takeCustody } from "./custody.ts";
+import { reopen, takeBackCustody, takeCustody } from "./custody.ts";
 import { giveUp } from "./drop.ts";
 import { takeExpired } from "./expiry.ts";
 import { expiryOf, newEntry, queuedRecord } from "./queued-record.ts";
@@ -112,8 +112,9 @@ function leaveAtBroker(
   same.seq = kept.seq;
   if (kept.after !== undefined)
     context.journal.promised(kept.after, () => {
-      received.stage = "open";
-      received.after = undefined;
+      // If the commit of the earlier delivery failed too, the entry is the copy of that one. This one becomes an entry.
+      if (!same.received) return takeBackCustody(context, { session, received, entry: same });
+      if (reopen(session, received)) enqueueOrDefer(context, session, received);
     });
   acknowledge(context, broker, received, kept.after);
 }

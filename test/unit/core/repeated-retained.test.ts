@@ -147,3 +147,24 @@ test("what waits before it under the same name becomes ours with it: a later run
   const states = [...next.table.states()].flatMap(({ queued }) => queued.map(([, { publication }]) => publication));
   expect(states).toMatchObject([{ payload: octets("shut") }, { payload: octets("open") }]);
 });
+
+test("if the commit fails behind which both deliveries are acknowledged, both are acknowledged when the client has them", () => {
+  const run = restarted(subscriber(), "killed");
+  const { bench } = run;
+  const register = run.keep(bench.link().delivers({ ...command, packetId: 11 })).message("REGISTER");
+  const { token } = bench
+    .link()
+    .delivers({ ...command, packetId: 22 })
+    .effect("persist");
+  bench.input({ kind: "persistFailed", token, reason: "full" });
+  // Two messages for the broker, so two for the client: none is left at the broker without an answer.
+  let turn = bench.client({ ...register, type: "REGACK", returnCode: 0 });
+  const acks: number[] = [];
+  for (let i = 0; i < 4; i++) {
+    acks.push(...turn.effects.flatMap((effect) => (effect.kind === "ackBroker" ? [effect.packetId] : [])));
+    const [next] = turn.sent.filter(({ type }) => type === "PUBLISH");
+    if (next?.type !== "PUBLISH") break;
+    turn = bench.client(pubAck(next));
+  }
+  expect(acks.sort()).toEqual([11, 22]);
+});
