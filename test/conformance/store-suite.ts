@@ -373,7 +373,7 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       const underWay = ["a", "a-b", "a/b", "%", "a%2Fb", "ü/% b", "~", "z'z", "\0/with both"];
       const shared = ["\0/0", "\0täglich/%"];
       // Their keys lie beside those of shared connections, or they have records of all other kinds.
-      const others = ["b", "%00", "00", "\u0001", "a/", "ü", "with others"];
+      const others = ["b", "!", "!a/b", "%00", "00", "\u0001", "a/", "ü", "with others"];
       for (const name of [...underWay, ...shared, ...others]) await commit(store, session(name));
       for (const name of underWay) await commit(store, uplink(name, 65_535), uplink(name, 1));
       const name = "with others";
