@@ -63,6 +63,7 @@ class Restore {
   /** The core knows everything that it needs before it can serve a client. */
   #canServe = false;
   #serves = false;
+  #isGivenUp = false;
 
   constructor(store: Store, to: RestoreTo) {
     this.#store = store;
@@ -129,7 +130,7 @@ class Restore {
       next.catch(() => {}); // thrown where it is awaited
       return { read, next };
     };
-    let reading: ReturnType<typeof ahead> | undefined = ahead(undefined);
+    let reading = this.#isOver ? undefined : ahead(undefined);
     while (reading && !this.#isOver) {
       const states: readonly StoredState[] | undefined = await this.#read(reading.read, reading.next);
       if (!states) break;
@@ -170,7 +171,11 @@ class Restore {
         return await reading;
       } catch (error) {
         if (!this.#serves || !this.#to.serve) throw error;
-        if (this.#isOver || (await this.#to.serve.failed(error))) return undefined;
+        if (this.#isOver) return undefined;
+        if (await this.#to.serve.failed(error)) {
+          this.#isGivenUp = true;
+          return undefined;
+        }
       }
     }
   }
@@ -183,7 +188,7 @@ class Restore {
   }
 
   get #isOver(): boolean {
-    return this.#serves && this.#to.serve?.isOver() === true;
+    return this.#isGivenUp || (this.#serves && this.#to.serve?.isOver() === true);
   }
 }
 

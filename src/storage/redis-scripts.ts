@@ -45,16 +45,20 @@ end
 `;
 
 /**
- * Another version of the gateway may have written here, which does not keep `underway`. Then the index is not that of
- * the last run. `take`: from now on this run keeps it.
+ * From now on this run keeps `underway`. Returns true if `underway` is complete. Another version of the gateway, which does not keep it,
+ * may have written here; then the index is not that of the last run, and counting begins anew, so that no name stays that has no
+ * records any more.
  */
 const ofIndex = `
-local function has(index, life, commit)
-  if index and index ~= '' and (index == life or index == '#' .. (commit or '0')) then return true end
-  return call('EXISTS', base .. 'clients') == 0
-end
-local function take(isComplete, run)
+local function take(index, life, commit, run)
+  local isComplete = index and index ~= '' and (index == life or index == '#' .. (commit or '0'))
+  if not isComplete then
+    call('DEL', base .. 'underway')
+    isComplete = call('EXISTS', base .. 'clients') == 0
+    if isComplete then call('DEL', base .. 'awake') end
+  end
   if isComplete then call('HSET', meta, 'index', run) else call('HDEL', meta, 'index') end
+  return isComplete
 end
 `;
 
@@ -73,8 +77,7 @@ else
 end
 if m[2] ~= ARGV[2] then call('DEL', base .. 'secure', base .. 'secure:n') end
 local commit = string.format('%.0f', (tonumber(m[3]) or 0) + 1)
-local isComplete = has(m[10], m[7], m[3])
-take(isComplete, ARGV[1])
+local isComplete = take(m[10], m[7], m[3], ARGV[1])
 call('HSET', meta, 'format', '1', 'life', ARGV[1], 'server', ARGV[2], 'commit', commit)
 return {'done', commit, m[4] or '0', m[5] or '0', m[6] or '0', isComplete and '1' or '0'}
 `);
@@ -127,7 +130,7 @@ local free = not m[4] or m[4] == '0'
 if not free and (m[2] ~= ARGV[4] or (m[3] or '0') ~= ARGV[5]) then return {'held'} end
 local epoch = string.format('%.0f', (tonumber(m[5]) or 0) + 1)
 local ends = string.format('%.0f', now() + tonumber(ARGV[3]))
-take(has(m[8], m[2], m[9]), ARGV[1])
+take(m[8], m[2], m[9], ARGV[1])
 call('HSET', meta, 'format', '1', 'life', ARGV[1], 'owner', ARGV[2], 'lease', ARGV[3], 'epoch', epoch, 'renewals', '0', 'until', ends)
 local cause = 'silent'
 if not m[4] then cause = 'first' elseif free then cause = m[6] or 'ended' end

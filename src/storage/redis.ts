@@ -193,9 +193,16 @@ export class RedisStore implements Store {
     return states;
   }
 
-  /** All sessions were read once, so the server knows now all clients with publications under way. */
+  /**
+   * All sessions were read once, so the server knows now all clients with publications under way. If it cannot be told so, the sessions
+   * were read all the same, and the next run reads them all again.
+   */
   async #noteIndexed(): Promise<void> {
-    await this.#connection?.run(indexedScript, this.#meta, [this.#run]);
+    try {
+      await this.#connection?.run(indexedScript, this.#meta, [this.#run]);
+    } catch {
+      return;
+    }
     this.#isIndexed = true;
   }
 

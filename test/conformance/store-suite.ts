@@ -109,6 +109,12 @@ export function commit(store: Store, ...changes: Change[]): Promise<void> {
   return new Promise((resolve, reject) => store.commit(changes, (error) => (error ? reject(error) : resolve())));
 }
 
+/** The names in the order of their characters, so that a name that is there twice is seen. */
+async function foremost(store: Store): Promise<{ needed: string[]; active: string[] }> {
+  const { needed = [], active = [] } = (await store.foremost()) ?? {};
+  return { needed: [...needed].sort(), active: [...active].sort() };
+}
+
 export function storeSuite(name: string, make: () => StoreSubject): void {
   describe(`store ${name}`, () => {
     const open: Store[] = [];
@@ -124,7 +130,7 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       /** The store in a later run; the same one where nothing survives. */
       const again = async (): Promise<Store> => {
         if (!subject.again) return store;
-        await store.close();
+        await open.at(-1)?.close();
         const next = subject.again();
         open.push(next);
         expect((await next.open()).notices).toEqual([]);
@@ -360,6 +366,80 @@ export function storeSuite(name: string, make: () => StoreSubject): void {
       expect(await fetched(next, "a")).toEqual([[1, { publication: about, at: 5 }]]);
       expect((await next.letters(0, 1))[0]?.record.publication).toEqual(about);
       expect(backlogBytes(about)).toBe(backlogBytes(publication("x")) + metaBytes(meta));
+    });
+
+    test("needed first: exactly the clients with publications under way, and shared connections, whatever their names", async () => {
+      const { store, again } = await started();
+      const underWay = ["a", "a-b", "a/b", "%", "a%2Fb", "ü/% b", "~", "z'z", "\0/with both"];
+      const shared = ["\0/0", "\0täglich/%"];
+      // Their keys lie beside those of shared connections, or they have records of all other kinds.
+      const others = ["b", "!", "!a/b", "%00", "00", "\u0001", "a/", "ü", "with others"];
+      for (const name of [...underWay, ...shared, ...others]) await commit(store, session(name));
+      for (const name of underWay) await commit(store, uplink(name, 65_535), uplink(name, 1));
+      const name = "with others";
+      await commit(store, queued(name, 1), backlog(name, 2, "x"), taken(name, 3), received(name, 4), known(name));
+      await commit(store, uplink("without a session/ü", 7), letter(name, 5));
+      const needed = [...underWay, ...shared, "without a session/ü"].sort();
+      expect((await foremost(store)).needed).toEqual(needed);
+      const next = await again();
+      expect((await foremost(next)).needed).toEqual(needed);
+      const states = await stored(next);
+      for (const each of (await foremost(next)).needed) {
+        const state = states.find(({ session: { clientId } }) => clientId === each);
+        expect(state).toBeDefined();
+        expect(await next.load(each)).toEqual(state);
+      }
+    });
+
+    test("a client is needed first until its last publication under way is removed; one that is written again counts once", async () => {
+      const { store, again } = await started();
+      const needed = async (of: Store) => (await foremost(of)).needed;
+      await commit(store, uplink("one of two", 1), uplink("one of two", 2), session("one of two"));
+      await commit(store, uplink("both/%", 1), uplink("both/%", 2), session("both/%"));
+      await commit(store, uplink("ü twice", 1));
+      await commit(store, uplink("ü twice", 1), session("ü twice"));
+      const released = uplink("ü twice", 1);
+      if (released.of === "uplink" && released.record)
+        await commit(store, { ...released, record: { ...released.record, stage: "released" } });
+      await commit(store, uplink("no session", 9));
+      await commit(store, uplink("again", 4), gone(uplink("again", 4)), uplink("again", 4));
+      await commit(store, uplink("at once", 4), gone(uplink("at once", 4)));
+      await commit(store, session("\0/0"), session("\0/1"));
+      await commit(store, gone(uplink("one of two", 1)), gone(uplink("both/%", 1)));
+      // What was never there takes nothing away.
+      await commit(store, gone(uplink("one of two", 3)), gone(uplink("one of two", 1)), gone(uplink("never", 1)));
+      const before = ["\0/0", "\0/1", "again", "both/%", "no session", "one of two", "ü twice"];
+      expect(await needed(store)).toEqual(before);
+      const next = await again();
+      expect(await needed(next)).toEqual(before);
+      await commit(next, gone(uplink("both/%", 2)), gone(uplink("ü twice", 1)), gone(session("\0/1")));
+      await commit(next, gone(uplink("no session", 9)), gone(uplink("again", 4)));
+      await commit(next, gone(session("one of two"))); // its publication stays
+      expect(await needed(next)).toEqual(["\0/0", "one of two"]);
+      const last = await again();
+      expect(await needed(last)).toEqual(["\0/0", "one of two"]);
+      await commit(last, gone(uplink("one of two", 2)), gone(session("\0/0")));
+      expect(await needed(last)).toEqual([]);
+    });
+
+    test("clients that were active are known to the next run, and others are not", async () => {
+      const { store, again } = await started();
+      const names = ["a", "ü/% b", "a%2Fb", "ends", "sleeps", "\0/0"];
+      for (const name of names) await commit(store, session(name, { state: "active" }));
+      await commit(store, session("a", { state: "active", sleepSeconds: 1 }), queued("a", 1));
+      for (const state of ["asleep", "disconnected", "lost"] as const) await commit(store, session(state, { state }));
+      await commit(store, session("wakes"), uplink("no session", 1));
+      const next = await again();
+      expect((await foremost(next)).active).toEqual([...names].sort());
+      await commit(next, session("sleeps"), gone(session("ends")), gone(session("never")));
+      await commit(next, session("wakes", { state: "active" }), session("a%2Fb", { state: "lost" }));
+      // Where `active` is known only from the opening, it is the next run that sees this.
+      expect((await foremost(await again())).active).toEqual(["\0/0", "a", "wakes", "ü/% b"]);
+    });
+
+    test("a store where nothing was before needs no session first", async () => {
+      const { store } = await started();
+      expect(await store.foremost()).toEqual({ needed: [], active: [] });
     });
 
     test("what is committed while it closes is written", async () => {

@@ -1,10 +1,12 @@
 /** A store is handed to the core in slices, and nothing else happens between them. */
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { GatewayCore } from "../../../src/core/gateway-core.ts";
 import type { Input } from "../../../src/core/input.ts";
+import type { Change } from "../../../src/core/record.ts";
 import { Driver } from "../../../src/runtime/driver.ts";
-import { restore } from "../../../src/runtime/restore.ts";
+import { type RestoreTo, restore } from "../../../src/runtime/restore.ts";
 import { MemoryStore } from "../../../src/storage/memory.ts";
+import type { Foremost } from "../../../src/storage/store.ts";
 import { commit, queued, session } from "../../conformance/store-suite.ts";
 import { testOptions } from "../../simulation/options.ts";
 
@@ -135,6 +137,293 @@ test("no deadline comes up before the driver is started, however long the slices
   expect([wakeUps, opened]).toEqual([[], []]);
   driver.start();
   expect(wakeUps).toHaveLength(1); // the gateway's own connection, shared or not, opens now
+});
+
+describe("clients are served while the rest is restored", () => {
+  /** A store that notes what it is asked for, and in which reads can fail. */
+  class Noting extends MemoryStore {
+    readonly log: string[];
+    /** Called before each read of sessions. It may throw. */
+    before: (what: "load" | "sessions") => void = () => {};
+    /** What it says instead of what it has. */
+    says: { readonly foremost: Foremost | undefined } | undefined;
+
+    constructor(log: string[]) {
+      super();
+      this.log = log;
+    }
+
+    override async foremost() {
+      this.log.push("foremost?");
+      return this.says ? this.says.foremost : super.foremost();
+    }
+
+    override async load(clientId: string) {
+      this.before("load");
+      return super.load(clientId);
+    }
+
+    override async sessions(after: string | undefined, limit: number) {
+      this.log.push("sessions?");
+      this.before("sessions");
+      return super.sessions(after, limit);
+    }
+  }
+
+  const uplink = (clientId: string): Change => ({
+    of: "uplink",
+    clientId,
+    id: 1,
+    record: { publication: publicationOf(), origin: undefined, stage: "open", isWill: false },
+  });
+  const numbered = (prefix: string, count: number) =>
+    Array.from({ length: count }, (_, i) => `${prefix}${String(i).padStart(3, "0")}`);
+  /** In the order of their names, the slices begin with others than the needed ones and the active ones. */
+  const others = numbered("a", 60);
+  const active = numbered("b", 60);
+  const needed = ["\0/0", ...numbered("c", 60), "without a session"];
+
+  /** What happens, in order: groups of clients that are handed over one after another are written as one word. */
+  async function world(serve?: Partial<NonNullable<RestoreTo["serve"]>>) {
+    const log: string[] = [];
+    const handed: string[] = [];
+    const store = new Noting(log);
+    for (const name of others) await commit(store, session(name), queued(name, 1));
+    for (const name of active) await commit(store, session(name, { state: "active" }));
+    for (const name of needed) await commit(store, ...(name.startsWith("w") ? [] : [session(name)]));
+    for (const name of needed.slice(1)) await commit(store, uplink(name));
+    const to: RestoreTo = {
+      handle: (input) => {
+        const { states, goesOn, isComplete } = input as Restored & { goesOn?: boolean; isComplete?: boolean };
+        if (isComplete) log.push(goesOn === true ? "complete" : "complete without goesOn");
+        for (const {
+          session: { clientId },
+        } of states ?? []) {
+          const group = needed.includes(clientId) ? "needed" : active.includes(clientId) ? "active" : "others";
+          handed.push(clientId);
+          const word = goesOn === true ? `${group}, goes on` : group;
+          if (log.at(-1) !== word) log.push(word);
+        }
+      },
+      hasTransport: () => true,
+      pause: () => new Promise((done) => setImmediate(done)),
+      ...(serve && {
+        serve: {
+          isDue: () => false,
+          begin: async () => void log.push("begin"),
+          failed: async () => {
+            throw new Error("no read should fail");
+          },
+          isOver: () => false,
+          ...serve,
+        },
+      }),
+    };
+    const run = () => restore(store, { queued: 0, letter: 0 }, to);
+    return { store, log, handed, run };
+  }
+
+  const each = (names: readonly string[]) => [...names].sort();
+  const all = each([...others, ...active, ...needed]);
+  /** The slices contain all sessions once more; the words in the log for them, in their order. */
+  const slicesInLog = ["needed, goes on", "others, goes on", "active, goes on", "needed, goes on"];
+
+  test("the needed ones come first, then those that were active, then all in slices, and then it is complete", async () => {
+    const { log, handed, run } = await world({});
+    const sums = await run();
+    expect(handed.slice(0, needed.length).sort()).toEqual(each(needed));
+    expect(handed.slice(needed.length, needed.length + active.length).sort()).toEqual(each(active));
+    expect(handed.slice(needed.length + active.length)).toEqual(all);
+    const words = log.filter((word) => word !== "sessions?");
+    expect(words.slice(0, 3)).toEqual(["foremost?", "needed, goes on", "active, goes on"]);
+    expect(words.filter((word, i) => i > 2 && word !== words[i - 1])).toEqual([...slicesInLog, "complete"]);
+    expect(log.filter((word) => word === "complete")).toHaveLength(1);
+    // Each session is counted once, however often it was handed over.
+    expect(sums).toEqual({ sessions: all.length, down: others.length, up: needed.length - 1 });
+  });
+
+  test("the store is not asked for them and nothing goes on if clients are served only after the last session", async () => {
+    const { log, handed, run } = await world();
+    const sums = await run();
+    expect(log.filter((word) => word.includes("?"))).toEqual(Array.from({ length: 4 }, () => "sessions?"));
+    expect(log.join()).not.toMatch(/goes on|complete/);
+    expect(handed).toEqual(all);
+    expect(sums).toEqual({ sessions: all.length, down: others.length, up: needed.length - 1 });
+  });
+
+  test("a store that does not know them: all sessions are restored before any client is served", async () => {
+    const { store, log, handed, run } = await world({ isDue: () => true });
+    store.says = { foremost: undefined };
+    await run();
+    expect(log[0]).toBe("foremost?");
+    expect(log.join()).not.toMatch(/begin|goes on|complete/);
+    expect(handed).toEqual(all);
+  });
+
+  test("clients are served once, as soon as it is due, but not before all needed ones are handed over", async () => {
+    const { log, handed, run } = await world({ isDue: () => true });
+    await run();
+    expect(log.slice(0, 4)).toEqual(["foremost?", "needed, goes on", "begin", "active, goes on"]);
+    expect(log.filter((word) => word === "begin")).toHaveLength(1);
+    expect(handed).toHaveLength(needed.length + active.length + all.length);
+    expect(log.at(-1)).toBe("complete");
+  });
+
+  test("it may become due between two slices, or never", async () => {
+    const never = await world({});
+    await never.run();
+    expect(never.log).not.toContain("begin");
+    let asked = 0;
+    // Twice before the clients that were active; the third time is behind the first slice of all.
+    const third = await world({ isDue: () => ++asked >= 3 });
+    await third.run();
+    const at = third.log.indexOf("begin");
+    expect(third.log.slice(0, at).filter((word) => word === "sessions?")).toHaveLength(2);
+    expect(third.log.filter((word) => word === "begin")).toHaveLength(1);
+    expect(asked).toBe(3);
+  });
+
+  test("nothing is restored until the gateway has begun to serve", async () => {
+    let began: () => void = () => {};
+    const { log, handed, run } = await world({
+      isDue: () => true,
+      begin: () =>
+        new Promise((resolve) => {
+          began = resolve;
+        }),
+    });
+    const running = run();
+    for (let i = 0; i < 100; i++) await new Promise((done) => setImmediate(done));
+    expect(handed).toHaveLength(needed.length);
+    began();
+    await running;
+    expect(log.at(-1)).toBe("complete");
+  });
+
+  test.each(["load", "sessions"] as const)(
+    "%s fails while clients are served: it is read again until it succeeds",
+    async (what) => {
+      const errors: string[] = [];
+      let serves = false;
+      const { store, log, handed, run } = await world({
+        isDue: () => true,
+        begin: async () => {
+          serves = true;
+        },
+        failed: async (error) => {
+          errors.push(String(error));
+          return errors.length > 10;
+        },
+      });
+      let fails = 0;
+      store.before = (read) => {
+        if (serves && read === what && ++fails <= 3) throw new Error(`away ${fails}`);
+      };
+      const sums = await run();
+      // Several clients are loaded at once, and the first error counts.
+      expect(errors).toEqual(what === "load" ? ["Error: away 1"] : [1, 2, 3].map((number) => `Error: away ${number}`));
+      expect(handed.slice(needed.length, needed.length + active.length).sort()).toEqual(each(active));
+      expect(handed.slice(needed.length + active.length)).toEqual(all);
+      expect(sums.sessions).toBe(all.length);
+      expect(log.at(-1)).toBe("complete");
+    },
+  );
+
+  test.each(["load", "sessions"] as const)(
+    "%s fails while clients are served, and it is given up: nothing more is read, and it is not complete",
+    async (what) => {
+      let failed = 0;
+      let serves = false;
+      const { store, log, handed, run } = await world({
+        isDue: () => true,
+        begin: async () => {
+          serves = true;
+        },
+        failed: async () => ++failed >= 2,
+      });
+      store.before = (read) => {
+        if (serves && read === what) throw new Error("away");
+      };
+      await run();
+      expect(failed).toBe(2);
+      expect(log).not.toContain("complete");
+      expect(log.filter((word) => word === "sessions?")).toHaveLength(what === "load" ? 0 : 2);
+      expect(handed).toHaveLength(needed.length + (what === "load" ? 0 : active.length));
+    },
+  );
+
+  test.each(["load", "sessions"] as const)("%s fails before clients are served: the start fails", async (what) => {
+    const { store, log, run } = await world({});
+    store.before = (read) => {
+      if (read === what) throw new Error("away");
+    };
+    await expect(run()).rejects.toThrow("away");
+    expect(log).not.toContain("complete");
+  });
+
+  test("a slice that fails to be read ahead, before clients are served, is read again when they are", async () => {
+    let asked = 0;
+    let failed = 0;
+    const { store, log, handed, run } = await world({
+      // The second slice is being read when the first one is handed over, and then clients are served.
+      isDue: () => ++asked === 3,
+      failed: async () => ++failed > 1,
+    });
+    let reads = 0;
+    store.before = (read) => {
+      if (read === "sessions" && ++reads === 2) throw new Error("away");
+    };
+    await run();
+    expect(failed).toBe(1);
+    expect(handed.slice(needed.length + active.length)).toEqual(all);
+    expect(log.at(-1)).toBe("complete");
+  });
+
+  test.each([
+    ["the clients that were active", 20],
+    ["a slice", 75],
+    ["the last slice", 235],
+  ])(
+    "the gateway ends in the middle of %s: what is read ahead is not handed over, and it is not complete",
+    async (_what, after) => {
+      let isOver = false;
+      let count = 0;
+      const { store, log, handed, run } = await world({ isDue: () => true, isOver: () => isOver });
+      const load = store.load.bind(store);
+      store.load = async (clientId) => load(clientId);
+      const push = handed.push.bind(handed);
+      handed.push = (...names) => {
+        const length = push(...names);
+        if (length - needed.length === after) isOver = true;
+        count = length;
+        return length;
+      };
+      await run();
+      // The states that are handed over in one turn are at most ten.
+      expect(count - needed.length).toBeLessThan(after + 10);
+      expect(log).not.toContain("complete");
+      const reads = log.filter((word) => word === "sessions?").length;
+      for (let i = 0; i < 20; i++) await new Promise((done) => setImmediate(done));
+      expect(log.filter((word) => word === "sessions?")).toHaveLength(reads);
+      expect(handed).toHaveLength(count);
+    },
+  );
+
+  test("the gateway ends while a read fails: it is not asked whether to read again", async () => {
+    let isOver = false;
+    const { store, log, handed, run } = await world({ isDue: () => true, isOver: () => isOver });
+    store.before = (read) => {
+      if (read !== "sessions") return;
+      // When the read has failed, and not when it is asked for.
+      queueMicrotask(() => {
+        isOver = true;
+      });
+      throw new Error("closed");
+    };
+    await run();
+    expect(handed).toHaveLength(needed.length + active.length);
+    expect(log).not.toContain("complete");
+  });
 });
 
 function publicationOf() {
