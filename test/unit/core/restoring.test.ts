@@ -1,121 +1,35 @@
-/** Clients are served while sessions of an earlier run are still restored. */
+/** Clients are served while sessions of an earlier run are still restored: what a client gets, and when. */
 import { expect, test } from "vitest";
-import type { Input } from "../../../src/core/input.ts";
 import type { CoreOptions } from "../../../src/core/options.ts";
-import type { StoredState } from "../../../src/core/record.ts";
 import { Restoring, restoringLimits } from "../../../src/core/state/restoring.ts";
-import type { PeerId } from "../../../src/core/types.ts";
-import { StateTable } from "../../../src/storage/state-table.ts";
 import {
-  Bench,
   connect,
   disconnect,
   elsewhere,
   octets,
   ping,
-  pubAck,
   publish,
-  regAck,
   register,
   sleep,
   subscribe,
-  type Turn,
   wake,
 } from "../../helpers/bench.ts";
+import {
+  again,
+  aggregating,
+  loads,
+  type Options,
+  peerOf,
+  Run,
+  restarted,
+  sentTo,
+} from "../../helpers/restoring-run.ts";
 import { testOptions } from "../../simulation/options.ts";
 
-type Options = Partial<CoreOptions>;
-
-const aggregating: Options = { upstream: { ...testOptions.upstream, mode: "aggregating", copies: "one" } };
-const peerOf = (clientId: string): PeerId => `udp/192.0.2.${clientId.charCodeAt(0)}:1`;
-
-/** A core over a table of records: commits are kept, and done at once. */
-class Run {
-  readonly bench: Bench;
-  readonly table: StateTable;
-
-  constructor(options: Options, table = new StateTable(), first?: readonly StoredState[]) {
-    this.table = table;
-    this.bench = new Bench({ ...options, durable: true }, first ? { first } : []);
-    this.keep(this.bench.began);
-  }
-
-  keep(turn: Turn): Turn {
-    for (const effect of turn.effects) {
-      if (effect.kind !== "persist") continue;
-      for (const change of effect.changes) this.table.apply(change);
-      this.bench.input({ kind: "persisted", token: effect.token });
-    }
-    return turn;
-  }
-
-  says(clientId: string, message: Parameters<Bench["client"]>[0], from = peerOf(clientId)): Turn {
-    return this.keep(this.bench.client(message, from));
-  }
-
-  input(input: Input): Turn {
-    return this.keep(this.bench.input(input));
-  }
-
-  /** The store answers the question for this session. */
-  loads(clientId: string): Turn {
-    const state = this.table.state(clientId);
-    return this.input({ kind: "loaded", clientId, ...(state && { state }) });
-  }
-
-  slice(...clientIds: string[]): Turn {
-    const states = clientIds.flatMap((clientId) => this.table.state(clientId) ?? []);
-    return this.input({ kind: "restored", goesOn: true, states });
-  }
-
-  completes(): Turn {
-    return this.input({ kind: "restored", goesOn: true, isComplete: true });
-  }
-
-  get shared() {
-    return this.bench.link("gateway");
-  }
-}
-
-/**
- * A run in which clients sleep that share a connection, each with the filter of its letters; then the next run, to
- * which only the record of the shared connection was handed yet.
- */
-function restarted(filters: Record<string, string>, options: Options = aggregating): Run {
-  const before = new Run(options);
-  before.keep(before.shared.up()); // the second: what the first found there was ended
-  for (const [clientId, filter] of Object.entries(filters)) {
-    before.says(clientId, connect({ clientId, cleanSession: false })).gets("CONNACK");
-    const { packetId } = before.says(clientId, subscribe(filter)).effect("subscribe");
-    before.keep(before.shared.acks("suback", packetId, 1)).gets("SUBACK");
-    before.says(clientId, sleep(600)).gets("DISCONNECT");
-  }
-  return again(before, options);
-}
-
-function again(before: Run, options: Options = aggregating): Run {
-  const first = [...before.table.states()].filter(
-    ({ session, uplink }) => session.clientId.startsWith("\0") || uplink.length > 0,
-  );
-  return new Run(options, before.table, first);
-}
-
-const loads = (turn: Turn) => turn.effects.flatMap((effect) => (effect.kind === "load" ? [effect.clientId] : []));
-
-/** What a client that wakes is sent, beginning with this turn, if it answers everything. */
-function sentTo(run: Run, clientId: string, first: Turn): string[] {
-  const got: string[] = [];
-  for (let turn: Turn | undefined = first; turn; ) {
-    const { sent }: Turn = turn;
-    turn = undefined;
-    for (const message of sent) {
-      if (message.type === "PUBLISH") got.push(Buffer.from(message.data).toString());
-      if (message.type === "REGISTER") turn = run.says(clientId, regAck(message));
-      if (message.type === "PUBLISH" && message.qos === 1) turn = run.says(clientId, pubAck(message));
-    }
-  }
-  return got;
-}
+const storingAll: CoreOptions["uplink"] = {
+  ...testOptions.uplink,
+  policyOf: () => ({ ...testOptions.uplink.policyOf("a"), whenAway: "store" }),
+};
 
 test("a sleeper whose turn has not come is read from the store when it wakes, and gets its answer then", () => {
   const run = restarted({ a: "t/a", b: "t/b" });
@@ -212,63 +126,6 @@ test("a session that the store had not, and that has begun since, is not replace
   expect([...run.bench.core.sessions()].map(({ subscriptions }) => subscriptions)).toEqual([0]);
 });
 
-test("the shared connection opens at once, publications go over it, and nothing is subscribed to yet", () => {
-  const run = restarted({ a: "t/a", b: "t/b" });
-  expect(run.bench.began.effects.some(({ kind }) => kind === "openLink")).toBe(true);
-  expect(run.bench.began.effects.some(({ kind }) => kind === "subscribe")).toBe(false);
-  run.says("a", connect({ clientId: "a", cleanSession: false }));
-  run.loads("a").gets("CONNACK");
-  const { topicId } = run.says("a", register("t/up")).message("REGACK");
-  const { packetId } = run.says("a", publish({ topicId, msgId: 7 })).effect("publish");
-  run.keep(run.shared.acks("puback", packetId)).gets("PUBACK");
-  run.slice("a", "b");
-  const filters = run
-    .completes()
-    .effects.flatMap((effect) => (effect.kind === "subscribe" ? [effect.topicFilter] : []));
-  expect(filters.sort()).toEqual(["t/a", "t/b"]);
-});
-
-test("a shared connection whose session at the broker is not the gateway's own waits until all is restored", () => {
-  const run = new Run(aggregating, new StateTable(), []);
-  expect(run.bench.links.size).toBe(0);
-  run.completes();
-  expect(run.bench.links.has("gateway")).toBe(true);
-});
-
-test("a broker that has lost the session gets all subscriptions when all sessions are restored", () => {
-  const run = restarted({ a: "t/a", b: "t/b" });
-  run.keep(run.shared.down());
-  expect(run.keep(run.shared.up(false)).effects.filter(({ kind }) => kind === "subscribe")).toEqual([]);
-  run.slice("a", "b");
-  expect(run.completes().effects.filter(({ kind }) => kind === "subscribe")).toHaveLength(2);
-});
-
-test("while the broker is away at the end, the subscriptions are made at its return", () => {
-  const run = restarted({ a: "t/a" });
-  run.keep(run.shared.down());
-  run.slice("a");
-  expect(run.completes().effects.filter(({ kind }) => kind === "subscribe")).toEqual([]);
-  expect(run.keep(run.shared.up(true)).effects.filter(({ kind }) => kind === "subscribe")).toHaveLength(1);
-});
-
-test("SUBSCRIBE and UNSUBSCRIBE are answered when all sessions are restored, and each once", () => {
-  const run = restarted({ a: "t/a", b: "t/b" });
-  run.says("a", connect({ clientId: "a", cleanSession: false }));
-  run.loads("a").gets("CONNACK");
-  run
-    .says("a", subscribe("t/new", 1, 8))
-    .gets()
-    .asks();
-  run.says("a", { type: "UNSUBSCRIBE", topicIdType: "normal", msgId: 9, topic: "t/b" }).gets().asks();
-  run.slice("b");
-  const end = run.completes();
-  const subscribes = end.effects.flatMap((effect) => (effect.kind === "subscribe" ? [effect] : []));
-  const mine = subscribes.find(({ topicFilter }) => topicFilter === "t/new");
-  expect(run.keep(run.shared.acks("suback", mine?.packetId ?? 0, 1)).message("SUBACK").msgId).toBe(8);
-  expect(end.message("UNSUBACK").msgId).toBe(9); // b has the filter, so the broker is not asked
-  expect(end.effects.filter(({ kind }) => kind === "unsubscribe")).toEqual([]);
-});
-
 test("a client that begins anew gets no answer to what it asked before", () => {
   const run = restarted({ a: "t/a" });
   run.says("a", connect({ clientId: "a", cleanSession: false }));
@@ -281,78 +138,6 @@ test("a client that begins anew gets no answer to what it asked before", () => {
   expect(filters).toEqual(["t/a"]);
 });
 
-test("a filter of a session that ends is ended at the broker only at the end, and only if nobody has it", () => {
-  const run = restarted({ a: "t/both", b: "t/both", c: "t/own" });
-  for (const clientId of ["a", "c"]) {
-    run.says(clientId, connect({ clientId, cleanSession: true }));
-    run.loads(clientId).gets("CONNACK").asks();
-  }
-  run.slice("a", "b", "c");
-  const ended = run
-    .completes()
-    .effects.flatMap((effect) => (effect.kind === "unsubscribe" ? [effect.topicFilter] : []));
-  expect(ended).toEqual(["t/own"]);
-});
-
-test("what the broker delivers waits for all sessions, is given to each of them, and is acknowledged then", () => {
-  const run = restarted({ a: "t/#", b: "t/x" });
-  run.keep(run.shared.delivers({ topicName: "t/x", payload: octets("1"), packetId: 5 })).asks();
-  run.keep(run.shared.delivers({ topicName: "t/x", payload: octets("2"), qos: 0 })).asks();
-  run.slice("a", "b");
-  const acks = run.completes().effects.flatMap((effect) => (effect.kind === "ackBroker" ? [effect.packetId] : []));
-  expect(acks).toEqual([5]);
-  expect([...run.bench.core.sessions()].map(({ waitingMessages }) => waitingMessages)).toEqual([2, 2]);
-});
-
-test("a delivery that comes while others are handed on goes behind them", () => {
-  const run = restarted({ a: "tx" });
-  for (let i = 0; i < 30; i++) run.keep(run.shared.delivers({ topicName: "tx", payload: octets(`${i}`), qos: 0 }));
-  run.slice("a");
-  run.completes();
-  run.keep(run.shared.delivers({ topicName: "tx", payload: octets("30"), qos: 0 }));
-  run.keep(run.bench.after(1));
-  const got = sentTo(run, "a", run.says("a", wake("a")));
-  expect(got).toEqual(Array.from({ length: 31 }, (_, i) => `${i}`));
-});
-
-test("deliveries of a connection that ended are not acknowledged over the next one; the broker sends them again", () => {
-  const run = restarted({ a: "t/a" });
-  run.keep(run.shared.delivers({ topicName: "t/a", payload: octets("old"), packetId: 5 }));
-  run.keep(run.shared.down());
-  run.keep(run.shared.up(true));
-  run.slice("a");
-  expect(run.completes().effects.filter(({ kind }) => kind === "ackBroker")).toEqual([]);
-  run.keep(run.shared.delivers({ topicName: "t/a", payload: octets("old"), packetId: 5, dup: true }));
-  expect([...run.bench.core.sessions()].map(({ waitingMessages }) => waitingMessages)).toEqual([1]);
-});
-
-test("more deliveries at QoS 0 than may wait are dropped; too many octets at QoS 1 close the connection till the end", () => {
-  const run = restarted({ a: "t/a" });
-  for (let i = 0; i < restoringLimits.unanswered; i++)
-    run.keep(run.shared.delivers({ topicName: "t/a", payload: octets("x"), qos: 0 }));
-  expect(run.keep(run.shared.delivers({ topicName: "t/a", payload: octets("x"), qos: 0 })).drops).toEqual([
-    "not-restored",
-  ]);
-  const { linkId } = run.shared;
-  const large = new Uint8Array(restoringLimits.deliveryOctets);
-  const closed = run.keep(run.shared.delivers({ topicName: "t/a", payload: large, packetId: 9 })).effect("closeLink");
-  expect([closed.linkId, closed.endSession]).toEqual([linkId, false]);
-  run.slice("a");
-  const opened = run.completes().effects.flatMap((effect) => (effect.kind === "openLink" ? [effect.link] : []));
-  expect(opened.map(({ mqttClientId, clean }) => [mqttClientId, clean])).toEqual([["gateway", false]]);
-});
-
-test("the time for which a delivery has waited is taken from the time after which it expires", () => {
-  const run = restarted({ a: "t/a" });
-  run.keep(run.shared.delivers({ topicName: "t/a", payload: octets("x"), packetId: 5, expirySeconds: 10 }));
-  run.keep(run.bench.after(8_000));
-  run.slice("a");
-  run.completes();
-  expect([...run.bench.core.sessions()].map(({ waitingMessages }) => waitingMessages)).toEqual([1]);
-  run.keep(run.bench.after(2_500));
-  expect([...run.bench.core.sessions()].map(({ waitingMessages }) => waitingMessages)).toEqual([0]);
-});
-
 test("an address belongs to the client that was heard there since the start", () => {
   const run = restarted({ a: "t/a" });
   run.says("z", connect({ clientId: "z", cleanSession: false }), peerOf("a"));
@@ -362,39 +147,6 @@ test("an address belongs to the client that was heard there since the start", ()
   const peers = [...run.bench.core.sessions()].map(({ clientId, peer }) => [clientId, peer]);
   expect(Object.fromEntries(peers)).toEqual({ z: peerOf("a"), a: undefined });
   expect(run.table.state("a")?.session.peer).toBeUndefined();
-});
-
-test("a packet id of a publication that is under way is not given to another one", () => {
-  const before = new Run(aggregating);
-  before.keep(before.shared.up());
-  before.says("a", connect({ clientId: "a", cleanSession: false }));
-  const { topicId } = before.says("a", register("t/up")).message("REGACK");
-  const open = before.says("a", publish({ topicId, qos: 2, msgId: 3 })).effect("publish");
-  const run = again(before);
-  run.says("z", connect({ clientId: "z", cleanSession: false }));
-  run.loads("z").gets("CONNACK");
-  const { topicId: of } = run.says("z", register("t/up")).message("REGACK");
-  const ids = new Set([open.packetId]);
-  for (let msgId = 1; msgId <= 8; msgId++) {
-    const { packetId } = run.says("z", publish({ topicId: of, msgId })).effect("publish");
-    expect(ids.has(packetId)).toBe(false);
-    ids.add(packetId);
-  }
-});
-
-test("an exchange whose client the store did not name begins again under another id, if its id is in use", () => {
-  const before = new Run(aggregating);
-  before.keep(before.shared.up());
-  before.says("a", connect({ clientId: "a", cleanSession: false }));
-  const { topicId } = before.says("a", register("t/up")).message("REGACK");
-  before.says("a", publish({ topicId, qos: 2, msgId: 3 }));
-  const first = [...before.table.states()].filter(({ session }) => session.clientId.startsWith("\0"));
-  const run = new Run(aggregating, before.table, first);
-  run.slice("a");
-  const published = run.completes().effect("publish");
-  expect(published.publication.qos).toBe(2);
-  const { uplink } = run.table.state("a") ?? { uplink: [] };
-  expect(uplink.map(([packetId]) => packetId)).toEqual([published.packetId]);
 });
 
 test("what the operator wants of a client waits until its session was read", () => {
@@ -477,11 +229,6 @@ test("a client whose broker is away and who stores gets its PUBACK at once, befo
   run.says("a", publish({ topicId, msgId: 7 })).gets("PUBACK");
 });
 
-const storingAll: CoreOptions["uplink"] = {
-  ...testOptions.uplink,
-  policyOf: () => ({ ...testOptions.uplink.policyOf("a"), whenAway: "store" }),
-};
-
 test("a session that was restored before its slice, and has ended since, is not restored by the slice", () => {
   const run = restarted({ a: "t/a" });
   const stale = run.table.state("a");
@@ -489,41 +236,6 @@ test("a session that was restored before its slice, and has ended since, is not 
   run.input({ kind: "dropSession", clientId: "a" });
   if (stale) run.input({ kind: "restored", goesOn: true, states: [stale] });
   expect([...run.bench.core.sessions()]).toEqual([]);
-});
-
-test("a connection of an earlier run is left before the shared connection opens, also if all of it is known at once", () => {
-  const two: Options = { upstream: { ...testOptions.upstream, mode: "aggregating", copies: "one", connections: 2 } };
-  const before = new Run(two);
-  for (const id of before.bench.links.keys()) before.keep(before.bench.link(id).up());
-  for (const id of before.bench.links.keys()) before.keep(before.bench.link(id).up());
-  const run = again(before);
-  expect([...run.bench.links.keys()]).toEqual([]);
-  const opened = run.completes().effects.flatMap((effect) => (effect.kind === "openLink" ? [effect.link] : []));
-  const [left] = opened;
-  expect([opened.length, left?.mqttClientId === "gateway"]).toEqual([1, false]);
-  run.keep(run.bench.link(left?.mqttClientId ?? "").up(true));
-  expect(run.bench.links.has("gateway")).toBe(true);
-});
-
-test("if a session is found that must be left at the broker first, the shared connection is closed until that is done", () => {
-  const run = restarted({ a: "t/a" });
-  const state = run.table.state("a");
-  if (!state) throw new Error("a has a session");
-  const { home: _, ...own } = state.session;
-  run.input({ kind: "restored", goesOn: true, states: [{ ...state, session: own }] });
-  const { linkId } = run.shared;
-  const end = run.completes();
-  expect(end.effect("closeLink").linkId).toBe(linkId);
-  expect(end.effect("openLink").link.mqttClientId).toBe("a");
-});
-
-test("a broker that has lost the session is asked for nothing before the end, although some sessions are there", () => {
-  const run = restarted({ a: "t/a", b: "t/b" });
-  run.slice("a");
-  run.keep(run.shared.down());
-  expect(run.keep(run.shared.up(false)).effects.filter(({ kind }) => kind === "subscribe")).toEqual([]);
-  run.slice("b");
-  expect(run.completes().effects.filter(({ kind }) => kind === "subscribe")).toHaveLength(2);
 });
 
 test("an active client gets what was on the way to it as soon as its session is restored", () => {
@@ -572,15 +284,6 @@ test("if too many clients were needed before their turn, no more of them are rea
   const restoring = new Restoring();
   for (let i = 0; i < restoringLimits.settled; i++) restoring.settle(`c${i}`);
   expect(restoring.holdFor("one more", { kind: "dropSession", clientId: "one more" })).toBe(false);
-});
-
-test("the states of clients that were restored late are published when all are known", () => {
-  const run = restarted({ a: "t/a" }, { ...aggregating, status: { topic: "gw" } });
-  run.slice("a");
-  const topics = run
-    .completes()
-    .effects.flatMap((effect) => (effect.kind === "publish" ? [effect.publication.topicName] : []));
-  expect(topics).toEqual(["gw/clients/a"]);
 });
 
 test("octets that are no message get no answer that says: you have no session", () => {
