@@ -36,6 +36,7 @@ export class FleetServiceTotals {
       steps: () => this.#allSteps(),
       scripts: () => undefined,
       oldestBacklogSeconds: () => Math.max(0, ...this.#all.map((each) => each.oldestBacklogSeconds())),
+      restoring: () => this.#all.reduce((sum, each) => sum + each.restoring(), 0),
     };
   }
 

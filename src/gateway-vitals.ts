@@ -138,6 +138,7 @@ export class Vitals {
       steps: () => steps.durations,
       scripts: () => scripts(),
       oldestBacklogSeconds: () => this.#oldestBacklogSeconds(),
+      restoring: () => (this.#parts.core.isRestoring ? 1 : 0),
       pair: () => pair(),
     };
   }

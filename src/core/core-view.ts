@@ -47,6 +47,11 @@ export class CoreView {
     return this.#context.sessions.byState;
   }
 
+  /** Clients are served, and sessions of an earlier run are still restored. */
+  get isRestoring(): boolean {
+    return this.#context.restoring?.isComplete === false;
+  }
+
   /** Sizes of the tables, for metrics and tests. */
   get sizes(): {
     readonly sessions: number;

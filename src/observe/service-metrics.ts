@@ -31,6 +31,8 @@ export interface ServiceSources {
   scripts(): ScriptCounts | undefined;
   /** Age of the oldest publication that waits on disk for a broker, in seconds; 0: none waits. */
   oldestBacklogSeconds(): number;
+  /** Gateways in this process that serve clients and still read sessions of the last run. */
+  restoring(): number;
   /** The state of a gateway in a pair; undefined: the gateway is alone. */
   pair?():
     | {
@@ -67,6 +69,12 @@ export function addServiceMetrics(registry: Registry, sources: ServiceSources): 
     "Age of the oldest publication that waits on disk for a broker, of the 50 clients with the most; 0: none waits",
     [],
     () => [[{}, sources.oldestBacklogSeconds()]],
+  );
+  gauge(
+    "restoring",
+    "1 while clients are served and sessions of the last run are still read; in a fleet the number of such shards",
+    [],
+    () => [[{}, sources.restoring()]],
   );
   addUpstreams(making, sources);
   addScripts(making, sources);

@@ -43,6 +43,8 @@ export function done<Output>(output: Output): Outcome<Output> {
   return { kind: "done", output };
 }
 
-export function noSession(clientId: string): Refusal {
-  return { kind: "not-there", say: `there is no session of "${clientId}"` };
+export function noSession(clientId: string, { isRestoring }: { readonly isRestoring: () => boolean }): Refusal {
+  const say = `there is no session of "${clientId}"`;
+  const yet = "; this gateway still reads the sessions of its last run, so ask again in some seconds";
+  return { kind: "not-there", say: isRestoring() ? `${say}${yet}` : say };
 }

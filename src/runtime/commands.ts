@@ -213,7 +213,7 @@ export const commands = {
     audited: false,
     run: (operator, { client }) => {
       const found = operator.session(client);
-      return found ? done(found) : noSession(client);
+      return found ? done(found) : noSession(client, operator);
     },
   }),
   "sessions.drop": json({
@@ -224,7 +224,8 @@ export const commands = {
     output: z.object({ dropped: z.string() }),
     role: "operator",
     audited: true,
-    run: (operator, { client }) => (operator.dropSession(client) ? done({ dropped: client }) : noSession(client)),
+    run: (operator, { client }) =>
+      operator.dropSession(client) ? done({ dropped: client }) : noSession(client, operator),
   }),
   "queue.depth": json({
     description: "how many messages wait, for which clients, and since when",
@@ -246,7 +247,7 @@ export const commands = {
     audited: false,
     run: async (operator, { client }) => {
       const found = await operator.queueOf(client);
-      return found ? done(found) : noSession(client);
+      return found ? done(found) : noSession(client, operator);
     },
   }),
   "queue.clear": json({

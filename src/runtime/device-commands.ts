@@ -94,7 +94,7 @@ export const deviceCommands = {
     audited: false,
     run: (operator, { client }) => {
       const found = operator.device(client);
-      return found ? done(found) : noSession(client);
+      return found ? done(found) : noSession(client, operator);
     },
   }),
   "devices.send": json({
@@ -122,7 +122,7 @@ export const deviceCommands = {
         qos: quality,
         retain: false,
       } as const;
-      return operator.send(client, publication) ? done({ sent: client }) : noSession(client);
+      return operator.send(client, publication) ? done({ sent: client }) : noSession(client, operator);
     },
   }),
   "devices.clear": json({
@@ -136,7 +136,7 @@ export const deviceCommands = {
     audited: true,
     run: (operator, { client }) => {
       const purged = operator.clearWaiting(client);
-      return purged === undefined ? noSession(client) : done({ purged });
+      return purged === undefined ? noSession(client, operator) : done({ purged });
     },
   }),
 };

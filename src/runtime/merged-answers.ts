@@ -47,6 +47,7 @@ export function mergedOverview(shards: readonly Overview[], process: OfTheProces
     lost: states.lost,
     knocks,
     clockIsTrusted: true,
+    isRestoring: false,
   });
   return {
     version,

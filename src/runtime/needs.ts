@@ -26,6 +26,7 @@ export interface NeedFacts {
   readonly lost: number;
   readonly knocks: number;
   readonly clockIsTrusted: boolean;
+  readonly isRestoring: boolean;
 }
 
 export function needsOf(facts: NeedFacts): Need[] {
@@ -101,6 +102,13 @@ function ofRest(facts: NeedFacts): Need[] {
         view: "radio",
       });
   }
+  if (facts.isRestoring)
+    needs.push({
+      level: "note",
+      says: "The sessions of the last run are still being read: not all of them are on this page yet.",
+      advice: "Nothing: devices are served meanwhile. The log says when all are read.",
+      view: "",
+    });
   if (!facts.clockIsTrusted)
     needs.push({
       level: "warn",

@@ -61,6 +61,8 @@ export function createOperator(
       await inSlices(core.sessions(), (session) => all.push(facts(session, now())));
       return all;
     },
+    /** Sessions of the last run are still restored, so a client may have a session that is not known yet. */
+    isRestoring: () => core.isRestoring,
     session: (clientId: string) => {
       const found = core.session(clientId);
       return found && { ...facts(found.view, now()), ...withoutSecrets(found.record) };

@@ -71,6 +71,7 @@ async function overviewOf(core: GatewayCore, installation: Installation, views: 
     lost: states.lost,
     knocks: installation.knocks.size,
     clockIsTrusted: clock.isTrusted,
+    isRestoring: core.isRestoring,
   });
   return {
     version: installation.version,

@@ -25,4 +25,5 @@ export const quietServiceSources = (): ServiceSources => ({
   steps: () => ({}),
   scripts: () => ({ asked: 0, overTime: 0, turnedAway: 0, restarts: 0 }),
   oldestBacklogSeconds: () => 0,
+  restoring: () => 0,
 });

@@ -10,6 +10,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { type ControlLimits, ControlServer } from "../../src/api/control.ts";
 import { ask, askForOctets } from "../../src/cli/ask.ts";
 import { GatewayError } from "../../src/errors.ts";
+import { noSession } from "../../src/runtime/command-shapes.ts";
 import type { InputOf, JsonCommandName } from "../../src/runtime/commands.ts";
 import { type AuditEntry, OperatorDesk } from "../../src/runtime/desk.ts";
 import { threeForTwo } from "../helpers/waiting.ts";
@@ -63,6 +64,12 @@ test("sessions: all, one, an unknown one; one is ended", async () => {
   expect(await json("DELETE /session?client=nobody")).toEqual([404, { error: 'there is no session of "nobody"' }]);
   expect(await json("DELETE /session?client=c1")).toEqual([200, { dropped: "c1" }]);
   expect(await json("GET /sessions")).toEqual([200, []]);
+});
+
+test("while sessions are still read, the answer about an unknown one says that it may come", () => {
+  const say = (isRestoring: boolean) => noSession("c9", { isRestoring: () => isRestoring }).say;
+  expect(say(false)).toBe('there is no session of "c9"');
+  expect(say(true)).toMatch(/^there is no session of "c9"; this gateway still reads the sessions of its last run/);
 });
 
 test("what waits, and dead letters: seen, sent once more, deleted", async () => {

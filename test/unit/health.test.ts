@@ -111,6 +111,7 @@ test("metrics of upstreams, durations, certificates and the build", async () => 
     steps: () => ({ deadlines: new Durations() }),
     scripts: () => undefined,
     oldestBacklogSeconds: () => 7,
+    restoring: () => 1,
   });
   const text = await registry.metrics();
   await registry.metrics(); // nothing adds up over scrapes
@@ -128,6 +129,7 @@ test("metrics of upstreams, durations, certificates and the build", async () => 
     'mqttsn_upstream_tls_handshakes_total{upstream="default",kind="resumed"} 4',
     'mqttsn_certificate_expiry_timestamp_seconds{upstream="default",of="broker"} 1800000000',
     "mqttsn_backlog_oldest_seconds 7",
+    "mqttsn_restoring 1",
     "# TYPE mqttsn_upstream_acknowledgement_seconds histogram",
     'mqttsn_upstream_acknowledgement_seconds_bucket{upstream="default",le="0.001"} 1',
     'mqttsn_upstream_acknowledgement_seconds_bucket{upstream="default",le="0.5"} 3',

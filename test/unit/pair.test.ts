@@ -123,8 +123,12 @@ test("needs and status: of one that stands by nothing is said of brokers, only w
     lost: 0,
     knocks: 0,
     clockIsTrusted: true,
+    isRestoring: false,
   };
   expect(needsOf({ ...quiet, pair: facts() })).toEqual([]);
+  expect(needsOf({ ...quiet, isRestoring: true, pair: active() })).toMatchObject([
+    { level: "note", says: expect.stringMatching(/sessions of the last run are still being read/) },
+  ]);
   expect(needsOf({ ...quiet, pair: facts({ trouble: "no answer" }) })).toMatchObject([
     { level: "bad", says: "This gateway is the standby, and it cannot take over. no answer" },
   ]);

@@ -292,3 +292,11 @@ test("octets that are no message get no answer that says: you have no session", 
   const turn = run.bench.datagram(malformed, peerOf("a")).gets();
   expect(turn.drops).toEqual(["malformed"]);
 });
+
+test("it is seen that sessions are still restored, and when they all are", () => {
+  const run = restarted({ a: "t/a" });
+  expect(run.bench.core.isRestoring).toBe(true);
+  run.slice("a");
+  run.completes();
+  expect(run.bench.core.isRestoring).toBe(false);
+});

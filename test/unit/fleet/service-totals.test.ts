@@ -35,6 +35,7 @@ function shard(upstream: Partial<UpstreamSource>, commits: Durations, oldest = 0
     steps: () => ({ datagrams: took(0.001, 0.5) }),
     scripts: () => undefined,
     oldestBacklogSeconds: () => oldest,
+    restoring: () => 1,
   };
   return { vitals: { serviceSources: () => sources } } as unknown as Gateway;
 }
@@ -65,6 +66,7 @@ test("what is counted is added up, and what a shard that has moved away counted 
   expect(sources.wakings().count).toBe(2);
   expect(sources.steps()).toEqual({ datagrams: took(0.001, 0.5, 0.001, 0.5) });
   expect(sources.oldestBacklogSeconds()).toBe(7);
+  expect(sources.restoring()).toBe(2);
 
   here = [second];
   totals.retire(first);
