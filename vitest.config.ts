@@ -21,8 +21,8 @@ const kinds: Record<string, TestProjectInlineConfiguration["test"]> = {
   },
   /** The whole gateway on virtual time. SIM_FIRST, SIM_SEEDS, SIM_TRACE: see test/simulation/README.md. */
   simulation: { ...sideBySide, include: ["test/simulation/**/*.test.ts"], testTimeout: 120_000 },
-  /** Whole gateways in real time: as many at once as vitest takes by itself. */
-  e2e: { include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000, maxWorkers: Math.max(1, availableParallelism() - 1) },
+  /** Whole gateways in real time. They mostly wait, so two files at a time leave enough of two cores. */
+  e2e: { ...sideBySide, include: ["test/e2e/**/*.test.ts"], testTimeout: 60_000 },
   /** Against programs that nobody here wrote: see CONTRIBUTING.md for what must be there. */
   interop: {
     ...inTurn,

@@ -36,16 +36,17 @@ import {
   readSession,
   readSessions,
 } from "./reading.ts";
-import type {
-  CommitOptions,
-  Fetched,
-  Foremost,
-  Store,
-  StoredDue,
-  StoredLetter,
-  StoredSecure,
-  StoreReport,
-  Waiting,
+import {
+  activeMax,
+  type CommitOptions,
+  type Fetched,
+  type Foremost,
+  type Store,
+  type StoredDue,
+  type StoredLetter,
+  type StoredSecure,
+  type StoreReport,
+  type Waiting,
 } from "./store.ts";
 
 /** Marks of commits that are kept. A log of LevelDB holds fewer commits. */
@@ -129,7 +130,7 @@ export class DiskStore implements Store {
       this.#commit = checked.commit;
       this.#sums = new Map(checked.backlogs);
       this.#kinds = new Set(checked.kinds);
-      this.#active = checked.active;
+      this.#active = checked.active.slice(0, activeMax);
       return { highest: checked.highest, notices: [...checked.notices, ...(await this.#beginLife(database))] };
     });
     notices.push(...found.notices);

@@ -32,22 +32,21 @@ import {
 } from "./redis-scripts.ts";
 import { OwnRedis, type RedisSource } from "./redis-source.ts";
 import { StateTable } from "./state-table.ts";
-import type {
-  CommitOptions,
-  Fetched,
-  Foremost,
-  Store,
-  StoredDue,
-  StoredLetter,
-  StoredSecure,
-  StoreReport,
-  Waiting,
+import {
+  activeMax,
+  type CommitOptions,
+  type Fetched,
+  type Foremost,
+  type Store,
+  type StoredDue,
+  type StoredLetter,
+  type StoredSecure,
+  type StoreReport,
+  type Waiting,
 } from "./store.ts";
 
 /** A server that does not answer for this time is regarded as unreachable. */
 const answerMsUsual = 5_000;
-/** Limit of clients that are restored first because they were active. */
-const activeMax = 100_000;
 /** Limit of damaged records that are reported. Each is reported once. */
 const toldMax = 1_000;
 

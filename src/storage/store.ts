@@ -46,9 +46,12 @@ export interface Foremost {
    * be served before these are restored, because packet ids are in use by them.
    */
   readonly needed: readonly string[];
-  /** Clients that were active. They are only an advice for the order; some may be missing. */
+  /** Clients that were active, at most `activeMax`. They are only an advice for the order; some may be missing. */
   readonly active: readonly string[];
 }
+
+/** Each of them is read by a question of its own, so very many are read faster in their slices. */
+export const activeMax = 10_000;
 
 export interface CommitOptions {
   /**
