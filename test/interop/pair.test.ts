@@ -12,11 +12,7 @@ import { writeFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { Change } from "../../src/core/record.ts";
-import { storeOptions } from "../../src/storage/options.ts";
-import { RedisStore } from "../../src/storage/redis.ts";
 import type { QoS } from "../../src/wire/fields.ts";
-import { commit, session } from "../conformance/store-suite.ts";
 import { Sleeper } from "../crash/sleeper.ts";
 import { BrokerWay, OneAddress } from "../helpers/one-address.ts";
 import { PairGateway } from "../helpers/pair-gateway.ts";
@@ -24,6 +20,7 @@ import { freePorts } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { findRedis, RedisServer } from "../helpers/redis.ts";
 import { RedisObserver } from "../helpers/redis-observer.ts";
+import { silentAtRedis } from "../helpers/silent-clients.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { Rng } from "../simulation/rng.ts";
 
@@ -33,6 +30,7 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const events = Number(process.env["EVENTS"] ?? 16);
 const leaseMs = 3_000;
+/** A gateway that takes over serves while it restores them. */
 const silentClients = 5_000;
 /** Open messages for one device. If there are as many, no more are published for it. */
 const behindMax = 100;
@@ -68,31 +66,6 @@ describe.skipIf(missing !== undefined)(`a pair${missing === undefined ? "" : ` (
     );
 });
 
-/**
- * Sessions of clients that are never heard. A gateway that takes over serves while it restores them, and their names
- * come before those of the others.
- */
-async function fill(url: string, mode: "transparent" | "aggregating"): Promise<void> {
-  const { redis } = storeOptions.parse({ kind: "redis", redis: { url } });
-  const store = new RedisStore(redis);
-  await store.open();
-  const changes = Array.from({ length: silentClients }, (_, i): Change => {
-    const clientId = `a-${String(i).padStart(6, "0")}`;
-    const isShared = mode === "aggregating";
-    return session(clientId, {
-      peer: undefined,
-      state: isShared ? "asleep" : "disconnected",
-      sleepSeconds: 60_000,
-      will: undefined,
-      topics: [],
-      subscriptions: isShared ? [{ filter: `x/${i % 20}`, qos: 1, by: "name", predefinedId: 0 }] : [],
-      ...(isShared && { home: "/0" }),
-    });
-  });
-  await commit(store, ...changes);
-  await store.close();
-}
-
 async function trial(
   mode: "transparent" | "aggregating",
   count: number,
@@ -102,7 +75,7 @@ async function trial(
   const random = new Rng(Number(process.env["PAIR_SEED"] ?? 7));
   const redis = await RedisServer.create(program, { appendfsync: "always" });
   atEnd(() => redis.close());
-  await fill(redis.url, mode);
+  await silentAtRedis(redis.url, silentClients, mode);
   const observer = new RedisObserver(redis.port);
   atEnd(() => observer.close());
   const broker = await RecordingBroker.start(7);

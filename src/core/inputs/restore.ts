@@ -59,6 +59,7 @@ export function restoreSession(context: Context, stored: StoredState): void {
   const { restoring } = context;
   if (context.sessions.has(record.clientId) || restoring?.isSettled(record.clientId)) return;
   if (restoring && context.sessions.size >= context.options.clients.sessionsMax) makeRoom(context, record);
+  context.sessions.restored++;
   // Another client was heard from this address after the start, so this client is not there any more.
   const hasMoved = restoring !== undefined && record.peer !== undefined && context.sessions.hasAt(record.peer);
   if (hasMoved) return restoreSessionAt(context, { ...stored, session: { ...record, peer: undefined } }, hasMoved);
@@ -66,8 +67,12 @@ export function restoreSession(context: Context, stored: StoredState): void {
   if (record.peer !== undefined) restoring?.release(record.peer);
 }
 
-/** New clients have connected meanwhile: one session more than allowed would be there. */
+/**
+ * If new clients have connected meanwhile, there would be a session more than allowed. Otherwise the limit was higher in
+ * an earlier run, and what was stored then stays.
+ */
 function makeRoom(context: Context, { vouched = false }: SessionRecord): void {
+  if (context.sessions.size <= context.sessions.restored) return;
   const gives = context.sessions.toGiveUp({ vouched, now: context.now });
   if (gives) endForRoom(context, gives);
 }

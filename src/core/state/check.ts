@@ -84,7 +84,8 @@ function checkTables(gateway: Checked, found: Found): void {
     for (const shared of sharedConnections) checkShared(gateway, shared, found);
   checkRetainedWaits(gateway, found);
   const { sessionsMax, pendingMax } = gateway.options.clients;
-  if (gateway.sessions.size > sessionsMax) found(`there are ${gateway.sessions.size} sessions, at most ${sessionsMax}`);
+  const { size, restored } = gateway.sessions;
+  if (size > Math.max(sessionsMax, restored)) found(`there are ${size} sessions, at most ${sessionsMax}`);
   let waiting = 0;
   for (const pending of gateway.pendingConnects.values()) if (!pending.repeats) waiting++;
   if (waiting > pendingMax) found(`${waiting} set-ups are under way, at most ${pendingMax}`);

@@ -72,6 +72,8 @@ export class SessionTable {
   readonly #around: Surroundings;
   readonly #deadlines: SessionDeadlines;
   readonly #form: SessionForm;
+  /** Sessions of an earlier run that were restored, also if they have ended since. There may be more than the limit now allows. */
+  restored = 0;
   /** Called with each session that is parked, and with the session that would be made from its octets. For tests. */
   watch: ((session: Session, again: Session) => void) | undefined = undefined;
 

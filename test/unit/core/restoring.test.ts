@@ -189,6 +189,34 @@ test("new clients do not make more sessions than there may be; the client that i
   expect([...run.bench.core.sessions()].map(({ clientId }) => clientId).sort()).toEqual(["a", "b"]);
 });
 
+test("where more sessions are stored than there may be now, all stay; each new client still costs one", () => {
+  const access: CoreOptions["access"] = {
+    ...testOptions.access,
+    client: () => ({ admitted: true, byName: true }),
+  };
+  const away = ["a", "b", "c", "d"];
+  const before = new Run({ ...aggregating, access });
+  before.keep(before.shared.up());
+  for (const clientId of away) {
+    before.says(clientId, connect({ clientId, cleanSession: false })).gets("CONNACK");
+    before.says(clientId, ping).gets("PINGRESP");
+    before.says(clientId, disconnect).gets("DISCONNECT");
+  }
+  const lower: Options = { ...aggregating, access, clients: { ...testOptions.clients, sessionsMax: 2 } };
+  const clients = (run: Run) => [...run.bench.core.sessions()].map(({ clientId }) => clientId).sort();
+  const run = again(before, lower);
+  run.slice("a", "b", "c");
+  run.slice("d");
+  run.completes();
+  expect(clients(run)).toEqual(away);
+  const other = again(before, lower);
+  other.says("z", connect({ clientId: "z", cleanSession: false }));
+  other.loads("z").gets("CONNACK");
+  other.slice(...away);
+  other.completes();
+  expect(clients(other)).toEqual(["b", "c", "d", "z"]);
+});
+
 test("who is not admitted gets the answer without a question to the store", () => {
   const access: CoreOptions["access"] = {
     ...testOptions.access,
