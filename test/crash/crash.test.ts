@@ -18,12 +18,15 @@ import { z } from "zod";
 import type { QoS } from "../../src/wire/fields.ts";
 import { freePort } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
+import { silentOnDisk } from "../helpers/silent-clients.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { MortalGateway } from "./mortal-gateway.ts";
 import { Sleeper } from "./sleeper.ts";
 import { SmallDisk } from "./small-disk.ts";
 
 const rounds = Number(process.env["ROUNDS"] ?? 30);
+/** Each run serves while it restores them. */
+const silentClients = 700;
 /** Open messages for one device. If there are as many, no more are published for it. */
 const behindMax = 100;
 
@@ -95,13 +98,14 @@ async function crash(kind: Kind, small: SmallDisk | undefined, atEnd: (close: ()
       will: { held: isForgetful ? "broker" : "gateway" },
     },
     retry: { intervalSeconds: 0.5, limit: 40 },
-    ...(small && { store: { folder: join(small.folder, "data") } }),
+    store: { serveAfterSeconds: 0, ...(small && { folder: join(small.folder, "data") }) },
   });
   atEnd(async () => {
     await gateway.kill();
     gateway.remove();
   });
   if (small) mkdirSync(join(small.folder, "data"));
+  await silentOnDisk(join((small ?? gateway).folder, "data"), silentClients, mode);
   await gateway.start();
   const { port } = gateway;
   const will = (topicName: string) => ({ topicName, payload: Buffer.from("a will"), qos: 1 as const, retain: false });
