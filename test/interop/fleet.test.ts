@@ -22,6 +22,7 @@ import { freePorts } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
 import { findRedis, RedisServer } from "../helpers/redis.ts";
 import { RedisObserver } from "../helpers/redis-observer.ts";
+import { silentInFleet } from "../helpers/silent-clients.ts";
 import { Publisher, until } from "../helpers/test-gateway.ts";
 import { Rng } from "../simulation/rng.ts";
 
@@ -35,6 +36,8 @@ const gatewayCount = number("FLEET_GATEWAYS", 3);
 const deviceCount = number("FLEET_DEVICES", 24);
 const modes = (process.env["FLEET_MODES"] ?? "transparent,aggregating").split(",") as ("transparent" | "aggregating")[];
 const shards = 16;
+/** In all shards together. A gateway serves a shard while it restores those there. */
+const silentClients = 4_800;
 const leaseMs = number("FLEET_LEASE", 3) * 1_000;
 const patienceMs = 40 * leaseMs;
 /** Messages for one device that are on their way; beyond, no more are published for it. */
@@ -83,6 +86,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   const random = new Rng(number("FLEET_SEED", 7));
   const redis = await RedisServer.create(program, { appendfsync: "everysec" });
   atEnd(() => redis.close());
+  await silentInFleet(redis.url, silentClients, mode, shards);
   const observer = new RedisObserver(redis.port, 0);
   atEnd(() => observer.close());
   const broker = await RecordingBroker.start(7);
@@ -108,7 +112,11 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       },
       retry: { intervalSeconds: 0.5, limit: 40 },
       clients: { newPerSecondPerHostMax: 0, sessionsPerHostMax: 0 },
-      store: { kind: "redis", redis: { url: `redis://127.0.0.1:${await observer.listen(name)}` } },
+      store: {
+        kind: "redis",
+        redis: { url: `redis://127.0.0.1:${await observer.listen(name)}` },
+        serveAfterSeconds: 0,
+      },
       fleet: {
         enabled: true,
         name,
