@@ -1,17 +1,24 @@
 /**
  * Runs of the whole gateway on virtual time. `SIM_SEEDS` and `SIM_FIRST` choose how many and which;
- * `SIM_SEED=n` replays one, `SIM_TRACE=1` prints what happened before a failure.
+ * `SIM_SEED=n` replays one, `SIM_TRACE=1` prints what happened before a failure. With `SIM_LATE=1` the gateway dies in
+ * each world, and serves clients while it restores their sessions.
  */
 import { test } from "vitest";
-import { type Mode, swarm } from "./swarm.ts";
+import { type Mode, swarm, type WorldOptions } from "./swarm.ts";
 import { World } from "./world.ts";
 
 const only = process.env["SIM_SEED"];
 const first = Number(only ?? process.env["SIM_FIRST"] ?? 1);
+const isLate = process.env["SIM_LATE"] !== undefined;
 const count = only === undefined ? Number(process.env["SIM_SEEDS"] ?? 20) : 1;
 
+/** The gateway dies again and again, and each run serves clients while it restores their sessions. */
+function restartedOften(usual: WorldOptions): WorldOptions {
+  return { ...usual, crashes: true, restoresLate: true, core: { ...usual.core, durable: true } };
+}
+
 export function live(seed: number, mode: Mode): World {
-  const world = new World(swarm(seed, mode));
+  const world = new World(isLate ? restartedOften(swarm(seed, mode)) : swarm(seed, mode));
   try {
     world.live();
     return world;
@@ -20,7 +27,7 @@ export function live(seed: number, mode: Mode): World {
       process.stderr.write(`${world.trace.slice(-Number(process.env["SIM_TRACE"]) || -200).join("\n")}\n`);
     const message = error instanceof Error ? error.message : String(error);
     throw new Error(
-      `${message}\nSEED=${seed} ${mode}; replay: SIM_SEED=${seed} SIM_TRACE=300 npx vitest run test/simulation/simulation.test.ts`,
+      `${message}\nSEED=${seed} ${mode}; replay: ${isLate ? "SIM_LATE=1 " : ""}SIM_SEED=${seed} SIM_TRACE=300 npx vitest run test/simulation/simulation.test.ts`,
       { cause: error },
     );
   }
