@@ -18,14 +18,12 @@ import type { Input } from "../input.ts";
 import type { HeldAboutClient, HeldDatagram, HeldDelivery, Restoring } from "../state/restoring.ts";
 import type { Session } from "../state/session.ts";
 import type { SharedConnection } from "../state/shared-connection.ts";
-import type { Upstream } from "../state/upstream.ts";
 import type { PeerId } from "../types.ts";
 import type { FromClient } from "../words.ts";
 import { openLeavings } from "./leaving.ts";
 import { restoreSession } from "./restore.ts";
 import { finishMoves } from "./restore-moved.ts";
 import { askForOwed, endAtBroker } from "./restore-shared.ts";
-import { isService } from "./shared-link.ts";
 
 /** Messages that concern no session. */
 const ofNoSession: ReadonlySet<string> = new Set(["SEARCHGW", "ADVERTISE", "GWINFO"]);
@@ -173,8 +171,10 @@ export function finishRestoring(context: Context): void {
     for (const filter of filters) if (!shared.filters.has(filter)) endAtBroker(context, shared, filter);
   openLeavings(context);
   if (!restoring) return;
-  for (const upstream of context.upstreams.all)
-    for (const shared of upstream.sharedConnections) goOn(context, upstream, shared);
+  for (const upstream of context.upstreams.all) {
+    for (const shared of upstream.sharedConnections) goOn(context, shared);
+    if (upstream.service.link?.up) publishClientStates(context, upstream);
+  }
 }
 
 /**
@@ -189,12 +189,11 @@ function closeHeldBack(context: Context): void {
 }
 
 /** What `onSharedUp` does for clients, for a connection that was opened before all its clients were restored. */
-function goOn(context: Context, upstream: Upstream<Session>, shared: SharedConnection<Session>): void {
+function goOn(context: Context, shared: SharedConnection<Session>): void {
   const { broker } = shared;
   if (!broker.link?.up) return;
   if (broker.sessionUncertain) askAllNow(context, shared);
   broker.sessionUncertain = false;
   askForCopies(context, shared);
   sendWaiting(context, broker);
-  if (isService(shared)) publishClientStates(context, upstream);
 }

@@ -103,6 +103,6 @@ function tellHeldBack(context: Context, left: SharedConnection<Session>, reason:
 }
 
 /** Whether the gateway's own messages use this connection: they use the first one. */
-export function isService(shared: SharedConnection<Session>): boolean {
+function isService(shared: SharedConnection<Session>): boolean {
   return shared.index === 0 && !shared.isLane;
 }

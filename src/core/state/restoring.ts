@@ -20,7 +20,7 @@ export type HeldAboutClient = Extract<Input, { readonly clientId: string }>;
 export const restoringLimits = {
   /** Datagrams of one client, or of one address. */
   perKey: 16,
-  /** Datagrams and inputs of all together. */
+  /** Datagrams and inputs that wait for the sessions of clients, all together; and as many from unknown addresses. */
   waiting: 4_096,
   waitingOctets: 2 ** 21,
   /** Sessions that the store is asked for at a time. */
@@ -33,6 +33,27 @@ export const restoringLimits = {
 } as const;
 
 type Held = HeldDatagram | HeldAboutClient;
+
+/** Counts what waits, against the limits. */
+class Room {
+  #waiting = 0;
+  #octets = 0;
+
+  /** Counts one more. `before`: how many wait for the same client or address. False: there is no room. */
+  take(input: Held, before: number): boolean {
+    const octets = octetsOf(input);
+    if (before >= restoringLimits.perKey || this.#waiting >= restoringLimits.waiting) return false;
+    if (this.#octets + octets > restoringLimits.waitingOctets) return false;
+    this.#waiting++;
+    this.#octets += octets;
+    return true;
+  }
+
+  give(held: readonly Held[]): void {
+    this.#waiting -= held.length;
+    for (const input of held) this.#octets -= octetsOf(input);
+  }
+}
 
 export class Restoring {
   /** All sessions are restored. What has waited is handled in its order. */
@@ -60,11 +81,12 @@ export class Restoring {
   readonly #byPeer = new Map<PeerId, HeldDatagram[]>();
   /** Requests to subscribe, and to end a subscription, by address: they wait until all sessions are restored. */
   readonly #requests = new Map<PeerId, HeldDatagram[]>();
-  /** Other inputs that wait until all sessions are restored. */
+  /** Other inputs that wait until all sessions are restored; at most `waiting`. */
   readonly #toTheEnd: Input[] = [];
   readonly #deliveries: { readonly input: HeldDelivery; readonly at: Instant }[] = [];
-  #waiting = 0;
-  #octets = 0;
+  /** Whoever reaches a port may fill the room of addresses, but not that of clients who say their client id. */
+  readonly #ofClients = new Room();
+  readonly #ofAddresses = new Room();
   #deliveryOctets = 0;
   #unanswered = 0;
 
@@ -96,7 +118,7 @@ export class Restoring {
   holdFor(clientId: string, input: Held): boolean {
     const held = this.#byClientId.get(clientId);
     if (!held && this.isFull) return false;
-    if (!this.#has(input, held?.length ?? 0)) return false;
+    if (!this.#ofClients.take(input, held?.length ?? 0)) return false;
     if (held) held.push(input);
     else {
       this.#byClientId.set(clientId, [input]);
@@ -117,14 +139,14 @@ export class Restoring {
     this.#asked--;
     const held = this.#byClientId.get(clientId) ?? [];
     this.#byClientId.delete(clientId);
-    this.#forget(held);
+    this.#ofClients.give(held);
     return held;
   }
 
   /** Keeps this until there is a session at the address, or all sessions are restored. False: there is no room. */
   holdAt(peer: PeerId, input: HeldDatagram): boolean {
     const held = this.#byPeer.get(peer);
-    if (!this.#has(input, held?.length ?? 0)) return false;
+    if (!this.#ofAddresses.take(input, held?.length ?? 0)) return false;
     if (held) held.push(input);
     else this.#byPeer.set(peer, [input]);
     return true;
@@ -133,7 +155,7 @@ export class Restoring {
   /** Keeps a request until all sessions are restored. False: there is no room. */
   holdRequest(peer: PeerId, input: HeldDatagram): boolean {
     const held = this.#requests.get(peer);
-    if (!this.#has(input, held?.length ?? 0)) return false;
+    if (!this.#ofClients.take(input, held?.length ?? 0)) return false;
     if (held) held.push(input);
     else this.#requests.set(peer, [input]);
     return true;
@@ -141,10 +163,10 @@ export class Restoring {
 
   /** The client at this address begins anew: it does not wait for answers to what it sent before. */
   beginAnew(peer: PeerId): void {
-    for (const all of [this.#byPeer, this.#requests]) {
-      this.#forget(all.get(peer) ?? []);
-      all.delete(peer);
-    }
+    this.#ofAddresses.give(this.#byPeer.get(peer) ?? []);
+    this.#byPeer.delete(peer);
+    this.#ofClients.give(this.#requests.get(peer) ?? []);
+    this.#requests.delete(peer);
   }
 
   /** There is a session at this address now: what waited for it can be handled. */
@@ -152,14 +174,13 @@ export class Restoring {
     const held = this.#byPeer.get(peer);
     if (!held) return;
     this.#byPeer.delete(peer);
-    this.#forget(held);
+    this.#ofAddresses.give(held);
     this.ready.push(...held);
   }
 
   /** Keeps this until all sessions are restored. False: there is no room. */
   holdToTheEnd(input: Input): boolean {
-    if (this.#waiting >= restoringLimits.waiting) return false;
-    this.#waiting++;
+    if (this.#toTheEnd.length >= restoringLimits.waiting) return false;
     this.#toTheEnd.push(input);
     return true;
   }
@@ -194,18 +215,12 @@ export class Restoring {
   /** All sessions are restored: everything that waits can be handled. */
   complete(): void {
     this.isComplete = true;
-    for (const held of this.#byClientId.values()) {
-      this.#forget(held);
-      this.ready.push(...held);
-    }
+    this.#toAsk.length = 0;
+    for (const held of this.#byClientId.values()) this.ready.push(...held);
     this.#byClientId.clear();
     for (const peer of [...this.#byPeer.keys()]) this.release(peer);
-    for (const held of this.#requests.values()) {
-      this.#forget(held);
-      this.ready.push(...held);
-    }
+    for (const held of this.#requests.values()) this.ready.push(...held);
     this.#requests.clear();
-    this.#waiting -= this.#toTheEnd.length;
     this.ready.push(...this.#toTheEnd.splice(0));
   }
 
@@ -227,25 +242,6 @@ export class Restoring {
 
   get hasReady(): boolean {
     return this.ready.length > 0 || (this.isComplete && this.#deliveries.length > 0);
-  }
-
-  /** What waits, for the overview of the gateway. */
-  get waiting(): number {
-    return this.#waiting + this.#deliveries.length + this.ready.length;
-  }
-
-  #has(input: Held, before: number): boolean {
-    const octets = octetsOf(input);
-    if (before >= restoringLimits.perKey || this.#waiting >= restoringLimits.waiting) return false;
-    if (this.#octets + octets > restoringLimits.waitingOctets) return false;
-    this.#waiting++;
-    this.#octets += octets;
-    return true;
-  }
-
-  #forget(held: readonly Held[]): void {
-    this.#waiting -= held.length;
-    for (const input of held) this.#octets -= octetsOf(input);
   }
 }
 

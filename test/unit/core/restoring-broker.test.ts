@@ -211,3 +211,16 @@ test("the states of clients that were restored late are published when all are k
     .effects.flatMap((effect) => (effect.kind === "publish" ? [effect.publication.topicName] : []));
   expect(topics).toEqual(["gw/clients/a"]);
 });
+
+test("with a connection for each client, the states of clients that were restored late are published too", () => {
+  const options: Options = { status: { topic: "gw" } };
+  const before = new Run(options);
+  before.says("a", connect({ clientId: "a", cleanSession: false }));
+  before.keep(before.bench.link("a").up()).gets("CONNACK");
+  const run = again(before, options);
+  run.slice("a");
+  const topics = run
+    .completes()
+    .effects.flatMap((effect) => (effect.kind === "publish" ? [effect.publication.topicName] : []));
+  expect(topics).toEqual(["gw/clients/a"]);
+});

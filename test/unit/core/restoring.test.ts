@@ -163,9 +163,25 @@ test("what waits has a limit: for one client, and for all together", () => {
   for (let i = 0; i < restoringLimits.perKey; i++) expect(run.says("a", wake("a")).drops).toEqual([]);
   expect(run.says("a", wake("a")).drops).toEqual(["not-restored"]);
   let dropped = 0;
-  for (let i = 0; i < restoringLimits.waiting; i++)
+  for (let i = 0; i < restoringLimits.waiting + 7; i++)
     dropped += run.says("q", register("t"), `udp/10.0.${i >> 8}.${i & 255}:1`).drops.length;
-  expect(dropped).toBe(restoringLimits.perKey);
+  expect(dropped).toBe(7);
+});
+
+test("who fills the place for unknown addresses keeps no client from its session", () => {
+  const run = restarted({ a: "t/a" });
+  for (let i = 0; i < restoringLimits.waiting; i++) run.says("q", register("t"), `udp/10.0.${i >> 8}.${i & 255}:1`);
+  expect(run.says("q", register("t"), elsewhere).drops).toEqual(["not-restored"]);
+  run.says("a", wake("a"));
+  run.loads("a").gets("PINGRESP");
+});
+
+test("when all sessions are restored, the store is not asked for any more", () => {
+  const run = restarted({ a: "t/a" });
+  for (let i = 0; i < restoringLimits.asked + 30; i++)
+    run.says("q", connect({ clientId: `n${i}` }), `udp/10.0.0.${i}:1`);
+  run.slice("a");
+  expect(loads(run.completes())).toEqual([]);
 });
 
 test("so many sessions are asked for at a time, the others after them", () => {
