@@ -183,7 +183,7 @@ export class SimGateway {
     const rng = new Rng(this.#world.options.seed ^ (this.runs * 0x10001));
     const isFirst = ({ session, uplink }: StoredState) => session.clientId.startsWith("\0") || uplink.length > 0;
     handle({ kind: "restored", goesOn: true, states: states.filter(isFirst) });
-    const rest = states.filter((state) => !isFirst(state));
+    const rest = [...states]; // the slices have those that came first again
     serve();
     this.#waiting = [];
     // The states are those of the start: whatever has happened to a client since, the core knows better.

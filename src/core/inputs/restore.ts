@@ -48,9 +48,17 @@ export function onRestored(context: Context, input: Extract<Input, { kind: "rest
   for (const clientId of known) context.acceptedByBroker.restore(clientId);
   for (const [id, clientId] of letters) context.letters.restore(id, clientId);
   for (const state of states) {
-    if (isSharedKey(state.session.clientId)) restoreShared(context, state);
+    if (isSharedKey(state.session.clientId)) restoreSharedOnce(context, state);
     else restoreSession(context, state);
   }
+}
+
+/** Shared connections are restored first, and the slices of all sessions have them again. */
+function restoreSharedOnce(context: Context, state: StoredState): void {
+  const { clientId: key } = state.session;
+  if (context.restoring?.isSettled(key)) return;
+  restoreShared(context, state);
+  context.restoring?.settle(key);
 }
 
 /** Restores this session, unless the client has one now, or its session has ended since the start. */

@@ -224,3 +224,32 @@ test("with a connection for each client, the states of clients that were restore
     .effects.flatMap((effect) => (effect.kind === "publish" ? [effect.publication.topicName] : []));
   expect(topics).toEqual(["gw/clients/a"]);
 });
+
+test("a connection of an earlier run is left once, although the slices have its record again", () => {
+  const two: Options = { upstream: { ...testOptions.upstream, mode: "aggregating", copies: "one", connections: 2 } };
+  const before = new Run(two);
+  for (const id of before.bench.links.keys()) before.keep(before.bench.link(id).up());
+  for (const id of before.bench.links.keys()) before.keep(before.bench.link(id).up());
+  const run = again(before);
+  run.slice("\0/0", "\0/1");
+  const opened = run.completes().effects.flatMap((effect) => (effect.kind === "openLink" ? [effect.link] : []));
+  expect(opened.map(({ mqttClientId }) => mqttClientId)).toHaveLength(1);
+});
+
+test("a packet id that the broker has released since the start does not come back with a slice", () => {
+  const before = new Run(aggregating);
+  before.keep(before.shared.up());
+  before.says("a", connect({ clientId: "a", cleanSession: false }));
+  const { packetId } = before.says("a", subscribe("t/a", 2)).effect("subscribe");
+  before.keep(before.shared.acks("suback", packetId, 2));
+  before.keep(before.shared.delivers({ topicName: "t/a", payload: octets("1"), qos: 2, packetId: 7 }));
+  const run = again(before);
+  const stale = [...run.table.states()].filter(({ session }) => session.clientId.startsWith("\0"));
+  run.keep(run.shared.releases(7)).effect("ackBroker");
+  run.input({ kind: "restored", goesOn: true, states: stale });
+  run.slice("a");
+  run.completes();
+  // The same contents under the id again: it is another message, not a repetition.
+  run.keep(run.shared.delivers({ topicName: "t/a", payload: octets("1"), qos: 2, packetId: 7 }));
+  expect(run.bench.core.counters.dropped.repeat).toBe(0);
+});
