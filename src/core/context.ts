@@ -236,8 +236,19 @@ export class Context implements Surroundings {
 
   /** As `admits`, for a client whose session has this `boundTo`. */
   admitsBound(clientId: string, peer: PeerId, boundTo: string | undefined): Admission {
-    const identity = this.neighbourAt(peer);
-    if (boundTo !== undefined && boundTo !== this.proofAt(peer)) {
+    return this.#admission(clientId, peer, boundTo, this.neighbourAt(peer));
+  }
+
+  /**
+   * As `admits`, for a session whose client has sent nothing now: after a restart, and when the rules change. A network that is not open
+   * yet, or that has forgotten the device, cannot say how the client proved its identity. So the proof of its last CONNECT counts.
+   */
+  admitsStill(clientId: string, peer: PeerId, boundTo: string | undefined): Admission {
+    return this.#admission(clientId, peer, boundTo, provedBefore(this.neighbourAt(peer), boundTo));
+  }
+
+  #admission(clientId: string, peer: PeerId, boundTo: string | undefined, identity: PeerIdentity): Admission {
+    if (boundTo !== undefined && boundTo !== proofOf(peer, identity)) {
       const hint = `none: "${clientId}" belongs to ${boundTo}; sessions drop ends its session, if it is to be another's`;
       return { admitted: false, hint };
     }
@@ -255,7 +266,9 @@ export class Context implements Surroundings {
     if (session.rightsBy === this.access && (session.rightsAt === peer || peer === undefined)) return session.rights;
     session.rightsBy = this.access;
     session.rightsAt = peer;
-    session.rights = this.rightsAt(session.clientId, peer);
+    // The network may not be open yet, as in `admitsStill`, and the rights are kept.
+    const identity = peer === undefined ? undefined : provedBefore(this.neighbourAt(peer), session.boundTo);
+    session.rights = this.access.rightsOf({ clientId: session.clientId, peer, identity });
     return session.rights;
   }
 
@@ -293,9 +306,7 @@ export class Context implements Surroundings {
    * never proves its identity itself.
    */
   proofAt(peer: PeerId): string | undefined {
-    if (forwardedNodeOf(peer)) return undefined;
-    const { name, by, verified } = this.environment.identityOf(peer);
-    return verified ? `${by}:${name}` : undefined;
+    return proofOf(peer, this.environment.identityOf(peer));
   }
 
   /** Signal strength of a node in dBm. Not known for a node behind a forwarder. */
@@ -334,3 +345,15 @@ export function maxMessageBytes(context: Context, peer: PeerId): number {
   if (!node) return context.environment.maxMessageBytes(peer);
   return context.environment.maxMessageBytes(node.forwarder) - 3 - node.nodeId.length / 2;
 }
+
+function proofOf(peer: PeerId, { name, by, verified }: PeerIdentity): string | undefined {
+  return verified && !forwardedNodeOf(peer) ? `${by}:${name}` : undefined;
+}
+
+/** The identity with the proof of an earlier CONNECT, if it is the same name. */
+function provedBefore(identity: PeerIdentity, boundTo: string | undefined): PeerIdentity {
+  const by = proofKinds.find((kind) => boundTo === `${kind}:${identity.name}`);
+  return by ? { ...identity, by, verified: true } : identity;
+}
+
+const proofKinds = ["psk", "certificate", "bond"] as const;

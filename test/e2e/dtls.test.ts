@@ -9,9 +9,9 @@ import { connectAsync, type MqttClient } from "mqtt";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { ask } from "../../src/cli/ask.ts";
 import type { SecureDeviceOptions } from "../../src/device/secure.ts";
-import { suites } from "../../src/secure/suites.ts";
+import { certificateSuites, suites } from "../../src/secure/suites.ts";
 import { startTryOutBroker, type TryOutBroker } from "../../src/tryout-broker.ts";
-import { keyPemOf, makeAuthority, makeCertificate } from "../helpers/make-certificate.ts";
+import { deviceWith, keyPemOf, makeAuthority, makeCertificate } from "../helpers/make-certificate.ts";
 import { freePort } from "../helpers/ports.ts";
 import { SecureSocket } from "../helpers/secure-socket.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -139,6 +139,26 @@ test("a device is heard at the broker; after kill -9, and from a new port, it go
   expect(await metric("mqttsn_dtls_moved_total")).toEqual(['mqttsn_dtls_moved_total{transport="dtls"} 1']);
   expect(await metric("mqttsn_dtls_contexts")).toEqual(['mqttsn_dtls_contexts{transport="dtls"} 1']);
   expect(printed).not.toMatch(new RegExp(`${key}|${otherKey}`, "i"));
+});
+
+test("a device with a certificate of an authority keeps its session over kill -9, too", async () => {
+  const { authority, options, folder: made } = makeAuthority();
+  configure({ keys: undefined, certificates: { ...options, pinned: undefined } });
+  try {
+    await start();
+    const certificate = deviceWith(makeCertificate({ name: "dev7", by: authority }), authority);
+    const one = device({ identity: "dev7", certificate, suites: [certificateSuites.ccm8] });
+    one.start();
+    await until("the handshake", () => one.outcome === "opened");
+    await asks(one, connect("dev7"), connected);
+    await kill("SIGKILL");
+    await start();
+    await asks(one, publish("0001", "after"), /^070d0001000100$/);
+    await until("the broker has it", () => heard.includes("plain/1 after"));
+    expect(printed).not.toContain("not_admitted");
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+  }
 });
 
 test("a wrong key, and another's client id, are not let in; a key that is removed puts out at SIGHUP", async () => {

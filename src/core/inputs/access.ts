@@ -51,7 +51,7 @@ export function reviewFirst(context: Context, peer: PeerId): void {
 }
 
 function review(context: Context, session: Session): void {
-  if (staysAdmitted(context, session, { tell: true })) endForbidden(context, session);
+  if (staysAdmitted(context, session, { tell: true, isHeard: false })) endForbidden(context, session);
 }
 
 /**

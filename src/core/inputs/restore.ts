@@ -142,7 +142,7 @@ function restoreSessionAt(context: Context, stored: StoredState, hasMoved: boole
   if (isIdle && session.clean && !session.willPending && !session.awaitsForwarding)
     return endSession(context, session, "it was over before the restart");
   // The transports are not open yet: a client that is refused gets the answer to its next message.
-  if (!isIdle && !staysAdmitted(context, session, { tell: false })) return;
+  if (!isIdle && !staysAdmitted(context, session, { tell: false, isHeard: false })) return;
   if (!isIdle && !hasItsId(context, session))
     return disconnectClient(context, session, "its id at the broker is another's");
   if (!isIdle || session.willPending || session.awaitsForwarding) attach(context, session);

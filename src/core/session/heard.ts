@@ -17,7 +17,7 @@ import { staysAdmitted } from "./shut-out.ts";
 export function noteMessage(context: Context, session: Session, isGoodbye: boolean): boolean {
   if (session.isUnasked) {
     session.isUnasked = false;
-    if (!staysAdmitted(context, session, { tell: true })) return false;
+    if (!staysAdmitted(context, session, { tell: true, isHeard: true })) return false;
   }
   session.lastHeard = context.now;
   session.heard++;

@@ -17,11 +17,18 @@ export function sayNotAdmitted(context: Context, clientId: string, peer: PeerId,
   context.out.report({ event: "not_admitted", clientId, peer, what: "client", hint });
 }
 
-/** Whether the client may continue. If not, it is disconnected; a sleeping client gets the answer to its next message. */
-export function staysAdmitted(context: Context, session: Session, { tell }: { tell: boolean }): boolean {
-  const { clientId, peer, state } = session;
+/**
+ * Whether the client may continue. `isHeard`: a message of the client is the cause of the question. If it may not, it is disconnected;
+ * a sleeping client gets the answer to its next message.
+ */
+export function staysAdmitted(
+  context: Context,
+  session: Session,
+  { tell, isHeard }: { tell: boolean; isHeard: boolean },
+): boolean {
+  const { clientId, peer, state, boundTo } = session;
   if (peer === undefined) return true; // it is checked when a message comes from an address
-  const admission = context.admits(clientId, peer);
+  const admission = isHeard ? context.admits(clientId, peer) : context.admitsStill(clientId, peer, boundTo);
   if (admission.admitted) {
     const isVouched = admission.byName === true;
     if (session.vouched !== isVouched) {

@@ -8,7 +8,7 @@ import { forwardedNodeOf } from "../../../src/core/peer-id.ts";
 import type { StoredState } from "../../../src/core/record.ts";
 import type { PeerId, PeerIdentity } from "../../../src/core/types.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
-import { Bench, connect, ping, publish, sleep, type Turn, wake } from "../../helpers/bench.ts";
+import { Bench, connect, ping, publish, sleep, subscribe, type Turn, wake } from "../../helpers/bench.ts";
 
 const hostOf = (peer: PeerId) => {
   const address = peer.slice(peer.indexOf("/") + 1);
@@ -147,5 +147,50 @@ describe("in the gateway", () => {
     second.client(ping, dev1).gets("PINGRESP");
     second.input({ kind: "dropSession", clientId: "dev1" });
     second.client(connect({ clientId: "dev1" }), udp).asks("openLink");
+  });
+
+  /** A gateway after a restart: its network has not read yet how its devices proved their names. */
+  function restarted(access: unknown) {
+    const peer: PeerId = "dtls/dev1";
+    let by: "psk" | "certificate" = "certificate";
+    const who = () => ({ name: "dev1", by, verified: true });
+    const table = new StateTable();
+    const keep = (turn: Turn) => {
+      for (const effect of turn.effects)
+        if (effect.kind === "persist") for (const change of effect.changes) table.apply(change);
+    };
+    const options: Partial<CoreOptions> = { access: policy(access), durable: true };
+    const first = new Bench(options, [], who);
+    keep(first.client(connect({ clientId: "dev1", cleanSession: false }), peer));
+    keep(first.link("dev1").up());
+    const asked = first.client(subscribe("to/dev1"), peer);
+    keep(asked);
+    keep(first.link("dev1").acks("suback", asked.effect("subscribe").packetId, 1));
+    by = "psk";
+    const bench = new Bench(options, [...table.states()], who);
+    const open = () => {
+      by = "certificate";
+    };
+    return { bench, peer, open };
+  }
+
+  const certified = { allow: "*", from: ["certificate:*"], publish: ["ab"], subscribe: ["to/{clientId}"] };
+  const others = { allow: "*", publish: ["cd"], subscribe: ["cd"] };
+  test.each([
+    ["others are not let in", { default: "deny", rules: [certified] }],
+    ["others have other rights", { rules: [certified, others] }],
+  ])("the proof of a restored session counts until its network can say it again: %s", (_what, access) => {
+    const { bench, peer, open } = restarted(access);
+    expect(bench.core.session("dev1")?.view).toMatchObject({ state: "active", subscriptions: 1 });
+    open();
+    bench.client(ping, peer).gets("PINGRESP");
+    bench.client(publish({ qos: 0, topicIdType: "short", topicId: 0x6162, msgId: 0 }), peer).asks();
+    expect(bench.core.counters.dropped["topic-not-allowed"]).toBe(0);
+  });
+
+  test("whoever proves the same name in another way does not continue a restored session", () => {
+    const { bench, peer } = restarted({});
+    bench.client(ping, peer).gets("DISCONNECT");
+    expect(bench.core.session("dev1")?.view).toMatchObject({ state: "disconnected" });
   });
 });
