@@ -5,6 +5,7 @@
  * A client with an invalid certificate gets an alert with the reason, because this helps no attacker to guess anything. A client with a
  * wrong pre-shared key gets none.
  */
+import { begunOf } from "./begun.ts";
 import { readCertificates, readSignature } from "./certificate-messages.ts";
 import type { Common } from "./common.ts";
 import { direction } from "./context.ts";
@@ -12,6 +13,7 @@ import { type CertificateRefusal, certificateRefusals } from "./credentials.ts";
 import { encodeMessage, type Fragment, type Message, messageTypes } from "./handshake-messages.ts";
 import type { Handshake, Secrets } from "./handshake-state.ts";
 import { masterSecret, premasterOfPsk, trafficKeys } from "./key-schedule.ts";
+import type { Instant } from "./messages.ts";
 import { joined, octetsOf, Reader, textOf } from "./octets.ts";
 import { contentTypes, plainRecord } from "./record.ts";
 import { keyMarkOctets } from "./record-of.ts";
@@ -20,7 +22,7 @@ import { keyMarkOctets } from "./record-of.ts";
 const identityOctetsMax = 128;
 const fatal = 2;
 
-type Procedure = (common: Common, handshake: Handshake, message: Message) => void;
+type Procedure = (common: Common, handshake: Handshake, message: Message, now: Instant) => void;
 
 /** The expected message of each stage, and the function that handles it. */
 const expected = {
@@ -30,14 +32,14 @@ const expected = {
 } as const satisfies Record<string, readonly [type: number, procedure: Procedure]>;
 
 /** Handles a message of the client's flight, or a fragment of one. */
-export function onFragment(common: Common, handshake: Handshake, fragment: Fragment): void {
+export function onFragment(common: Common, handshake: Handshake, fragment: Fragment, now: Instant): void {
   const { stage } = handshake;
   if (stage !== "certificate" && stage !== "keyExchange" && stage !== "verify") return;
   const message = handshake.assembly.take(fragment);
   if (!message) return;
   const [type, procedure] = expected[stage];
   if (message.type !== type) return giveUp(common, handshake);
-  procedure(common, handshake, message);
+  procedure(common, handshake, message, now);
 }
 
 export function giveUp(common: Common, handshake: Handshake): void {
@@ -50,14 +52,17 @@ export function keyMark({ crypto }: Pick<Common, "crypto">, key: Uint8Array): Ui
   return crypto.hmac(key)(octetsOf("the key of a context")).slice(0, keyMarkOctets);
 }
 
-function onKeyExchange(common: Common, handshake: Handshake, message: Message): void {
+function onKeyExchange(common: Common, handshake: Handshake, message: Message, now: Instant): void {
   const reader = new Reader(message.body);
   const { agreement } = handshake;
   const said = reader.vector(agreement ? 1 : 2);
   if (!reader.ok || reader.left > 0) return giveUp(common, handshake);
+  const identity = identityOf(said) ?? "";
+  if (common.options.handsOver && !agreement && identity !== "") return named(common, handshake, identity, now);
+  if (!agreement && isOther(handshake, identity)) return giveUp(common, handshake);
   handshake.transcript.push(encodeMessage(message));
   if (agreement) return onPoint(common, handshake, agreement.secret(said));
-  handshake.identity = identityOf(said) ?? "";
+  handshake.identity = identity;
   handshake.stage = "key";
   if (handshake.identity === "") return onKey(common, handshake, undefined);
   common.askKey(handshake.identity, (key) => {
@@ -71,16 +76,29 @@ function onKey(common: Common, handshake: Handshake, key: Uint8Array | undefined
   handshake.stage = "finished";
 }
 
-function onCertificate(common: Common, handshake: Handshake, message: Message): void {
+function onCertificate(common: Common, handshake: Handshake, message: Message, now: Instant): void {
   const chain = readCertificates(message.body);
   const { credentials } = handshake.agreed;
   if (!chain || !credentials) return refuse(common, handshake, "malformed");
   const judged = chain.length === 0 ? "none" : credentials.judge(chain);
   if (typeof judged === "string") return refuse(common, handshake, judged);
+  if (common.options.handsOver) return named(common, handshake, judged.identity, now);
+  if (isOther(handshake, judged.identity)) return giveUp(common, handshake);
   handshake.transcript.push(encodeMessage(message));
   handshake.accepted = judged;
   handshake.identity = judged.identity;
   handshake.stage = "keyExchange";
+}
+
+/** The context of this identity belongs to another shard: a client has said two names at the same time. */
+function isOther({ adoptedFor }: Handshake, identity: string): boolean {
+  return adoptedFor !== undefined && adoptedFor !== identity;
+}
+
+/** What the client has just sent is not in the transcript: the gateway that continues receives it, too. */
+function named(common: Common, handshake: Handshake, identity: string, now: Instant): void {
+  common.say({ kind: "named", identity, begun: begunOf(handshake, now) });
+  common.contexts.removeHandshake(handshake);
 }
 
 function onPoint(common: Common, handshake: Handshake, premaster: Uint8Array | undefined): void {

@@ -8,6 +8,10 @@ import type { Suite } from "./suites.ts";
 export interface SecureOptions {
   /** The supported suites; the client's order decides. */
   readonly suites: readonly Suite[];
+  /** True: handshakes end with the effect `named`, when the client has said who it is; absent: false. */
+  readonly handsOver?: boolean;
+  /** True: no handshake begins here, those of other gateways are continued; absent: false. */
+  readonly beginsNone?: boolean;
   /**
    * The credentials for suites with certificates; undefined: these suites are not offered. Called at each handshake.
    */

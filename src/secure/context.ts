@@ -118,7 +118,7 @@ export class SecureContext {
    * left.
    */
   static takenOver(crypto: Crypto, state: ContextState, now: Instant): SecureContext | undefined {
-    const jump = jumpMin + (readNumber(crypto.random(jumpOctets), 0, jumpOctets) % jumpSpread);
+    const jump = jumpMin + randomNumber(crypto);
     if (state.ceiling + jump > seqMax - jumpMin) return undefined;
     const window = new ReplayWindow(state.readTop);
     const context = new SecureContext(crypto, state, window, state.ceiling + jump, now);
@@ -171,6 +171,11 @@ export class SecureContext {
     this.held.shift();
     return false;
   }
+}
+
+/** A random number of a record, small enough for a context's life. */
+export function randomNumber(crypto: Crypto): number {
+  return readNumber(crypto.random(jumpOctets), 0, jumpOctets) % jumpSpread;
 }
 
 export function newLastFlight(

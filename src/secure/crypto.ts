@@ -13,6 +13,8 @@ export interface Aead {
 export interface KeyAgreement {
   /** Our public point, uncompressed: 65 octets. */
   readonly point: Uint8Array;
+  /** Our secret number, with which `agreementOf` makes the same key pair again. */
+  secretHalf(): Uint8Array;
   /** The shared secret; undefined: the other side's point is not on the curve. */
   secret(theirs: Uint8Array): Uint8Array | undefined;
 }
@@ -27,4 +29,6 @@ export interface Crypto {
   aead(name: AeadName, key: Uint8Array): Aead;
   /** A fresh key pair on P-256, for one handshake. */
   agreement(): KeyAgreement;
+  /** A key pair that another gateway of the fleet has made; undefined: the octets are not its secret half. */
+  agreementOf(secretHalf: Uint8Array): KeyAgreement | undefined;
 }

@@ -14,7 +14,7 @@ const messageOctetsMax = { psk: 4_096, certificate: 16_384 } as const;
 const firstPeriodMs = 1_000;
 const repeats = 5;
 /** The time for all repetitions: 1 + 2 + 4 + 8 + 16 + 32 s. */
-const lifeMs = 63_000;
+export const lifeMs = 63_000;
 /** Limit of encrypted records that arrive before the key is known. */
 const earlyMax = 4;
 
@@ -74,6 +74,8 @@ export class Handshake {
   messageNext: number;
   plainNext: number;
   isBadKeyTold = false;
+  /** Another gateway of the fleet began it, and found this identity. Undefined: it began here. */
+  adoptedFor: string | undefined;
   readonly #firstStage: Stage;
   #early: RecordIn[] = [];
   #sentAt: Instant;

@@ -12,6 +12,7 @@
  * A wrong key and an unknown identity have the same effect: the records of the client cannot be decrypted, and it gets
  * no more answers. [RFC 4279 2: a server may hide which]
  */
+import { helloSeqOf } from "./begun.ts";
 import {
   ecdsaSha256,
   encodeCertificateRequest,
@@ -23,13 +24,13 @@ import {
 } from "./certificate-messages.ts";
 import { giveUp } from "./client-flight.ts";
 import type { Common } from "./common.ts";
-import { newLastFlight, SecureContext } from "./context.ts";
+import { newLastFlight, randomNumber, SecureContext } from "./context.ts";
 import type { Credentials } from "./credentials.ts";
 import { encodeMessage, inFragments, type Message, messageTypes } from "./handshake-messages.ts";
 import { type Agreement, Handshake } from "./handshake-state.ts";
 import { type ClientHello, encodeServerHello, extensionTypes, renegotiationScsv } from "./hello.ts";
 import { randomOctets, verifyData } from "./key-schedule.ts";
-import type { Instant } from "./messages.ts";
+import type { Begun, Instant } from "./messages.ts";
 import { isEqual, joined, none, Reader, vector } from "./octets.ts";
 import { contentTypes, openRecord, plainRecord, type RecordIn } from "./record.ts";
 import { changeOf, sendLastFlight } from "./sending.ts";
@@ -59,6 +60,24 @@ export function beginHandshake(common: Common, at: HelloAt, now: Instant): Hands
   say(handshake, messageTypes.serverHello, serverHello(agreed, hello));
   if (agreed.credentials) sayExchange(common, handshake, agreed.credentials);
   say(handshake, messageTypes.serverHelloDone, none);
+  return handshake;
+}
+
+/** Continues a handshake that another gateway of the fleet began, or returns undefined: it cannot be continued here. */
+export function continueHandshake(common: Common, begun: Begun, identity: string, now: Instant): Handshake | undefined {
+  const { crypto, options } = common;
+  const { address, suite, cid, secretHalf } = begun;
+  const credentials = suite.by === "certificate" ? options.credentials?.() : undefined;
+  const agreement = secretHalf && crypto.agreementOf(secretHalf);
+  if (suite.by === "certificate" && !(credentials && agreement)) return undefined;
+  if (!options.suites.includes(suite) || (cid && cid.length !== options.cidOctets)) return undefined;
+  const agreed = { ...begun, host: hostOf(address), credentials };
+  const numbers = { messageSeq: helloSeqOf(begun), recordSeq: begun.plainNext, begun: common.nextBegun() };
+  const handshake = new Handshake(agreed, numbers, now);
+  handshake.transcript.push(begun.transcript);
+  handshake.messageNext = begun.messageNext;
+  handshake.agreement = agreement;
+  handshake.adoptedFor = identity;
   return handshake;
 }
 
@@ -217,6 +236,9 @@ function onFinished(common: Common, handshake: Handshake, content: Uint8Array, n
   const { crypto } = common;
   if (!isEqual(body, verifyData(crypto, secrets.master, "client", handshake.transcript)))
     return giveUp(common, handshake);
+  // An earlier owner of the shard has continued the same handshake, and the context was read from the store.
+  const before = common.contexts.of(handshake.identity);
+  if (before && isEqual(before.keys.serverKey, secrets.keys.serverKey)) return giveUp(common, handshake);
   handshake.transcript.push(content);
   const verify = verifyData(crypto, secrets.master, "server", handshake.transcript);
   const finished = encodeMessage({ type: messageTypes.finished, seq: handshake.messageNext++, body: verify });
@@ -230,7 +252,9 @@ function contextOf(common: Common, handshake: Handshake, finished: Uint8Array, n
   const { suite, cid, peerCid, address, clientRandom } = agreed;
   const start = { ceiling: 0, readTop: window.top, lastFlight: undefined };
   const state = { identity, suite, cid, peerCid, keys, keyMark: mark, address, ...start };
-  const context = new SecureContext(common.crypto, state, window, 0, now);
+  // A handshake of another gateway is continued once. If it happened twice all the same, no number may repeat.
+  const first = handshake.adoptedFor !== undefined ? randomNumber(common.crypto) : 0;
+  const context = new SecureContext(common.crypto, state, window, first, now);
   context.begun = handshake.begun;
   context.lastFlight = newLastFlight(finished, handshake.plainNext, clientRandom);
   return context;

@@ -1,9 +1,29 @@
 /** The inputs and effects of the server. */
 import { type CertificateRefusal, certificateRefusals } from "./credentials.ts";
-import type { ProofKind, SuiteName } from "./suites.ts";
+import type { ProofKind, Suite, SuiteName } from "./suites.ts";
 
 /** Milliseconds on a monotonic clock. */
 export type Instant = number;
+
+/** A handshake after the first flight of the gateway, so that another gateway can continue it; see begun.ts. */
+export interface Begun {
+  readonly address: string;
+  readonly suite: Suite;
+  readonly clientRandom: Uint8Array;
+  readonly serverRandom: Uint8Array;
+  readonly isExtended: boolean;
+  readonly cid: Uint8Array | undefined;
+  readonly peerCid: Uint8Array | undefined;
+  /** All messages so far: from ClientHello to ServerHelloDone. */
+  readonly transcript: Uint8Array;
+  /** The next numbers of the server's messages and of its records without encryption. */
+  readonly messageNext: number;
+  readonly plainNext: number;
+  /** The secret half of the key pair for this handshake; undefined: the suite is one with a pre-shared key. */
+  readonly secretHalf: Uint8Array | undefined;
+  /** Milliseconds since the handshake began. */
+  readonly ageMs: number;
+}
 
 export type SecureInput =
   /** `address`: the destination of answers. The part after its last colon differs between programs of one host. */
@@ -14,6 +34,8 @@ export type SecureInput =
   | { readonly kind: "persisted"; readonly token: number; readonly ok: boolean }
   /** The records that an earlier run stored. Given before any datagram. */
   | { readonly kind: "restored"; readonly records: readonly Uint8Array[] }
+  /** A handshake that another gateway of the fleet began, with a client that has this identity. */
+  | { readonly kind: "adopt"; readonly identity: string; readonly begun: Begun }
   /** The key of this identity is not valid any more. */
   | { readonly kind: "forget"; readonly identity: string }
   | { readonly kind: "timeout" }
@@ -35,7 +57,15 @@ export type ClosedReason =
 
 export type SecureEffect =
   | { readonly kind: "transmit"; readonly address: string; readonly bytes: Uint8Array }
-  | { readonly kind: "deliver"; readonly identity: string; readonly bytes: Uint8Array }
+  | {
+      readonly kind: "deliver";
+      readonly identity: string;
+      readonly bytes: Uint8Array;
+      /** No record with a higher number was received before. */
+      readonly isNewest: boolean;
+    }
+  /** The client has named itself, and its handshake ends here: another gateway continues it. */
+  | { readonly kind: "named"; readonly identity: string; readonly begun: Begun }
   | { readonly kind: "askKey"; readonly identity: string; readonly token: number }
   | {
       readonly kind: "opened";

@@ -5,18 +5,20 @@
  * A device is known by its identity. Its address is that of its last authentic record. With a connection id it keeps
  * its context at any address, during any sleep, and over restarts of the gateway.
  */
+import { Continued } from "./begun.ts";
 import { keyMark, onFragment } from "./client-flight.ts";
 import { Common, type SecureOptions } from "./common.ts";
 import { SecureContext } from "./context.ts";
 import { Contexts } from "./contexts.ts";
 import { CookieMaker } from "./cookie.ts";
 import type { Crypto } from "./crypto.ts";
-import { beginHandshake, hostOf, noteBadKey, onSealed, sendFlight } from "./handshake.ts";
+import { beginHandshake, continueHandshake, hostOf, noteBadKey, onSealed, sendFlight } from "./handshake.ts";
 import { encodeMessage, type Fragment, messageTypes, readFragments } from "./handshake-messages.ts";
 import { Handshake } from "./handshake-state.ts";
 import { encodeHelloVerifyRequest, hasCookie, readClientHello } from "./hello.ts";
 import { HelloBudget } from "./hello-budget.ts";
 import {
+  type Begun,
   type ClosedReason,
   type Instant,
   newCounters,
@@ -35,6 +37,7 @@ const alertBytes = {
   closeNotify: Uint8Array.of(1, 0),
   noRenegotiation: Uint8Array.of(1, 100),
   accessDenied: Uint8Array.of(fatal, 49),
+  internalError: Uint8Array.of(fatal, 80),
 } as const;
 /** Contexts that are stored with one commit. */
 const storedAtOnce = 500;
@@ -49,6 +52,8 @@ export class SecureServer {
   readonly #secondHellos: HelloBudget;
   /** Contexts with records that were received since they were stored. */
   readonly #dirty = new Set<SecureContext>();
+  /** Handshakes of other gateways. */
+  readonly #continued: Continued;
   #storeTopsAt: Instant | undefined;
   /** The next time at which an open handshake needs an action. */
   #handshakesAt: Instant = Number.POSITIVE_INFINITY;
@@ -56,6 +61,7 @@ export class SecureServer {
   constructor(crypto: Crypto, options: SecureOptions, now: Instant) {
     this.#common = new Common(crypto, options, this.#contexts, this.counters);
     this.#cookies = new CookieMaker(crypto, now);
+    this.#continued = new Continued(now);
     this.#firstHellos = new HelloBudget(options.hellosPerSecondMax, now);
     this.#secondHellos = new HelloBudget(options.hellosPerSecondMax, now);
   }
@@ -68,6 +74,11 @@ export class SecureServer {
   /** Open handshakes. */
   get handshakes(): number {
     return this.#contexts.handshakes.size;
+  }
+
+  /** True if a handshake is open with a client at this address. */
+  isOpenAt(address: string): boolean {
+    return this.#contexts.handshakeAt(address) !== undefined;
   }
 
   /** The last address of this device; undefined: it has no context. */
@@ -111,6 +122,9 @@ export class SecureServer {
       case "restored":
         this.#restored(input.records, now);
         break;
+      case "adopt":
+        this.#adopt(input, now);
+        break;
       case "forget":
         this.#forget(input.identity);
         break;
@@ -147,6 +161,8 @@ export class SecureServer {
       }
       at = record.end;
       if (record.epoch === 0 && !record.cid) this.#plain(address, record, now);
+      else if (this.#common.options.handsOver && !this.isOpenAt(address))
+        return; // it is for another gateway
       else if (record.epoch !== 1) this.counters.badRecords++;
       else if (record.cid) this.#withCid(address, record, record.cid, now);
       else this.#bare(address, record, now);
@@ -162,14 +178,16 @@ export class SecureServer {
     if (!fragments) this.counters.badRecords++;
     for (const fragment of fragments ?? []) {
       const handshake = this.#contexts.handshakeAt(address);
-      if (fragment.type === messageTypes.clientHello) this.#hello(address, record, fragment, now);
+      const isHello = fragment.type === messageTypes.clientHello;
+      if (isHello && !this.#common.options.beginsNone) this.#hello(address, record, fragment, now);
+      else if (isHello) this.counters.badRecords++;
       else if (handshake) this.#fragment(handshake, fragment, now);
     }
   }
 
   #fragment(handshake: Handshake, fragment: Fragment, now: Instant): void {
     const { secrets } = handshake;
-    onFragment(this.#common, handshake, fragment);
+    onFragment(this.#common, handshake, fragment, now);
     if (handshake.secrets !== secrets) this.#openEarly(now);
     this.#handshakesAt = Math.min(this.#handshakesAt, handshake.dueAt);
   }
@@ -212,6 +230,26 @@ export class SecureServer {
     if (before) this.#contexts.removeHandshake(before);
     this.#contexts.addHandshake(handshake);
     sendFlight(this.#common, handshake);
+    this.#handshakesAt = Math.min(this.#handshakesAt, handshake.dueAt);
+  }
+
+  #adopt({ identity, begun }: { readonly identity: string; readonly begun: Begun }, now: Instant): void {
+    const { address, clientRandom, cid } = begun;
+    if (this.#isRepeated(address, clientRandom) || this.#continued.has(begun)) return;
+    const before = this.#contexts.handshakeAt(address);
+    const isFree = !cid || this.#contexts.ofCid(cid) === undefined;
+    const mayContinue = isFree && this.#hasRoomFor(address, before) && this.#continued.take(begun, now);
+    const handshake = mayContinue ? continueHandshake(this.#common, begun, identity, now) : undefined;
+    if (!handshake) {
+      if (mayContinue) this.counters.handshakesUnsuitable++;
+      else this.counters.handshakesRefused++;
+      // Otherwise the device would repeat its flight for a minute.
+      const bytes = plainRecord(contentTypes.alert, begun.plainNext, alertBytes.internalError);
+      this.#common.say({ kind: "transmit", address, bytes });
+      return;
+    }
+    if (before) this.#contexts.removeHandshake(before);
+    this.#contexts.addHandshake(handshake);
     this.#handshakesAt = Math.min(this.#handshakesAt, handshake.dueAt);
   }
 
@@ -283,7 +321,7 @@ export class SecureServer {
     const { type, content } = opened;
     if (type === contentTypes.applicationData) {
       context.lastFlight = undefined;
-      this.#common.say({ kind: "deliver", identity: context.identity, bytes: content });
+      this.#common.say({ kind: "deliver", identity: context.identity, bytes: content, isNewest });
     } else if (type === contentTypes.alert) this.#alert(context, content);
     else if (type === contentTypes.handshake) this.#lateHandshake(context, content, now);
     return true;

@@ -6,6 +6,8 @@ import { nodeCrypto } from "../../src/transports/dtls/node-crypto.ts";
 export class SecureSocket {
   readonly dtls: SecureDevice;
   readonly received: Uint8Array[] = [];
+  /** Gets the messages in place of `received`. */
+  heard: ((bytes: Uint8Array) => void) | undefined;
   /** How the handshake ended; undefined: it has not yet. */
   outcome: string | undefined;
   #socket: Socket;
@@ -56,8 +58,10 @@ export class SecureSocket {
       if (output.kind === "send") {
         this.sent++;
         this.#socket.send(output.bytes, this.#port, "127.0.0.1");
-      } else if (output.kind === "message") this.received.push(output.bytes);
-      else this.outcome = output.kind === "opened" ? "opened" : output.why;
+      } else if (output.kind === "message") {
+        if (this.heard) this.heard(output.bytes);
+        else this.received.push(output.bytes);
+      } else this.outcome = output.kind === "opened" ? "opened" : output.why;
     }
     clearTimeout(this.#timer);
     const at = this.dtls.nextDeadline();

@@ -5,8 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { DtlsTransport } from "../../src/transports/dtls/dtls.ts";
-import { dtlsOptions } from "../../src/transports/dtls/options.ts";
+import { type DtlsOptions, dtlsOptions } from "../../src/transports/dtls/options.ts";
 import { installed } from "../helpers/debian-packages.mjs";
+import { dtlsBehindDoor } from "../helpers/dtls-behind-door.ts";
 import { findGnutls } from "../helpers/find-gnutls.mjs";
 import { type Authority, keyPemOf, type Made, makeAuthority, makeCertificate } from "../helpers/make-certificate.ts";
 import { until } from "../helpers/test-gateway.ts";
@@ -90,6 +91,7 @@ beforeAll(() => {
 afterAll(() => rmSync(authority.folder, { recursive: true }));
 
 let folder: string;
+let options: DtlsOptions;
 let transport: DtlsTransport;
 let child: ChildProcess | undefined;
 let heard: string[] = [];
@@ -100,8 +102,16 @@ beforeEach(async () => {
   const file = join(folder, "keys.json");
   writeFileSync(file, JSON.stringify({ dev1: key }), { mode: 0o600 });
   const certificates = authority.options;
-  const options = dtlsOptions.parse({ type: "dtls", host: "127.0.0.1", port: 0, keys: { file }, certificates });
-  transport = new DtlsTransport(options);
+  options = dtlsOptions.parse({ type: "dtls", host: "127.0.0.1", port: 0, keys: { file }, certificates });
+});
+
+const places = {
+  "a gateway": () => new DtlsTransport(options),
+  "a shard of a fleet, behind its front": () => dtlsBehindDoor(options),
+};
+
+async function begin(place: keyof typeof places): Promise<void> {
+  transport = places[place]();
   heard = [];
   said = [];
   await transport.start({
@@ -113,13 +123,13 @@ beforeEach(async () => {
     failed: (error) => said.push(error.message),
     notice: (_level, say) => said.push(say),
   });
-});
+}
 
 afterEach(async () => {
   const running = child;
   child = undefined;
   if (running && running.exitCode === null) await new Promise((done) => running.once("exit", done).kill("SIGKILL"));
-  await transport.close();
+  await transport?.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -134,9 +144,15 @@ test.runIf(process.env["CI"])("the counterparts are there in CI", () => {
   expect(programs.flatMap(({ missing }) => missing ?? [])).toEqual([]);
 });
 
-for (const program of programs) {
+const combinations = programs.flatMap((program) =>
+  (Object.keys(places) as (keyof typeof places)[]).map((place) => ({ program, place })),
+);
+for (const { program, place } of combinations) {
   const { name, missing, suites, agreed } = program;
-  describe.skipIf(missing !== undefined)(`${name}${missing === undefined ? "" : ` (skipped: ${missing})`}`, () => {
+  const what = `${name} with ${place}${missing === undefined ? "" : ` (skipped: ${missing})`}`;
+  describe.skipIf(missing !== undefined)(what, () => {
+    beforeEach(() => begin(place));
+
     test.each(Object.entries(suites))("shakes hands with %s, is heard and hears", async (ours, theirs) => {
       const { printed } = start((port) => program.run(port, key, theirs));
       await until("our side", () => said.some((line) => line.includes(`: ${ours}`)));

@@ -5,6 +5,7 @@
  * A peer is an identity, and not an address: a device that slept, moved or restarted is the same peer.
  */
 import type { PeerId, PeerIdentity } from "../../core/types.ts";
+import type { SecureOptions } from "../../secure/common.ts";
 import { certificateRefusals } from "../../secure/credentials.ts";
 import type { Crypto } from "../../secure/crypto.ts";
 import { hostOf } from "../../secure/handshake.ts";
@@ -15,22 +16,31 @@ import type { SecureKeeper, SecureReport, Transport, TransportEvents, TransportS
 import { UdpTransport } from "../udp.ts";
 import { udpOptions } from "../udp-options.ts";
 import { BadKeyLog } from "./bad-keys.ts";
-import { type CertificateRing, readCertificateRing } from "./certificates.ts";
-import { type Hellos, HelloThinning } from "./hello-thinning.ts";
+import type { HandedOver } from "./hand-over.ts";
+import { HelloFlood } from "./hello-flood.ts";
 import { DtlsJoin, type JoinEdges } from "./join.ts";
-import { type KeyRing, readKeys, withMade } from "./key-ring.ts";
+import { KnownDevices } from "./known-devices.ts";
 import { loadNativeAead, withNativeAead } from "./native-crypto.ts";
 import type { DtlsOptions } from "./options.ts";
 import { identityIn, peerOf } from "./peers.ts";
 
 const dayMs = 86_400_000;
 const storeTopEveryMs = 1_000;
-/** Milliseconds between two looks for a flood of ClientHellos, while some exceed the limit. */
-const floodLookMs = 250;
-const floodSaidEveryMs = 3_600_000;
 
 /** Carries the datagrams. The project's own UDP socket has more functions than others. */
-type Carrier = Transport & Partial<Pick<UdpTransport, "thinHellos">>;
+export type Carrier = Transport &
+  Partial<Pick<UdpTransport, "thinHellos">> & {
+    /** Called while a datagram is handled: the device sent it, and nobody has repeated or delayed it. */
+    proved?(): void;
+  };
+
+/** What the transport of a shard gets from its fleet. */
+export interface DtlsOfShard {
+  /** Read before, and again by the fleet. */
+  readonly devices: KnownDevices;
+  /** Reads a handshake that the gateway began to which the device wrote; undefined: the octets are none. */
+  readonly handedOver: (bytes: Uint8Array) => HandedOver | undefined;
+}
 
 export class DtlsTransport implements Transport {
   readonly name: string;
@@ -40,40 +50,49 @@ export class DtlsTransport implements Transport {
   readonly #server: SecureServer;
   readonly #join: DtlsJoin;
   readonly #badKeys = new BadKeyLog();
-  readonly #thinning: HelloThinning;
-  /** The number of ClientHellos beyond the limit, at the last look. */
-  #beyondBefore = 0;
-  #endLooking: (() => void) | undefined;
-  #floodSaidAt = Number.NEGATIVE_INFINITY;
+  readonly #flood: HelloFlood;
+  readonly #devices: KnownDevices;
+  readonly #shard: DtlsOfShard | undefined;
   /** There is no compiled part, so node:crypto is used for everything. */
   readonly #isSlow: boolean;
-  #keys: KeyRing | undefined;
-  #certificates: CertificateRing | undefined;
-  #made: () => ReadonlyMap<string, Uint8Array> = () => new Map();
   #keeper: SecureKeeper = forgetful;
   #events: TransportEvents | undefined;
   #closed = false;
 
-  constructor(options: DtlsOptions, timers: Timers = systemTimers, crypto?: Crypto, udp?: Carrier) {
-    const { name, host, port, receiveBufferBytes, cidOctets, contextsMax } = options;
+  constructor(
+    options: DtlsOptions,
+    timers: Timers = systemTimers,
+    crypto?: Crypto,
+    udp?: Carrier,
+    shard?: DtlsOfShard,
+  ) {
+    const { name } = options;
     const native = loadNativeAead();
     this.#isSlow = !crypto && !native;
     this.name = name;
     this.#options = options;
     this.#timers = timers;
-    this.#udp = udp ?? new UdpTransport(udpOptions.parse({ type: "udp", name, host, port, receiveBufferBytes }));
-    const spoken = options.suites.flatMap((suite) => [suites[suite], certificateSuites[suite]]);
-    const { handshakesMax, handshakesPerHostMax, hellosPerSecondMax } = options;
-    this.#thinning = new HelloThinning(hellosPerSecondMax);
-    const handshakes = { handshakesMax: handshakesMax, handshakesPerHostMax: handshakesPerHostMax, hellosPerSecondMax };
-    const idleMs = options.idleDays * dayMs;
-    const credentials = () => this.#certificates?.credentials;
-    const all = { suites: spoken, credentials, cidOctets, contextsMax, ...handshakes, idleMs, storeTopEveryMs };
+    this.#udp = udp ?? dtlsCarrier(options);
+    this.#shard = shard;
+    this.#devices = shard?.devices ?? new KnownDevices(options);
+    const credentials = () => this.#devices.certificates?.credentials;
+    // A datagram for a context may also contain a ClientHello. Its handshake would be in the wrong shard.
+    const all = { ...secureOptions(options, credentials), beginsNone: shard !== undefined };
     this.#server = new SecureServer(crypto ?? withNativeAead(native), all, timers.now());
+    this.#flood = new HelloFlood({
+      perSecondMax: options.hellosPerSecondMax,
+      timers,
+      server: this.#server,
+      thin: (first, second) => this.#udp.thinHellos?.(first, second) === true,
+      said: (say) => this.#notice("info", say),
+    });
     this.#join = new DtlsJoin(this.#server, timers, {
       transmit: (address, bytes) => this.#udp.send(address as PeerId, bytes),
-      deliver: (identity, bytes) => this.#events?.datagram(peerOf(this.name, identity), bytes),
-      ask: (identity, done) => (this.#keys ? this.#keys.ask(identity, done) : done(undefined)),
+      deliver: (identity, bytes, isNewest) => {
+        if (isNewest) this.#udp.proved?.();
+        this.#events?.datagram(peerOf(this.name, identity), bytes);
+      },
+      ask: (identity, done) => (this.#devices.keys ? this.#devices.keys.ask(identity, done) : done(undefined)),
       keep: (changes, done) => this.#keeper.keep(changes, done),
       say: (effect) => this.#say(effect),
     });
@@ -84,7 +103,7 @@ export class DtlsTransport implements Transport {
   }
 
   get warnings(): readonly string[] {
-    return [...this.#udp.warnings, ...(this.#keys?.warnings ?? []), ...(this.#certificates?.warnings ?? [])];
+    return this.#shard ? [] : [...this.#udp.warnings, ...this.#devices.warnings];
   }
 
   maxMessageBytes(_peer: PeerId): number {
@@ -98,16 +117,16 @@ export class DtlsTransport implements Transport {
   identityOf(peer: PeerId): PeerIdentity {
     const name = this.hostOf(peer);
     // A device without a context, for example after a restored backup, still has its identity.
-    const by = this.#server.proofOf(name) ?? (this.#certificates?.pinned.has(name) ? "certificate" : "psk");
+    const by = this.#server.proofOf(name) ?? (this.#devices.certificates?.pinned.has(name) ? "certificate" : "psk");
     return { name, by, verified: true, clients: this.#options.clients };
   }
 
   takeKeys(made: () => ReadonlyMap<string, Uint8Array>): void {
-    this.#made = made;
+    if (!this.#shard) this.#devices.takeMade(made);
   }
 
   keysChanged(): void {
-    if (this.#keys) this.#putOut();
+    if (this.#devices.keys) this.#putOut();
   }
 
   /**
@@ -116,7 +135,7 @@ export class DtlsTransport implements Transport {
    */
   reserves(clientId: string): boolean {
     if (this.#options.clients !== "{identity}") return false;
-    return this.#keys?.all?.has(clientId) === true || this.#certificates?.pinned.has(clientId) === true;
+    return this.#devices.keys?.all?.has(clientId) === true || this.#devices.certificates?.pinned.has(clientId) === true;
   }
 
   keepBy(keeper: SecureKeeper): void {
@@ -129,15 +148,15 @@ export class DtlsTransport implements Transport {
 
   async start(events: TransportEvents): Promise<void> {
     this.#events = events;
-    if (this.#isSlow)
+    if (this.#isSlow && !this.#shard)
       this.#notice("debug", "native/aead.c was not compiled: a record costs several times the CPU time");
-    this.#read();
+    if (!this.#shard) this.#devices.read();
     this.#join.handle({ kind: "restored", records: await this.#keeper.kept() });
     this.#putOut();
     await this.#udp.start({
       datagram: (address, bytes) => {
-        this.#join.handle({ kind: "datagram", address, bytes });
-        if (!this.#endLooking && this.#server.counters.hellosBeyond > this.#beyondBefore) this.#lookForFlood();
+        this.#heard(address, bytes);
+        this.#flood.look();
       },
       ...(events.batch && { batch: (work) => events.batch?.(work) }),
       peerGone: () => {},
@@ -148,16 +167,8 @@ export class DtlsTransport implements Transport {
 
   /** Reads the keys again. @throws {GatewayError} ERR_TRANSPORT_OPEN; the earlier keys stay valid then. */
   reload(): void {
-    this.#read();
+    if (!this.#shard) this.#devices.read();
     this.#putOut();
-  }
-
-  /** Reads keys and certificates, or changes nothing. */
-  #read(): void {
-    const keys = withMade(readKeys(this.#options.keys), this.#made);
-    const { certificates } = this.#options;
-    this.#certificates = certificates && readCertificateRing(certificates);
-    this.#keys = keys;
   }
 
   send(to: PeerId, bytes: Uint8Array): void {
@@ -174,46 +185,24 @@ export class DtlsTransport implements Transport {
 
   secureReport(): SecureReport {
     const { size, handshakes, counters } = this.#server;
-    const hellosBeyond = counters.hellosBeyond + this.#thinning.dropped;
-    return { contexts: size, handshakes, counters: { ...counters, hellosBeyond } };
+    return { contexts: size, handshakes, counters: { ...counters, hellosBeyond: this.#flood.beyond } };
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#endLooking?.();
+    this.#flood.close();
     this.#join.close();
     await this.#udp.close();
   }
 
-  /** Looks for a flood of ClientHellos repeatedly, until no ClientHello exceeds the limit any more. */
-  #lookForFlood(): void {
-    const { counters } = this.#server;
-    if (this.#closed) return;
-    let [before, at] = [this.#server.hellos, this.#timers.now()];
-    this.#endLooking = this.#timers.every(floodLookMs, () => {
-      const [hellos, now] = [this.#server.hellos, this.#timers.now()];
-      const came = { first: hellos.first - before.first, second: hellos.second - before.second };
-      const isOver = counters.hellosBeyond === this.#beyondBefore && !this.#thinning.isOn;
-      this.#beyondBefore = counters.hellosBeyond;
-      this.#thin(came, Math.max(1, now - at));
-      [before, at] = [hellos, now];
-      if (!isOver || this.#thinning.isOn) return;
-      this.#endLooking?.();
-      this.#endLooking = undefined;
-    });
-  }
-
-  #thin(came: Hellos, ms: number): void {
-    const wasOn = this.#thinning.isOn;
-    const { first, second } = this.#thinning.judge(came, ms);
-    if (!wasOn && !this.#thinning.isOn) return;
-    if (this.#udp.thinHellos?.(first, second) !== true) return this.#thinning.cannot();
-    const now = this.#timers.now();
-    if (wasOn || now - this.#floodSaidAt < floodSaidEveryMs) return;
-    this.#floodSaidAt = now;
-    const perSecond = Math.round((1_000 * (came.first + came.second)) / ms);
-    this.#notice("info", `a flood of ${perSecond} ClientHellos a second or more: the kernel drops most of them`);
+  #heard(address: string, bytes: Uint8Array): void {
+    const handed = this.#shard?.handedOver(bytes);
+    if (!handed) return this.#join.handle({ kind: "datagram", address, bytes });
+    // The seal covers the address, too, so the handshake is that of this sender.
+    if (handed.begun.address !== address) return;
+    this.#join.handle({ kind: "adopt", identity: handed.identity, begun: handed.begun });
+    for (const each of handed.datagrams) this.#join.handle({ kind: "datagram", address, bytes: each });
   }
 
   /**
@@ -221,10 +210,10 @@ export class DtlsTransport implements Transport {
    * handshake.
    */
   #putOut(): void {
-    const all = this.#keys?.all;
+    const all = this.#devices.keys?.all;
     const keysOf = (identity: string) => all && [all.get(identity)].flatMap((key) => key ?? []);
     const strangers = this.#server.strangers((identity, by) =>
-      by === "psk" ? keysOf(identity) : (this.#certificates?.goodFor(identity) ?? []),
+      by === "psk" ? keysOf(identity) : (this.#devices.certificates?.goodFor(identity) ?? []),
     );
     for (const identity of strangers) this.#join.handle({ kind: "forget", identity });
   }
@@ -263,6 +252,24 @@ export class DtlsTransport implements Transport {
   #notice(level: "debug" | "info", say: string): void {
     this.#events?.notice(level, `${this.name}: ${say}`);
   }
+}
+
+/** The socket of a DTLS transport. */
+export function dtlsCarrier({ name, host, port, receiveBufferBytes }: DtlsOptions): UdpTransport {
+  return new UdpTransport(udpOptions.parse({ type: "udp", name, host, port, receiveBufferBytes }));
+}
+
+export function secureOptions(
+  options: DtlsOptions,
+  credentials: NonNullable<SecureOptions["credentials"]>,
+): SecureOptions {
+  const { cidOctets, contextsMax, handshakesMax, handshakesPerHostMax, hellosPerSecondMax } = options;
+  return {
+    suites: options.suites.flatMap((suite) => [suites[suite], certificateSuites[suite]]),
+    credentials,
+    ...{ cidOctets, contextsMax, handshakesMax, handshakesPerHostMax, hellosPerSecondMax, storeTopEveryMs },
+    idleMs: options.idleDays * dayMs,
+  };
 }
 
 /** The address without the transport's name. */

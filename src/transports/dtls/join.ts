@@ -2,17 +2,19 @@
  * Carries out the effects of the DTLS server, and keeps its one timer. Nothing here waits, so the simulation can run
  * this file, too.
  */
-import type { SecureEffect, SecureInput } from "../../secure/messages.ts";
+import type { Begun, SecureEffect, SecureInput } from "../../secure/messages.ts";
 import type { SecureServer } from "../../secure/server.ts";
 import type { Timers } from "../timers.ts";
 import type { SecureKeeper } from "../transport.ts";
 
 export interface JoinEdges {
   transmit(address: string, bytes: Uint8Array): void;
-  deliver(identity: string, bytes: Uint8Array): void;
+  deliver(identity: string, bytes: Uint8Array, isNewest: boolean): void;
   /** Calls `done` with the key: immediately if it is known, otherwise when the program has answered. */
   ask(identity: string, done: (key: Uint8Array | undefined) => void): void;
   keep: SecureKeeper["keep"];
+  /** Hands a handshake over to another gateway. Absent: the server continues all of them. */
+  handOver?(identity: string, begun: Begun): void;
   /** Reports an effect that an operator may want to know. */
   say(effect: Extract<SecureEffect, { kind: "opened" | "closed" | "badKey" | "badCertificate" }>): void;
 }
@@ -51,7 +53,9 @@ export class DtlsJoin {
       case "transmit":
         return this.#edges.transmit(effect.address, effect.bytes);
       case "deliver":
-        return this.#edges.deliver(effect.identity, effect.bytes);
+        return this.#edges.deliver(effect.identity, effect.bytes, effect.isNewest);
+      case "named":
+        return this.#edges.handOver?.(effect.identity, effect.begun);
       case "askKey": {
         const { token } = effect;
         return this.#edges.ask(effect.identity, (key) => this.handle({ kind: "key", token, key }));

@@ -8,9 +8,10 @@ import {
   createHash,
   createHmac,
   createSecretKey,
+  type ECDH,
   randomBytes,
 } from "node:crypto";
-import type { Aead, AeadName, Crypto } from "../../secure/crypto.ts";
+import type { Aead, AeadName, Crypto, KeyAgreement } from "../../secure/crypto.ts";
 
 export const nodeCrypto: Crypto = {
   random: (octets) => randomBytes(octets),
@@ -30,21 +31,35 @@ export const nodeCrypto: Crypto = {
   },
   agreement: () => {
     const pair = createECDH("prime256v1");
-    return {
-      point: pair.generateKeys(),
-      secret: (theirs) => {
-        // Other forms of a point were not negotiated.
-        if (theirs.length !== 65 || theirs[0] !== 4) return undefined;
-        try {
-          return pair.computeSecret(theirs);
-        } catch {
-          return undefined; // not on the curve: any sender can cause this
-        }
-      },
-    };
+    return agreementWith(pair, pair.generateKeys());
+  },
+  agreementOf: (secretHalf) => {
+    const pair = createECDH("prime256v1");
+    try {
+      pair.setPrivateKey(secretHalf);
+    } catch {
+      return undefined;
+    }
+    return agreementWith(pair, pair.getPublicKey());
   },
   aead: (name, key) => (name === "aes-128-gcm" ? gcm(key) : ccm(name, key)),
 };
+
+function agreementWith(pair: ECDH, point: Uint8Array): KeyAgreement {
+  return {
+    point,
+    secretHalf: () => pair.getPrivateKey(),
+    secret: (theirs) => {
+      // Other forms of a point were not negotiated.
+      if (theirs.length !== 65 || theirs[0] !== 4) return undefined;
+      try {
+        return pair.computeSecret(theirs);
+      } catch {
+        return undefined; // not on the curve: any sender can cause this
+      }
+    },
+  };
+}
 
 function ccm(name: Exclude<AeadName, "aes-128-gcm">, rawKey: Uint8Array): Aead {
   const key = createSecretKey(rawKey);

@@ -184,7 +184,11 @@ describe("who is not let in hears why, and is counted by the reason", () => {
     if (refusal === "bad-exchange") {
       // The gateway's random numbers are fixed; the device sends 65 octets that are no point of the curve.
       world.server = newWorld().server;
-      world.judge.crypto.agreement = () => ({ point: new Uint8Array(65).fill(4), secret: () => new Uint8Array(32) });
+      world.judge.crypto.agreement = () => ({
+        point: new Uint8Array(65).fill(4),
+        secretHalf: () => new Uint8Array(32),
+        secret: () => new Uint8Array(32),
+      });
     }
     world.start(device);
     world.run(2_000);
