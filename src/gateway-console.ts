@@ -134,11 +134,16 @@ export class Lookout {
     if (event.event === "link_state" && event.clientId === undefined) this.#noteBrokers(event.why);
   };
 
-  /** A device that could not prove its identity is listed with the refused devices. */
-  turnedAway(refusal: TurnedAway): void {
+  /**
+   * A device that could not prove its identity is listed with the refused devices. `canAdd`: a command can add its key.
+   */
+  turnedAway(refusal: TurnedAway, canAdd: boolean): void {
     // The sender chose the identity, and an operator may paste the line into a shell.
     const { success, data } = deviceName.safeParse(refusal.identity);
-    this.#knocks.noteTurnedAway(refusal, success && refusal.isUnknown ? `mqtt-sn-gateway device add ${data}` : "");
+    this.#knocks.noteTurnedAway(
+      refusal,
+      canAdd && success && refusal.isUnknown ? `mqtt-sn-gateway device add ${data}` : "",
+    );
     this.live.knocked();
   }
 

@@ -57,7 +57,7 @@ const merged: ReadonlySet<CommandName> = new Set<CommandName>([
   "topics.list",
 ]);
 
-const noKeys = "DTLS is not part of a fleet, so its devices have no keys";
+const noKeys = "in a fleet the keys of devices are in files that every gateway has: see keys of the DTLS transport";
 /** Commands that a fleet does not support, with the reason. */
 const whyNot: Partial<Record<CommandName, string>> = {
   backup: "the sessions of a fleet are in Redis: back up that server, for example with redis-cli --rdb FILE",

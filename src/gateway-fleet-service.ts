@@ -19,6 +19,7 @@ import type { Owners } from "./fleet/owners.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Lookout } from "./gateway-console.ts";
 import { FleetDesk } from "./gateway-fleet-desk.ts";
+import type { NamedReport } from "./gateway-fleet-dtls.ts";
 import { fleetLookout, sessionsOf } from "./gateway-fleet-lookout.ts";
 import { FleetServiceTotals } from "./gateway-fleet-service-totals.ts";
 import { FleetTotals } from "./gateway-fleet-totals.ts";
@@ -49,6 +50,8 @@ export interface FleetServiceParts {
   readonly front: Front;
   /** The real transports. */
   readonly transports: readonly Transport[];
+  /** Reports of DTLS that belong to no shard. */
+  readonly encryption: () => readonly NamedReport[];
   /** The gateways of this process, by shard. */
   readonly gateways: () => ReadonlyMap<number, Gateway>;
   readonly serves: () => boolean;
@@ -72,7 +75,7 @@ export class FleetService {
   constructor(parts: FleetServiceParts) {
     this.#parts = parts;
     const here = () => [...parts.gateways().values()];
-    this.#totals = new FleetTotals(here);
+    this.#totals = new FleetTotals(here, parts.encryption);
     this.#serviceTotals = new FleetServiceTotals(parts.version, here);
     const { config, version, owners, front, gateways } = parts;
     this.lookout = fleetLookout({

@@ -1,5 +1,6 @@
 /** Part of the composition root: the sums of the counters of all shards in this process. */
 import type { Gateway } from "./gateway.ts";
+import { type NamedReport, SecureTotals } from "./gateway-fleet-dtls.ts";
 import type { MetricSources } from "./observe/metrics.ts";
 
 type Counts = Readonly<Record<string, number>>;
@@ -12,10 +13,13 @@ export class FleetTotals {
   /** The counts of gateways that have ended, by name of the counter. */
   readonly #numbers = new Map<string, number>();
   readonly #records = new Map<string, Record<string, number>>();
+  readonly #secure: SecureTotals;
   readonly sources: MetricSources;
 
-  constructor(gateways: () => readonly Gateway[]) {
+  /** `doors`: reports of DTLS that belong to no shard. */
+  constructor(gateways: () => readonly Gateway[], doors: () => readonly NamedReport[] = () => []) {
     this.#gateways = gateways;
+    this.#secure = new SecureTotals(() => [...doors(), ...gateways().flatMap((each) => each.secureReports())]);
     const number = (name: NumberName) => this.#number(name);
     const record = (name: RecordName) => this.#record(name);
     this.sources = {
@@ -69,7 +73,7 @@ export class FleetTotals {
       sessionsByState: () => this.#all.map((each) => each.sessionsByState()).reduce(added, {}),
       transports: () => this.#transports(),
       links: () => [],
-      secure: () => [],
+      secure: () => this.#secure.reports(),
       linksUp: () => this.#sum((each) => each.linksUp()),
       brokerThere: () => this.#all.every((each) => each.brokerThere()),
       storeFails: () => this.#all.some((each) => each.storeFails()),
@@ -89,6 +93,7 @@ export class FleetTotals {
 
   /** The gateway ends, or its shard moves to another process. Its counts stay in the sums. */
   retire(gateway: Gateway): void {
+    this.#secure.retire(gateway.secureReports());
     const { core } = gateway.vitals.metricSources();
     for (const [name, value] of Object.entries(core))
       if (typeof value === "number") {

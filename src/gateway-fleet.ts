@@ -17,6 +17,7 @@ import { Front } from "./fleet/front.ts";
 import { ownPlace } from "./fleet/own-place.ts";
 import { Owners } from "./fleet/owners.ts";
 import { Gateway, type StartProgress } from "./gateway.ts";
+import { FleetNetworks } from "./gateway-fleet-dtls.ts";
 import { FleetService } from "./gateway-fleet-service.ts";
 import { ownVersion } from "./gateway-parts.ts";
 import type { Log } from "./observe/log.ts";
@@ -27,7 +28,7 @@ import { RedisFleet } from "./storage/redis-fleet.ts";
 import { SharedRedis } from "./storage/redis-source.ts";
 import { createTransport } from "./transports/index.ts";
 import { systemTimers } from "./transports/timers.ts";
-import type { Transport } from "./transports/transport.ts";
+import type { TurnedAway } from "./transports/transport.ts";
 import { udpOptions } from "./transports/udp-options.ts";
 import { readSecret } from "./upstream/credentials.ts";
 
@@ -55,8 +56,8 @@ export class FleetGateway {
   readonly #file: string | undefined;
   readonly #drained: (say: string) => void;
   readonly #managed: Managed;
-  /** The real transports. */
-  readonly #transports: readonly Transport[];
+  /** The real transports, and what encrypts them. */
+  readonly #networks: FleetNetworks;
   readonly #leases: SharedRedis;
   readonly #stores: SharedRedis;
   readonly #run = newRun();
@@ -125,10 +126,12 @@ export class FleetGateway {
       told,
     });
     const key = fleet.key && Buffer.from(readSecret(fleet.key));
-    this.#transports = config.transports.map(createTransport);
+    this.#networks = new FleetNetworks(config, key, this.#turnedAway);
+    const { transports, doors } = this.#networks;
     this.#front = new Front({
       name,
-      transports: this.#transports,
+      transports,
+      doors,
       ownership: this.#owners,
       book: new RedisAddressBook({
         // Uses a connection that the stores use, too.
@@ -149,7 +152,8 @@ export class FleetGateway {
       managed: this.#managed,
       owners: this.#owners,
       front: this.#front,
-      transports: this.#transports,
+      transports,
+      encryption: () => this.#networks.reports(),
       gateways: () => new Map([...this.#running].map(([shard, { gateway }]) => [shard, gateway])),
       serves: () => this.serves,
       drain: () => this.#drain(),
@@ -163,6 +167,8 @@ export class FleetGateway {
    */
   async start(_progress: StartProgress = () => {}): Promise<void> {
     try {
+      this.#networks.read();
+      for (const warning of this.#networks.warnings) this.#log.warn(`fleet: ${warning}`);
       await this.#service.start();
       await this.#front.start();
     } catch (error) {
@@ -191,6 +197,7 @@ export class FleetGateway {
 
   /** Reloads the configuration of each shard; see `Gateway.reload`. */
   reload(config: GatewayConfig): readonly string[] {
+    this.#networks.read();
     const restart = new Set<string>(this.#service.needRestart(config));
     for (const [shard, { gateway }] of this.#running)
       for (const each of gateway.reload(shardConfig(config, shard))) restart.add(each);
@@ -226,28 +233,23 @@ export class FleetGateway {
 
   async #open(claim: Claim): Promise<void> {
     const { shard, epoch } = claim;
-    const gateway = new Gateway(
-      shardConfig(this.#config, shard),
-      this.#log.child({ shard }),
-      this.#file,
-      undefined,
-      undefined,
-      {
-        transports: this.#front.transportsOf(shard),
-        managed: this.#managed,
-        member: {
-          run: this.#run,
-          epoch: () => epoch,
-          fenced: () => claim.lost("the store has a later epoch: another gateway has taken it over"),
-        },
-        owns: () => claim.owns(),
-        redis: this.#stores,
-        reservedIds: this.#reservedIds,
-        noticed: (say) => this.#notice(say),
-        page: this.#service.lookout.live,
-        report: this.#service.lookout.report,
+    const config = shardConfig(this.#config, shard);
+    const gateway = new Gateway(config, this.#log.child({ shard }), this.#file, undefined, undefined, {
+      transports: this.#networks.ofShard(config, this.#front.transportsOf(shard)),
+      managed: this.#managed,
+      member: {
+        run: this.#run,
+        epoch: () => epoch,
+        fenced: () => claim.lost("the store has a later epoch: another gateway has taken it over"),
       },
-    );
+      owns: () => claim.owns(),
+      redis: this.#stores,
+      reservedIds: this.#reservedIds,
+      noticed: (say) => this.#notice(say),
+      turnedAway: this.#turnedAway,
+      page: this.#service.lookout.live,
+      report: this.#service.lookout.report,
+    });
     this.#running.set(shard, { gateway, claim });
     await gateway.start();
     this.#log.debug(`fleet: shard ${shard} is served here, epoch ${epoch}`);
@@ -266,6 +268,9 @@ export class FleetGateway {
     running.gateway.abandon();
     this.#forget(shard, running);
   }
+
+  /** Keys of a fleet's devices are in files, so no command can add one. */
+  readonly #turnedAway = (refusal: TurnedAway): void => this.#service.lookout.turnedAway(refusal, false);
 
   #forget(shard: number, running: Running): void {
     if (this.#running.get(shard) !== running) return;

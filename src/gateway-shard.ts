@@ -4,7 +4,7 @@ import type { GatewayEvent } from "./core/event.ts";
 import type { Live } from "./observe/live.ts";
 import type { PairMember } from "./storage/redis.ts";
 import type { RedisSource } from "./storage/redis-source.ts";
-import type { Transport } from "./transports/transport.ts";
+import type { Transport, TurnedAway } from "./transports/transport.ts";
 
 /** The parts that a shard's gateway gets from its process, in place of its own. */
 export interface ShardParts {
@@ -21,6 +21,8 @@ export interface ShardParts {
   readonly noticed: (say: string) => void;
   /** The open pages of the console, which show all shards of the process. */
   readonly page: Pick<Live, "tap">;
+  /** Called when a device could not prove its identity. */
+  readonly turnedAway: (refusal: TurnedAway) => void;
   /** Called with each event of the shard's core. */
   readonly report: (event: GatewayEvent) => void;
 }

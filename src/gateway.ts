@@ -344,7 +344,7 @@ export class Gateway {
       peerGone: (peer) => this.#handle({ kind: "peerGone", peer }),
       failed: (error) => this.#parts.log.error({ code: error.code, ...error.details }, error.message),
       notice: (level, say) => this.#parts.log[level](say),
-      turnedAway: (refusal) => this.#parts.lookout.turnedAway(refusal),
+      turnedAway: this.#shard?.turnedAway ?? ((refusal) => this.#parts.lookout.turnedAway(refusal, true)),
     });
     if (this.#shard) return;
     for (const warning of transport.warnings) this.#parts.log.warn(warning);

@@ -111,11 +111,7 @@ function checkFleet(config: GatewayConfig): string[] {
       problems.push(
         `fleet.${key}: "${place}" is no address with a port that others can reach; type one as in 192.0.2.1:1884`,
       );
-  for (const [i, { type }] of transports.entries())
-    if (type !== "udp")
-      problems.push(
-        `transports.${i}: a fleet serves UDP; ${type} is not part of it, take it out, or run a gateway of its own for it`,
-      );
+  for (const [i, transport] of transports.entries()) problems.push(...checkNetwork(i, transport, fleet));
   if (tryOutBroker) problems.push("tryOutBroker: ends with its gateway, but the fleet continues; set it to false");
   if (homeAssistant.enabled)
     problems.push(
@@ -131,6 +127,37 @@ function checkFleet(config: GatewayConfig): string[] {
     );
   return problems;
 }
+
+/** Finds what a fleet does not support in one of its transports. */
+function checkNetwork(i: number, transport: GatewayConfig["transports"][number], fleet: GatewayConfig["fleet"]) {
+  const { type } = transport;
+  if (type === "udp") return [];
+  if (type !== "dtls")
+    return [
+      `transports.${i}: a fleet serves UDP and DTLS; ${type} is not part of it, take it out, or run a gateway of its own for it`,
+    ];
+  const problems: string[] = [];
+  if (fleet.key === undefined)
+    problems.push(
+      `fleet.key: is missing; gateways pass handshakes of transports.${i} (DTLS) to each other, so type "key": { "file": "secrets/fleet" }`,
+    );
+  if (transport.clients !== "{identity}")
+    problems.push(
+      `transports.${i}.clients: a fleet finds the shard of a device by its identity, so the client id must be the identity; take "clients" out`,
+    );
+  if (transport.keys === undefined && transport.certificates === undefined)
+    problems.push(
+      `transports.${i}.keys: is missing; the keys of a fleet's devices are in files that every gateway has: type "keys": { "file": "secrets/devices.json" }`,
+    );
+  if (transport.cidOctets > 0 && transport.cidOctets < cidOctetsOfFleet)
+    problems.push(
+      `transports.${i}.cidOctets: all gateways of a fleet give connection ids without asking each other, so they need ${cidOctetsOfFleet} octets or more`,
+    );
+  return problems;
+}
+
+/** With so many random octets, two devices practically never get the same connection id. */
+const cidOctetsOfFleet = 8;
 
 function isPlace(text: string, orAll: boolean): boolean {
   const [, host = "", port = ""] = /^\[?([^\]]*?)\]?:(\d+)$/.exec(text) ?? [];

@@ -45,6 +45,9 @@ export function shardConfig(config: GatewayConfig, shard: number): GatewayConfig
       drainPerSecond: Math.max(1, (2 * uplink.drainPerSecond) / fleet.shards),
     },
     deadLetters: { ...deadLetters, max: share(deadLetters.max) },
+    transports: config.transports.map((each) =>
+      each.type === "dtls" ? { ...each, contextsMax: share(each.contextsMax) } : each,
+    ),
     // The clients' wills are kept, because the shard continues in another process.
     shutdown: { wills: "keep" },
     api: { ...config.api, enabled: false },

@@ -31,6 +31,11 @@ export interface BookParts {
   readonly pause?: (call: () => void) => void;
 }
 
+interface Written {
+  readonly value: string;
+  readonly seconds: number;
+}
+
 interface Question {
   readonly key: string;
   readonly answered: (value: string | null) => void;
@@ -46,7 +51,7 @@ export class RedisAddressBook implements AddressBook {
   readonly #pause: (call: () => void) => void;
   #questions: Question[] = [];
   /** The writes that wait, by key; a later write of a key replaces the earlier one. */
-  #writes = new Map<string, string>();
+  #writes = new Map<string, Written>();
   #onTheirWay = 0;
   #isAsked = false;
 
@@ -66,12 +71,12 @@ export class RedisAddressBook implements AddressBook {
     return value === null ? undefined : factsIn(value);
   }
 
-  keep(peer: string, facts: AddressFacts): void {
+  keep(peer: string, facts: AddressFacts, seconds = addressSeconds): void {
     if (this.#writes.size + this.#onTheirWay >= writesMax) {
       this.counters.notKept++;
       return;
     }
-    this.#writes.set(this.#start + peer, entryOf(facts));
+    this.#writes.set(this.#start + peer, { value: entryOf(facts), seconds });
     this.#soon();
   }
 
@@ -88,7 +93,7 @@ export class RedisAddressBook implements AddressBook {
     if (questions.length > 0) void this.#ask(questions);
     const writes = this.#writes;
     this.#writes = new Map();
-    if (writes.size > 0) void this.#write([...writes]);
+    if (writes.size > 0) this.#writeAll([...writes]);
   };
 
   async #ask(questions: readonly Question[]): Promise<void> {
@@ -100,10 +105,25 @@ export class RedisAddressBook implements AddressBook {
     }
   }
 
-  async #write(entries: readonly (readonly [string, string])[]): Promise<void> {
+  /** Entries that are kept for the same time are written with one command. */
+  #writeAll(entries: readonly (readonly [string, Written])[]): void {
+    const bySeconds = new Map<number, (readonly [string, Written])[]>();
+    for (const entry of entries) {
+      const [, { seconds }] = entry;
+      const group = bySeconds.get(seconds);
+      if (group) group.push(entry);
+      else bySeconds.set(seconds, [entry]);
+    }
+    for (const [seconds, group] of bySeconds) void this.#write(group, seconds);
+  }
+
+  async #write(entries: readonly (readonly [string, Written])[], seconds: number): Promise<void> {
     this.#onTheirWay += entries.length;
     try {
-      await this.#server.set(entries, addressSeconds);
+      await this.#server.set(
+        entries.map(([key, { value }]) => [key, value]),
+        seconds,
+      );
       this.counters.kept += entries.length;
     } catch {
       this.counters.notKept += entries.length;
@@ -114,10 +134,10 @@ export class RedisAddressBook implements AddressBook {
   }
 
   /** Repeats failed writes. A client is written about once a day, so a lost entry would be missing for that long. */
-  #keepForLater(entries: readonly (readonly [string, string])[]): void {
-    for (const [key, value] of entries) {
+  #keepForLater(entries: readonly (readonly [string, Written])[]): void {
+    for (const [key, written] of entries) {
       if (this.#writes.size >= writesMax) break;
-      if (!this.#writes.has(key)) this.#writes.set(key, value); // otherwise there is a later entry
+      if (!this.#writes.has(key)) this.#writes.set(key, written); // otherwise there is a later entry
     }
     this.#pause(() => this.#soon());
   }

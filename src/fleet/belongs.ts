@@ -31,7 +31,7 @@ export const ofClients = {
   letter: { to: "client", why: "what could not be delivered to it, or for it" },
   suspect: { to: "client", why: "packets of this client that the broker may close a connection for" },
   kind: { to: "client", why: "kinds of publications of this client that the broker does not take" },
-  secure: { to: "nowhere", why: "in no backup, since numbers would be used twice; and a fleet speaks no DTLS" },
+  secure: { to: "nowhere", why: "in no backup, because numbers of records would be used twice" },
 } as const satisfies Record<Change["of"], Goes>;
 
 /** The kinds of records of a shared connection itself, under a name that begins with U+0000. */

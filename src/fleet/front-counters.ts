@@ -8,6 +8,8 @@ export const frontDropReasons = {
     "No gateway owns the client's shard at this moment: its owner has ended, or the shard is being handed over.",
   "not-owner":
     "Another gateway passed the datagram on, and this one does not own the shard any more. A datagram is not passed on twice.",
+  "no-context":
+    "A datagram is encrypted, but no gateway has a DTLS context for its connection id or address. A device that gets no answer makes a new handshake.",
   "not-serving": "This gateway owns the shard, but does not accept datagrams for it yet, or any more.",
   "no-shard-here": "SEARCHGW arrived, and this gateway owns no shard yet.",
   "look-up-full": "Too many datagrams, or too many octets, wait for a look-up in the address book.",

@@ -5,15 +5,17 @@
  * datagrams come, so limits and access rules are those of the device.
  */
 import type { Instant, PeerId } from "../core/types.ts";
+import type { Door } from "../transports/door.ts";
 import type { Timers } from "../transports/timers.ts";
 import type { Transport, TransportStats } from "../transports/transport.ts";
 import { Between, type BetweenSocket, type Told } from "./between.ts";
 import { FrontCounters } from "./front-counters.ts";
-import { type DatagramWords, Inbound, Strangers } from "./inbound.ts";
+import { Inbound, Strangers } from "./inbound.ts";
 import { KnownPeers } from "./known-peers.ts";
 import { LateWatch } from "./late-watch.ts";
 import { LookUps } from "./look-ups.ts";
 import type { AddressBook, Member, Ownership } from "./members.ts";
+import { type DatagramWords, encryptedWords, plainWords } from "./network-words.ts";
 import { Outbound } from "./outbound.ts";
 import type { Way } from "./passed-on.ts";
 import { Port, type PortFront } from "./port.ts";
@@ -21,7 +23,7 @@ import { Ports } from "./ports.ts";
 import type { RoomLimits } from "./waiting-room.ts";
 
 export type { BetweenSocket, Told } from "./between.ts";
-export type { DatagramWords } from "./inbound.ts";
+export type { DatagramWords } from "./network-words.ts";
 
 export interface FrontParts {
   /** This member's own name. */
@@ -31,6 +33,8 @@ export interface FrontParts {
    * machine.
    */
   readonly transports: readonly Transport[];
+  /** What stands before a transport, by its name. None for a transport whose datagrams are not encrypted. */
+  readonly doors?: ReadonlyMap<string, Door>;
   readonly ownership: Ownership;
   readonly book: AddressBook;
   readonly words: DatagramWords;
@@ -82,8 +86,13 @@ export class Front {
     });
     this.#late = new LateWatch({ timers, limitMs: retryMs });
     this.#lookUps = new LookUps({ book, timers, counters, shards: ownership.shards });
+    const plain = plainWords(parts.words);
     const shared = {
       ...parts,
+      words: parts.transports.map(({ name }) => {
+        const door = parts.doors?.get(name);
+        return door ? encryptedWords(door) : plain;
+      }),
       later,
       counters,
       ports,
@@ -99,6 +108,7 @@ export class Front {
     this.#inbound = new Inbound({
       ...shared,
       isHeard: (peer, known, now) => outbound.isHeard(peer, known, now),
+      isProved: (peer, known, words, now) => outbound.isProved(peer, known, words, now),
       isLate: () => this.#isLate(),
     });
     this.#forPorts = {
@@ -106,6 +116,7 @@ export class Front {
       closed: (port) => ports.closed(port),
       send: (port, to, bytes) => outbound.send(port, to, bytes),
       broadcast: (port, bytes, radius) => outbound.broadcast(port, bytes, radius),
+      proved: (port, heard) => this.#inbound.proved(port.shard, heard, this.#time()),
       tooLate: () => counters.drop("not-serving"),
     };
   }
@@ -131,9 +142,15 @@ export class Front {
         batch: (work) => this.#batch(work),
       });
       for (const [index, transport] of transports.entries()) {
+        const pass = (from: PeerId, bytes: Uint8Array) =>
+          this.#inbound.heard({ index, from, bytes, via: "" }, this.#time());
+        const door = this.#parts.doors?.get(transport.name);
+        door?.start({ send: (to, bytes) => this.#outbound.sendOwn(index, to, bytes), pass, told });
         await transport.start({
           datagram: (from, bytes) => {
-            if (!this.#isClosed) this.#inbound.heard({ index, from, bytes }, this.#time());
+            if (this.#isClosed) return;
+            if (door) door.heard(from, bytes);
+            else pass(from, bytes);
           },
           batch: (work) => this.#batch(work),
           peerGone: () => {},
@@ -153,6 +170,7 @@ export class Front {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    for (const door of this.#parts.doors?.values() ?? []) door.close();
     this.#late.close();
     this.#lookUps.close();
     await this.#between.close();
@@ -202,7 +220,7 @@ export class Front {
     const index = this.#transportOf(peer);
     if (index < 0) this.counters.drop("other-transport");
     else if (way === "down") this.#onAnswer(index, peer, message);
-    else this.#inbound.takenUp(member, shard, { index, from: peer, bytes: message }, this.#time());
+    else this.#inbound.takenUp(shard, { index, from: peer, bytes: message, via: member.name }, this.#time());
   }
 
   #onAnswer(index: number, peer: PeerId, message: Uint8Array): void {

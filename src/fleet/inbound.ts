@@ -11,35 +11,12 @@ import type { Between } from "./between.ts";
 import type { FrontCounters, FrontDropReason } from "./front-counters.ts";
 import type { KnownPeer, KnownPeers } from "./known-peers.ts";
 import type { Answer, LookUps } from "./look-ups.ts";
-import type { Member, Ownership } from "./members.ts";
+import type { Ownership } from "./members.ts";
+import type { NetworkWords } from "./network-words.ts";
 import type { Heard } from "./port.ts";
 import type { Ports } from "./ports.ts";
 import { shardOf } from "./shard.ts";
 import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
-
-/** Reads from a datagram what can be known without a session. */
-export interface DatagramWords {
-  /**
-   * The most frequent case: the message is not SEARCHGW, names no client and is not encapsulated. The next three
-   * questions need not be asked then.
-   */
-  isPlain(bytes: Uint8Array): boolean;
-  /**
-   * The sender or receiver of the message: the neighbour, or the node behind it, if the neighbour is a device
-   * forwarder.
-   */
-  nodeOf(neighbour: PeerId, bytes: Uint8Array): PeerId;
-  /** The client id that the datagram itself names (CONNECT, PINGREQ with an id); undefined: it names none. */
-  clientIn(bytes: Uint8Array): string | undefined;
-  /** True for SEARCHGW, which asks for the gateways. */
-  isSearch(bytes: Uint8Array): boolean;
-  /** True if any shard can handle the message: it needs no session, or no session can use it. */
-  isForAnybody(bytes: Uint8Array): boolean;
-  /** True for an answer with which a gateway accepts a client, or asks for its will before accepting it. */
-  accepts(bytes: Uint8Array): boolean;
-  /** True for a message that a gateway sends only to a client that has a session. */
-  confirms(bytes: Uint8Array): boolean;
-}
 
 /** Milliseconds during which an unknown peer is not looked up again. */
 const strangerMs = 1_000;
@@ -77,7 +54,7 @@ export class Strangers {
 
 export interface InboundParts {
   readonly transports: readonly Transport[];
-  readonly words: DatagramWords;
+  readonly words: readonly NetworkWords[];
   readonly ownership: Ownership;
   readonly peers: KnownPeers;
   readonly strangers: Strangers;
@@ -89,6 +66,8 @@ export interface InboundParts {
   readonly room?: RoomLimits | undefined;
   /** Called when a served client at this peer sends a message. */
   readonly isHeard: (peer: PeerId, known: KnownPeer, now: Instant) => void;
+  /** Called when a client with a context has sent an authentic message. */
+  readonly isProved: (peer: PeerId, known: KnownPeer, words: NetworkWords, now: Instant) => void;
   /** True if what is read now may have waited while this process stood still. */
   readonly isLate: () => boolean;
 }
@@ -109,8 +88,9 @@ export class Inbound {
 
   /** Handles a datagram that a device sent to this gateway. */
   heard(heard: Heard, now: Instant): void {
-    const { words } = this.#parts;
-    const { from, bytes } = heard;
+    const { from, bytes, index } = heard;
+    const words = this.#parts.words[index];
+    if (!words) return;
     if (words.isPlain(bytes)) return this.#unnamed(heard, from, now);
     if (words.isSearch(bytes)) return this.#search(heard, now);
     const node = words.nodeOf(from, bytes);
@@ -127,16 +107,34 @@ export class Inbound {
   }
 
   /** Handles a datagram that a device sent to another gateway, which passed it on to the owner of the shard. */
-  takenUp(member: Member, shard: number, heard: Heard, now: Instant): void {
-    const { words, peers, ownership, counters } = this.#parts;
+  takenUp(shard: number, heard: Heard, now: Instant): void {
+    const { peers, ownership, counters } = this.#parts;
+    const words = this.#parts.words[heard.index];
+    if (!words) return;
     // A datagram is never passed on twice: two gateways that each take the other for the owner would send it back and
     // forth without end.
     if (ownership.ownerOf(shard) !== "here") return counters.drop("not-owner");
     counters.takenUp++;
     const node = words.nodeOf(heard.from, heard.bytes);
     const known = peers.of(node, now);
-    this.#cameBy(member.name, heard.from, node, known, now);
+    // A handshake that is handed over is of a device that receives datagrams at its address.
+    if (!words.isEncrypted || words.clientIn(heard.bytes) !== undefined) this.#cameBy(heard, node, known, now);
     this.#deliver(shard, heard, node, known, now);
+  }
+
+  /** The gateway of the shard has found that the device itself sent this datagram now. */
+  proved(shard: number, heard: Heard, now: Instant): void {
+    const { peers, isProved } = this.#parts;
+    const words = this.#parts.words[heard.index];
+    if (!words) return;
+    const node = words.nodeOf(heard.from, heard.bytes);
+    for (const peer of node === heard.from ? [node] : [node, heard.from]) {
+      const known = peers.of(peer, now);
+      known.shard = shard;
+      known.learntAt = now;
+      known.via = heard.via;
+      isProved(peer, known, words, now);
+    }
   }
 
   #named(heard: Heard, node: PeerId, clientId: string, now: Instant): void {
@@ -146,15 +144,16 @@ export class Inbound {
     known.learntAt = now;
     // Earlier datagrams of this node, which wait for a look-up, are of the same client. They are handed over first.
     for (const earlier of this.#room.take(node)) this.#known(earlier, node, known, now);
-    this.#known(heard, node, known, now);
-  }
-
-  #known(heard: Heard, node: PeerId, known: KnownPeer, now: Instant): void {
-    this.#cameBy("", heard.from, node, known, now);
+    this.#cameBy(heard, node, known, now);
     this.#pass(known.shard, heard, node, known, now);
   }
 
-  #cameBy(via: string, from: PeerId, node: PeerId, known: KnownPeer, now: Instant): void {
+  #known(heard: Heard, node: PeerId, known: KnownPeer, now: Instant): void {
+    if (!this.#parts.words[heard.index]?.isEncrypted) this.#cameBy(heard, node, known, now);
+    this.#pass(known.shard, heard, node, known, now);
+  }
+
+  #cameBy({ via, from }: Heard, node: PeerId, known: KnownPeer, now: Instant): void {
     known.via = via;
     if (node !== from) this.#parts.peers.of(from, now).via = via;
   }
@@ -162,7 +161,7 @@ export class Inbound {
   #unknown(heard: Heard, node: PeerId, now: Instant): void {
     const { words, strangers, lookUps, counters } = this.#parts;
     const isAsked = this.#room.has(node);
-    if (!isAsked && (strangers.isFresh(node, now) || words.isForAnybody(heard.bytes)))
+    if (!isAsked && (strangers.isFresh(node, now) || words[heard.index]?.isForAnybody(heard.bytes)))
       return this.#toAny(heard, node, now);
     const place = this.#room.add(node, heard);
     if (place === "full") return counters.drop("look-up-full");
@@ -225,7 +224,8 @@ export class Inbound {
   }
 
   #toAny(heard: Heard, node: PeerId, now: Instant): void {
-    const { transports, strangers, ports, ownership } = this.#parts;
+    const { transports, strangers, ports, ownership, words, counters } = this.#parts;
+    if (words[heard.index]?.isEncrypted) return counters.drop("no-context");
     if (!strangers.has(heard.from)) strangers.add(heard.from, now - strangerMs);
     const host = transports[heard.index]?.hostOf(heard.from) ?? heard.from;
     this.#pass(ports.anyFor(host) ?? shardOf(host, ownership.shards), heard, node, undefined, now);
@@ -243,10 +243,10 @@ export class Inbound {
   }
 
   #deliver(shard: number, heard: Heard, node: PeerId, known: KnownPeer | undefined, now: Instant): void {
-    const { ports, counters, isHeard } = this.#parts;
+    const { ports, counters, isHeard, words } = this.#parts;
     const port = ports.at(shard, heard.index);
     if (!port) return counters.drop("not-serving");
-    if (known?.keptAt !== undefined) isHeard(node, known, now);
+    if (known?.keptAt !== undefined && !words[heard.index]?.isEncrypted) isHeard(node, known, now);
     ports.deliver(port, heard);
   }
 }

@@ -34,6 +34,6 @@ export interface AddressFacts {
 export interface AddressBook {
   /** Undefined: the peer is not in the book. Fails when the server cannot be reached. */
   find(peer: string): Promise<AddressFacts | undefined>;
-  /** Best effort: a failure is counted, and the next datagram of a client that was forgotten is answered as that of a stranger. */
-  keep(peer: string, facts: AddressFacts): void;
+  /** `seconds`: how long the entry is kept; absent = two days. Best effort: a failure is counted, and the next datagram of a client that was forgotten is answered as that of a stranger. */
+  keep(peer: string, facts: AddressFacts, seconds?: number): void;
 }

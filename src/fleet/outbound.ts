@@ -8,15 +8,16 @@ import type { Timers } from "../transports/timers.ts";
 import type { Transport } from "../transports/transport.ts";
 import type { Between } from "./between.ts";
 import type { FrontCounters } from "./front-counters.ts";
-import type { DatagramWords, Strangers } from "./inbound.ts";
+import type { Strangers } from "./inbound.ts";
 import type { KnownPeer, KnownPeers } from "./known-peers.ts";
 import type { LookUps } from "./look-ups.ts";
 import type { AddressBook, Ownership } from "./members.ts";
+import type { NetworkWords } from "./network-words.ts";
 import type { Port } from "./port.ts";
 import type { Ports } from "./ports.ts";
 import { type RoomLimits, WaitingRoom } from "./waiting-room.ts";
 
-/** An entry is written again when half of the time for which the book keeps it has passed. */
+/** An entry is written again after this time, or when half of the time for which the book keeps it has passed. */
 const keepAgainMs = 24 * 3_600_000;
 /** If a device comes by another gateway, its entry is written at most once in this time. */
 const keepViaMs = 60_000;
@@ -26,7 +27,7 @@ const askedMax = 512;
 export interface OutboundParts {
   readonly name: string;
   readonly transports: readonly Transport[];
-  readonly words: DatagramWords;
+  readonly words: readonly NetworkWords[];
   readonly ownership: Ownership;
   readonly book: AddressBook;
   readonly peers: KnownPeers;
@@ -135,10 +136,11 @@ export class Outbound {
   }
 
   send(port: Port, to: PeerId, bytes: Uint8Array): void {
-    const { words, peers, strangers, counters } = this.#parts;
+    const { peers, strangers, counters } = this.#parts;
     if (!port.mayLeave()) return counters.drop("lease-over");
-    const isAccepted = words.accepts(bytes);
-    if (isAccepted || words.confirms(bytes)) this.#noteClient(port, to, bytes, isAccepted);
+    const words = this.#parts.words[port.index];
+    const isAccepted = words?.accepts(bytes) === true;
+    if (isAccepted || words?.confirms(bytes)) this.#noteClient(port, to, bytes, isAccepted);
     const via = peers.get(to)?.via;
     if (via !== undefined) this.#sendBy(via, { port, to, bytes });
     else if (strangers.has(to)) this.#sendBy("", { port, to, bytes });
@@ -160,11 +162,23 @@ export class Outbound {
     this.#exits[index]?.send(to, bytes);
   }
 
+  /** Sends what the door of a network says itself. */
+  sendOwn(index: number, to: PeerId, bytes: Uint8Array): void {
+    this.#exits[index]?.send(to, bytes);
+  }
+
   /** Called when a client whose address this gateway wrote into the book sends a message. */
-  isHeard(peer: PeerId, known: KnownPeer, now: Instant): void {
+  isHeard(peer: PeerId, known: KnownPeer, now: Instant, seconds?: number): void {
     if (known.keptAt === undefined) return;
     const age = now - known.keptAt;
-    if (age > keepAgainMs || (known.via !== known.keptVia && age > keepViaMs)) this.#keep(peer, known, now);
+    const againMs = seconds === undefined ? keepAgainMs : Math.min(keepAgainMs, (seconds * 1_000) / 2);
+    if (age > againMs || (known.via !== known.keptVia && age > keepViaMs)) this.#keep(peer, known, now, seconds);
+  }
+
+  /** Called when a client with a context has sent an authentic message, which its shard's gateway handles here. */
+  isProved(peer: PeerId, known: KnownPeer, words: NetworkWords, now: Instant): void {
+    if (known.keptAt === undefined || known.keptShard !== known.shard) this.#keep(peer, known, now, words.keptSeconds);
+    else this.isHeard(peer, known, now, words.keptSeconds);
   }
 
   #sendBy(via: string, { port, to, bytes }: Leaving): void {
@@ -177,7 +191,7 @@ export class Outbound {
 
   #find(leaving: Leaving): void {
     const { words, lookUps } = this.#parts;
-    const node = words.nodeOf(leaving.to, leaving.bytes);
+    const node = words[leaving.port.index]?.nodeTo(leaving.to, leaving.bytes) ?? leaving.to;
     const place = this.#room.add(node, leaving);
     if (place === "full") return this.#sendBy("", leaving);
     if (place === "first" && !lookUps.ask(node, (answer) => this.#found(node, answer))) this.#found(node, "failed");
@@ -197,7 +211,7 @@ export class Outbound {
 
   #noteClient(port: Port, to: PeerId, bytes: Uint8Array, isAccepted: boolean): void {
     const { words, peers, timers } = this.#parts;
-    const node = words.nodeOf(to, bytes);
+    const node = words[port.index]?.nodeTo(to, bytes) ?? to;
     const before = peers.get(node);
     if (!isAccepted && before?.keptAt !== undefined && before.keptShard === port.shard) return;
     const now = timers.now();
@@ -207,12 +221,12 @@ export class Outbound {
     this.#keep(node, known, now);
   }
 
-  #keep(peer: PeerId, known: KnownPeer, now: Instant): void {
+  #keep(peer: PeerId, known: KnownPeer, now: Instant, seconds?: number): void {
     const { book, name, counters } = this.#parts;
     known.keptAt = now;
     known.keptShard = known.shard;
     known.keptVia = known.via;
     counters.addressesKept++;
-    book.keep(peer, { shard: known.shard, front: known.via === "" ? name : (known.via ?? "") });
+    book.keep(peer, { shard: known.shard, front: known.via === "" ? name : (known.via ?? "") }, seconds);
   }
 }

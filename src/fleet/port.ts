@@ -11,6 +11,8 @@ export interface Heard {
   readonly index: number;
   readonly from: PeerId;
   readonly bytes: Uint8Array;
+  /** The gateway that received it from the device: a name, or "" for this one. */
+  readonly via: string;
 }
 
 /** The functions of the front that a port calls. */
@@ -20,6 +22,8 @@ export interface PortFront {
   closed(port: Port): void;
   send(port: Port, to: PeerId, bytes: Uint8Array): void;
   broadcast(port: Port, bytes: Uint8Array, radius: number): void;
+  /** The shard's gateway has found that the device itself sent this datagram now. */
+  proved(port: Port, heard: Heard): void;
   /** A datagram for this port was dropped. */
   tooLate(): void;
 }
@@ -36,6 +40,8 @@ export class Port implements Transport {
   #isClosed = false;
   #may: () => boolean = () => true;
   readonly mayLeave = (): boolean => this.#may();
+  /** The gateway handles this datagram at this moment. */
+  #handled: Heard | undefined;
   /** Came in this turn, and are handed over at its end, together. */
   #came: Heard[] = [];
   readonly #handOver = (): void => {
@@ -107,11 +113,19 @@ export class Port implements Transport {
   }
 
   /** Gives the datagram to the gateway immediately. */
-  deliver({ from, bytes }: Heard): void {
+  deliver(heard: Heard): void {
+    const { from, bytes } = heard;
     if (!this.#events) return this.#front.tooLate();
     this.#stats.datagramsIn++;
     this.#stats.bytesIn += bytes.byteLength;
+    this.#handled = heard;
     this.#events.datagram(from, bytes);
+    this.#handled = undefined;
+  }
+
+  /** Called while a datagram is handled, by a transport that can tell whether the device itself has sent it. */
+  proved(): void {
+    if (this.#handled) this.#front.proved(this, this.#handled);
   }
 
   /** Keeps the datagram for the gateway until the end of this turn. True: it is the first one. */

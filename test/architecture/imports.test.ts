@@ -127,6 +127,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway-desk.ts": ["*"],
   "gateway-fleet.ts": ["*"],
   "gateway-fleet-desk.ts": ["*"],
+  "gateway-fleet-dtls.ts": ["*"],
   "gateway-fleet-lookout.ts": ["*"],
   "gateway-fleet-service.ts": ["*"],
   "gateway-fleet-service-totals.ts": ["*"],

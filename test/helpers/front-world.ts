@@ -7,6 +7,7 @@ import type { PeerId } from "../../src/core/types.ts";
 import { Front, type FrontParts } from "../../src/fleet/front.ts";
 import type { AddressBook, AddressFacts, Member } from "../../src/fleet/members.ts";
 import { shardOf } from "../../src/fleet/shard.ts";
+import type { Door } from "../../src/transports/door.ts";
 import type { Transport, TransportEvents } from "../../src/transports/transport.ts";
 import { encode } from "../../src/wire/v12/codec.ts";
 import type { Writable } from "../../src/wire/v12/messages.ts";
@@ -155,8 +156,8 @@ export class FakeBook implements AddressBook {
     return this.kept.get(peer);
   }
 
-  keep(peer: string, facts: AddressFacts): void {
-    this.writes.push(`${peer} ${facts.shard} ${facts.front}`);
+  keep(peer: string, facts: AddressFacts, seconds?: number): void {
+    this.writes.push(`${peer} ${facts.shard} ${facts.front}${seconds === undefined ? "" : ` ${seconds}`}`);
     this.kept.set(peer, facts);
   }
 }
@@ -170,6 +171,8 @@ export interface ShardHere {
   /** How many came in each batch. */
   readonly batches: number[];
   mayLeave: boolean;
+  /** Called while it handles a datagram. */
+  hears: () => void;
 }
 
 export interface FrontHere {
@@ -186,6 +189,8 @@ export interface WorldOptions {
   readonly key?: (name: string) => Uint8Array | undefined;
   readonly parts?: Partial<FrontParts>;
   readonly transports?: (name: string) => FakeTransport[];
+  /** What stands before the transports of this member. */
+  readonly doors?: (name: string) => ReadonlyMap<string, Door>;
 }
 
 export class FrontWorld {
@@ -210,8 +215,10 @@ export class FrontWorld {
     this.alive(name, { name, run, place, version: "1", isDraining: false });
     const transports = this.#options.transports?.(name) ?? [new FakeTransport()];
     const said: string[] = [];
+    const doors = this.#options.doors?.(name);
     const front = new Front({
       name,
+      ...(doors && { doors }),
       transports,
       ownership: {
         shards,
@@ -249,11 +256,14 @@ export class FrontWorld {
     const ports = here.front.transportsOf(shard);
     const [port] = ports;
     if (!port) throw new Error("a member has a transport");
-    const own: ShardHere = { shard, port, ports, heard: [], batches: [], mayLeave: true };
+    const own: ShardHere = { shard, port, ports, heard: [], batches: [], mayLeave: true, hears: () => {} };
     for (const each of ports) {
       each.sendsWhile?.(() => own.mayLeave);
       await each.start({
-        datagram: (from, bytes) => void own.heard.push(`${from} ${hex(bytes)}`),
+        datagram: (from, bytes) => {
+          own.heard.push(`${from} ${hex(bytes)}`);
+          own.hears();
+        },
         batch: (work) => {
           const before = own.heard.length;
           work();

@@ -2,14 +2,16 @@
  * Gateways of a fleet over one Redis: killed, stopped and continued, cut off from Redis and from each other, told to end, drained, joined,
  * again and again, under traffic both ways, with sleepers and with devices that move between fronts. FLEET_EVENTS says how often in each mode
  * (4: each trouble once in one of both), FLEET_GATEWAYS how many there are (3), FLEET_DEVICES (24), FLEET_MODES (transparent,aggregating), FLEET_SEED which trouble comes when,
- * FLEET_LEASE the length of a lease in seconds (3; a machine with too much to do needs more);
+ * FLEET_DTLS says that each so many-th device speaks DTLS (4; 0: none), FLEET_LEASE the length of a lease in seconds (3; a machine with too much to do needs more);
  * PAIR_LOG is a file to which all words of the gateways go, FLEET_REPORT one for what became of each event.
  *
  * What devices were told is published is at the broker, at QoS 2 once; what the broker was told is delivered reaches its device, at
- * QoS 2 once; nobody has to CONNECT again. After another gateway has claimed a shard, Redis takes no write of the one before (an observer in
+ * QoS 2 once; nobody has to CONNECT again, or to make a second handshake. After another gateway has claimed a shard, Redis takes no write of the one before (an observer in
  * front of Redis says so, not the gateways).
  */
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
@@ -17,6 +19,7 @@ import type { QoS } from "../../src/wire/fields.ts";
 import { Sleeper } from "../crash/sleeper.ts";
 import { BetweenProxy } from "../helpers/between-proxy.ts";
 import { Crossroads } from "../helpers/crossroads.ts";
+import { KeyedDevices } from "../helpers/keyed-devices.ts";
 import { PairGateway } from "../helpers/pair-gateway.ts";
 import { freePorts } from "../helpers/ports.ts";
 import { RecordingBroker } from "../helpers/recording-broker.ts";
@@ -39,6 +42,7 @@ const shards = 16;
 /** In all shards together. A gateway serves a shard while it restores those there. */
 const silentClients = 4_800;
 const leaseMs = number("FLEET_LEASE", 3) * 1_000;
+const dtlsEach = number("FLEET_DTLS", 4);
 const patienceMs = 40 * leaseMs;
 /** Messages for one device that are on their way; beyond, no more are published for it. */
 const behindMax = 50;
@@ -92,17 +96,25 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   const broker = await RecordingBroker.start(7);
   atEnd(() => broker.close());
   const names = Array.from({ length: gatewayCount }, (_, i) => `g${i}`);
-  const ports = await freePorts(gatewayCount * 4);
-  const places = names.map((name, i) => ({ name, listen: ports[4 * i] ?? 0, announce: ports[4 * i + 1] ?? 0 }));
-  const fronts = names.map((_, i) => ports[4 * i + 2] ?? 0);
-  const apis = names.map((_, i) => ports[4 * i + 3] ?? 0);
+  const ports = await freePorts(gatewayCount * 5);
+  const places = names.map((name, i) => ({ name, listen: ports[5 * i] ?? 0, announce: ports[5 * i + 1] ?? 0 }));
+  const fronts = names.map((_, i) => ports[5 * i + 2] ?? 0);
+  const apis = names.map((_, i) => ports[5 * i + 3] ?? 0);
+  const dtlsFronts = names.map((_, i) => ports[5 * i + 4] ?? 0);
+  const devicesFolder = mkdtempSync(join(tmpdir(), "fleet-keys-"));
+  atEnd(() => rmSync(devicesFolder, { recursive: true }));
+  const keyed = Array.from({ length: deviceCount }, (_, i) => (isKeyed(i) ? [`c${i}`, `s${i}`] : [])).flat();
+  const keys = new KeyedDevices(join(devicesFolder, "keys.json"), keyed);
   const between = new BetweenProxy(places);
   await between.open();
   atEnd(() => between.close());
   const gateways: PairGateway[] = [];
   for (const [i, { name, listen, announce }] of places.entries()) {
     const made = new PairGateway(name, {
-      transports: [{ type: "udp", host: "127.0.0.1", port: fronts[i] }],
+      transports: [
+        { type: "udp", host: "127.0.0.1", port: fronts[i] },
+        { type: "dtls", host: "127.0.0.1", port: dtlsFronts[i], keys: { file: keys.file } },
+      ],
       upstream: {
         url: broker.url,
         mode,
@@ -171,17 +183,33 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
   const road = new Crossroads((count) => fronts[count % fronts.length] ?? 0);
   const port = await road.open();
   atEnd(() => road.close());
-  const otherFront = (not: number) => {
-    const living = fronts.filter((front, i) => front !== not && gateways[i]?.isRunning && !gateways[i]?.isStopped);
+  const dtlsRoad = new Crossroads((count) => dtlsFronts[count % dtlsFronts.length] ?? 0);
+  keys.port = await dtlsRoad.open();
+  atEnd(() => dtlsRoad.close());
+  atEnd(() => keys.close());
+  const otherFront = (not: number, of = fronts) => {
+    const living = of.filter((front, i) => front !== not && gateways[i]?.isRunning && !gateways[i]?.isStopped);
     return living[random.int(0, living.length - 1)] ?? not;
+  };
+  /** Every device that writes to this gateway writes to another one. */
+  const leave = (index: number) => {
+    const [front = 0, dtlsFront = 0] = [fronts[index], dtlsFronts[index]];
+    road.leave(front, () => otherFront(front));
+    dtlsRoad.leave(dtlsFront, () => otherFront(dtlsFront, dtlsFronts));
   };
   const will = (topicName: string) => ({ topicName, payload: Buffer.from("a will"), qos: 1 as const, retain: false });
   const sleeperCount = Math.ceil(deviceCount / 6);
-  const devices = Array.from({ length: deviceCount - sleeperCount }, (_, i) => {
+  const devices: Publisher[] = [];
+  for (let i = 0; i < deviceCount - sleeperCount; i++) {
     const topics = { topic: `t/${i}`, subscribeTo: `d/${i}`, will: will(`w/${i}`) };
-    return new Publisher({ clientId: `c${i}`, port, retryLimit: 400, ...topics });
-  });
-  const sleepers = Array.from({ length: sleeperCount }, (_, i) => new Sleeper(`s${i}`, port, `s/${i}`, false, 400));
+    const own = isKeyed(i) ? await keys.portFor(`c${i}`) : port;
+    devices.push(new Publisher({ clientId: `c${i}`, port: own, retryLimit: 400, ...topics }));
+  }
+  const sleepers: Sleeper[] = [];
+  for (let i = 0; i < sleeperCount; i++) {
+    const own = isKeyed(i) ? await keys.portFor(`s${i}`) : port;
+    sleepers.push(new Sleeper(`s${i}`, own, `s/${i}`, false, 400));
+  }
   for (const each of [...devices, ...sleepers]) {
     await each.start();
     atEnd(() => each.stop());
@@ -206,6 +234,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     }
   };
   await untilIdle("everybody is connected");
+  keys.settled();
   const receivers: readonly (readonly [topic: string, texts: readonly string[]])[] = [
     ...devices.map((device, i) => [`d/${i}`, device.received] as const),
     ...sleepers.map((sleeper, i) => [`s/${i}`, sleeper.received] as const),
@@ -230,7 +259,9 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       broker.broker.publish({ topicName, payload: Buffer.from(text), qos, retain: false });
     }
     // Some are on the way from one front to another at any time.
-    if (ticks % 20 === 0) road.move(Math.ceil(deviceCount / 24), otherFront);
+    if (ticks % 20 !== 0) return;
+    road.move(Math.ceil(deviceCount / 24), otherFront);
+    if (dtlsEach > 0) dtlsRoad.move(Math.ceil(deviceCount / (24 * dtlsEach)), (not) => otherFront(not, dtlsFronts));
   }, tickMs);
   atEnd(() => clearInterval(traffic));
 
@@ -246,7 +277,6 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     const trouble = troubles[i < troubles.length ? inTurn : random.int(0, troubles.length - 1)] ?? "killed";
     const index = random.int(0, gatewayCount - 1);
     const gateway = gateways[index];
-    const front = fronts[index] ?? 0;
     if (!gateway) continue;
     const had = (await serving()).get(gateway.name)?.length ?? 0;
     const event: Event = { trouble, of: gateway.name, shards: had };
@@ -259,13 +289,13 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     switch (trouble) {
       case "killed":
         await gateway.end("SIGKILL");
-        road.leave(front, () => otherFront(front));
+        leave(index);
         await servedAgain();
         gateway.start();
         break;
       case "stopped":
         gateway.stopForAWhile();
-        road.leave(front, () => otherFront(front));
+        leave(index);
         await servedAgain();
         await sleep(random.int(0, 500));
         gateway.goOn();
@@ -279,7 +309,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       case "cut from Redis":
         observer.cut(gateway.name);
         await sleep(200);
-        road.leave(front, () => otherFront(front));
+        leave(index);
         await servedAgain();
         // What it wrote in vain arrives now.
         observer.heal(gateway.name);
@@ -294,14 +324,14 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       case "drained": {
         const { status, body } = await gateway.ask("/fleet/leave", "POST");
         if (status !== 200) throw new Error(`not drained: ${body}`);
-        road.leave(front, () => otherFront(front));
+        leave(index);
         await servedAgain();
         await until("it is there again", () => gateway.ends.at(-1) === "75" && gateway.isServing, patienceMs);
         break;
       }
       case "told to end": {
         const ended = gateway.end("SIGTERM");
-        road.leave(front, () => otherFront(front));
+        leave(index);
         await servedAgain();
         expect(await ended).toBe("0");
         gateway.start();
@@ -309,7 +339,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       }
       case "away for a while":
         await gateway.end("SIGKILL");
-        road.leave(front, () => otherFront(front));
+        leave(index);
         await servedAgain();
         await sleep(2 * leaseMs);
         gateway.start();
@@ -357,6 +387,7 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
     [...devices, ...sleepers].filter(({ connects }) => connects !== 1).length,
     "devices that had to CONNECT again",
   ).toBe(0);
+  expect(keys.again, "devices that had to make a second handshake").toEqual([]);
   expect(broker.wills, "wills").toEqual([]);
   expect(told.length).toBeGreaterThan(events * 10);
   const commits = observer.seen.filter(({ script }) => script === "commitScript");
@@ -367,10 +398,15 @@ async function trial(mode: "transparent" | "aggregating", atEnd: (close: () => u
       `a fleet of ${gatewayCount}, ${mode}, ${deviceCount} devices: ${events} events, ${claims} claims of ${shards} shards`,
       `${commits.length} commits, ${refused} of one before refused, 0 taken`,
       `up ${told.length} acknowledged, down ${sent.size} sent: 0 lost, 0 QoS 2 twice, 0 connected again`,
+      `${keys.count} devices with DTLS: 0 second handshakes`,
       `${between.passed} frames between gateways, ${between.dropped} cut`,
       `served again after ${report.flatMap(({ trouble, servedMs, shards: had }) => (servedMs === undefined ? [] : [`${servedMs} ms (${trouble}, ${had} shards)`])).join(", ")}`,
     ].join("; "),
   );
+}
+
+function isKeyed(i: number): boolean {
+  return dtlsEach > 0 && i % dtlsEach === dtlsEach - 1;
 }
 
 /** What went by from a little before this was first there until a little after it was last there. */

@@ -5,6 +5,7 @@ import { ownIdsOfFleet, shardConfig, shardName } from "../../../src/config/shard
 import { warningsOf } from "../../../src/config/warnings.ts";
 
 const fleet = { enabled: true, name: "a", listen: "192.0.2.1:1884", key: { env: "HOME" } };
+const dtls = { type: "dtls", keys: { file: "devices.json" } };
 const usual = { store: { kind: "redis" }, upstream: { mode: "aggregating" }, fleet };
 
 function problemsOf(config: Record<string, unknown>): string {
@@ -32,7 +33,10 @@ describe("the section", () => {
     [{ fleet: { enabled: true } }, /fleet.listen: is missing/],
     [{ fleet: { ...fleet, listen: "somewhere:1884" } }, /address and a port/],
     [{ fleet: { ...fleet, announce: "0.0.0.0:1884" } }, /fleet.announce/],
-    [{ transports: [{ type: "dtls", name: "keyed" }] }, /transports.0: a fleet serves UDP/],
+    [{ transports: [dtls], fleet: { ...fleet, key: undefined } }, /fleet.key: is missing; .*DTLS/],
+    [{ transports: [{ ...dtls, keys: undefined }] }, /transports.0.keys: is missing/],
+    [{ transports: [{ ...dtls, clients: "{identity}-*" }] }, /transports.0.clients: .*must be the identity/],
+    [{ transports: [{ ...dtls, cidOctets: 4 }] }, /transports.0.cidOctets: .*8 octets or more/],
     [{ transports: [{ type: "serial", ports: ["/dev/ttyS0"] }] }, /transports.0: a fleet serves UDP/],
     [{ transports: [{ type: "ble" }] }, /transports.0: a fleet serves UDP/],
     [{ homeAssistant: { enabled: true } }, /homeAssistant.enabled/],
@@ -43,6 +47,11 @@ describe("the section", () => {
     [{ fleet: { ...fleet, shards: 15 } }, /shards/],
   ])("what is not part of a fleet is refused: %j", (config, said) => {
     expect(problemsOf(config)).toMatch(said);
+  });
+
+  test("DTLS with keys in files is part of a fleet, with and without connection ids", () => {
+    expect(problemsOf({ transports: [dtls, { type: "udp" }] })).toBe("");
+    expect(problemsOf({ transports: [{ ...dtls, cidOctets: 0 }] })).toBe("");
   });
 
   test("a network that is not the machine's own, without a key: a warning", () => {

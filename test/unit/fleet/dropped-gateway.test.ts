@@ -62,6 +62,7 @@ async function serving(reservedIds: ReadonlySet<string> = new Set()) {
     reservedIds,
     noticed: () => {},
     page: { tap: undefined },
+    turnedAway: () => {},
     report: () => {},
   });
   await gateway.start();
