@@ -20,6 +20,14 @@ type Datagram = Extract<Input, { kind: "datagram" }>;
 type Delivery = Extract<Input, { kind: "delivered" }>;
 type Held = Datagram | Delivery;
 
+/** What waits at all stages that share this object. `StageLimits` for all messages are limits for it. */
+export interface Waiting {
+  messages: number;
+  bytes: number;
+  /** Lines of senders without a session. */
+  strangers: number;
+}
+
 export interface StageParts {
   readonly core: Pick<GatewayCore, "publicationIn" | "deliveryFor">;
   readonly handle: (input: Input) => void;
@@ -27,6 +35,8 @@ export interface StageParts {
   /** Milliseconds since 1970. */
   readonly wallClock: () => number;
   readonly limits?: StageLimits;
+  /** Undefined: this stage is the only one. */
+  readonly waiting?: Waiting;
   /** Called with the results of scripts for accepted messages. */
   readonly values?: Pick<ScriptValues, "note">;
 }
@@ -35,10 +45,10 @@ export interface StageLimits {
   /** Messages that wait for scripts, for one device or for one topic of a connection. */
   readonly lineMax: number;
   readonly lineBytesMax: number;
-  /** Messages that wait, in total. */
+  /** Messages that wait, in total, at all stages with the same `Waiting`. */
   readonly allMax: number;
   readonly allBytesMax: number;
-  /** Lines of senders without a session. */
+  /** Lines of senders without a session, at all stages with the same `Waiting`. */
   readonly strangersMax: number;
 }
 
@@ -72,24 +82,42 @@ export class ScriptStage {
   #entries: ScriptEntries | undefined;
   readonly #ofPeers = new Map<PeerId, Line>();
   readonly #ofLinks = new Map<LinkId, Map<string, Line>>();
-  #count = 0;
-  #bytes = 0;
-  #strangers = 0;
+  readonly #all: Waiting;
+  /** Each ends the wait of dead letters for their script. */
+  readonly #ofLetters = new Set<() => void>();
+  #isEnded = false;
 
   constructor(parts: StageParts, entries: ScriptEntries | undefined) {
     this.#parts = parts;
     this.#limits = parts.limits ?? usualLimits;
+    this.#all = parts.waiting ?? { messages: 0, bytes: 0, strangers: 0 };
     this.#entries = entries;
   }
 
-  /** Messages that wait. */
+  /** Messages that wait, here and at the stages with the same `Waiting`. */
   get waiting(): number {
-    return this.#count;
+    return this.#all.messages;
   }
 
   /** Uses these declarations for messages from now on. Questions that were already asked use the earlier ones. */
   reload(entries: ScriptEntries | undefined): void {
-    this.#entries = entries;
+    if (!this.#isEnded) this.#entries = entries;
+  }
+
+  /**
+   * Nothing waits here any more, and no script is asked. No waiting message was acknowledged, so devices and broker
+   * send them again.
+   */
+  end(): void {
+    this.#isEnded = true;
+    this.#entries = undefined;
+    const ofLinks = [...this.#ofLinks.values()].flatMap((lines) => [...lines.values()]);
+    for (const line of [...this.#ofPeers.values(), ...ofLinks]) {
+      line.cancel();
+      while (this.#leave(line));
+      line.close();
+    }
+    for (const giveUp of [...this.#ofLetters]) giveUp();
   }
 
   /** Hands an input on, now or when its script has answered. */
@@ -103,7 +131,7 @@ export class ScriptStage {
         this.#endDeliveries(input.linkId);
         return this.#parts.handle(input);
       case "shutdown":
-        this.#endAll();
+        this.end();
         return this.#parts.handle(input);
       default:
         return this.#parts.handle(input);
@@ -119,12 +147,7 @@ export class ScriptStage {
       const { topicName, payload } = record.publication;
       const entry = entries.down(clientId, topicName);
       if (record.reason !== "payload-unfit" || !entry || !entries.isCommand(payload)) continue;
-      const answers = await new Promise<Answers>((resolve) => {
-        const questions = [[entry, this.#question(entry, "down", { clientId, topicName, payload })] as const];
-        const wish = this.#inquire(questions, `letters ${topicName}`, resolve);
-        if (wish instanceof Map) resolve(wish);
-      });
-      const answer = answers.get(entry);
+      const answer = await this.#askForLetter(entry, clientId, topicName, payload);
       if (answer) made.set(keyOfLetter(clientId, topicName, payload), answer);
     }
     const { policy } = entries;
@@ -135,6 +158,31 @@ export class ScriptStage {
         return answer ? encodedBy(answer) : policy.down(clientId, topicName, payload);
       },
     };
+  }
+
+  #askForLetter(
+    entry: ScriptEntry,
+    clientId: string,
+    topicName: string,
+    payload: Uint8Array,
+  ): Promise<Answer | undefined> {
+    const givenUp: Answer = { is: "unfit", why: `${entry.file} was not asked: the gateway ends` };
+    if (this.#isEnded) return Promise.resolve(givenUp);
+    return new Promise((resolve) => {
+      const questions = [[entry, this.#question(entry, "down", { clientId, topicName, payload })] as const];
+      let giveUp = () => {};
+      const wish = this.#inquire(questions, `letters ${topicName}`, (answers) => {
+        this.#ofLetters.delete(giveUp);
+        resolve(answers.get(entry));
+      });
+      if (wish instanceof Map) return resolve(wish.get(entry));
+      giveUp = () => {
+        this.#ofLetters.delete(giveUp);
+        wish();
+        resolve(givenUp);
+      };
+      this.#ofLetters.add(giveUp);
+    });
   }
 
   #takeDatagram(input: Datagram): void {
@@ -175,8 +223,8 @@ export class ScriptStage {
     const octets = octetsOf(input);
     line.items.push(input);
     line.bytes += octets;
-    this.#count++;
-    this.#bytes += octets;
+    this.#all.messages++;
+    this.#all.bytes += octets;
   }
 
   /** Removes the first message from the line, and returns it. */
@@ -185,9 +233,9 @@ export class ScriptStage {
     if (!first) return undefined;
     const octets = octetsOf(first);
     line.bytes -= octets;
-    this.#count--;
-    this.#bytes -= octets;
-    if (line.isOfStranger) this.#strangers--;
+    this.#all.messages--;
+    this.#all.bytes -= octets;
+    if (line.isOfStranger) this.#all.strangers--;
     line.isOfStranger = false;
     return first;
   }
@@ -195,7 +243,7 @@ export class ScriptStage {
   #isTooMuch(line: Line): boolean {
     const { lineMax, lineBytesMax, allMax, allBytesMax } = this.#limits;
     if (line.items.length > lineMax || line.bytes > lineBytesMax) return true;
-    return line.items.length > 0 && (this.#count > allMax || this.#bytes > allBytesMax);
+    return line.items.length > 0 && (this.#all.messages > allMax || this.#all.bytes > allBytesMax);
   }
 
   #trim(line: Line): void {
@@ -248,7 +296,7 @@ export class ScriptStage {
     const { clientId, topicName } = publication;
     const policyFor = (answers: Answers) => withUp(entries, topicName, entry, answers.get(entry), this.#parts.values);
     const isOfStranger = clientId === undefined;
-    if (isOfStranger && this.#strangers >= this.#limits.strangersMax)
+    if (isOfStranger && this.#all.strangers >= this.#limits.strangersMax)
       return { payloads: policyFor(new Map([[entry, tooManyStrangers]])) };
     const questions = [[entry, this.#question(entry, "up", publication)] as const];
     const wish = this.#inquire(questions, clientId ?? everyStranger, (answers) =>
@@ -256,7 +304,7 @@ export class ScriptStage {
     );
     if (wish instanceof Map) return { payloads: policyFor(wish) };
     line.isOfStranger = isOfStranger;
-    if (isOfStranger) this.#strangers++;
+    if (isOfStranger) this.#all.strangers++;
     return { cancel: wish };
   }
 
@@ -345,17 +393,6 @@ export class ScriptStage {
           this.#goOnWithout(line, "the connection to the broker ended");
         else this.#leave(line);
       }
-      line.close();
-    }
-  }
-
-  /** No waiting message was acknowledged, so devices and broker send them again. */
-  #endAll(): void {
-    this.#entries = undefined;
-    const ofLinks = [...this.#ofLinks.values()].flatMap((lines) => [...lines.values()]);
-    for (const line of [...this.#ofPeers.values(), ...ofLinks]) {
-      line.cancel();
-      while (this.#leave(line));
       line.close();
     }
   }

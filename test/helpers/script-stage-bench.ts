@@ -2,7 +2,7 @@
 import { parseConfig } from "../../src/config/load.ts";
 import { payloadPolicy, scriptEntries } from "../../src/config/payloads.ts";
 import type { LinkId, PeerId, Publication, QoS } from "../../src/core/types.ts";
-import { ScriptStage, type StageLimits } from "../../src/runtime/script-stage.ts";
+import { ScriptStage, type StageLimits, type Waiting } from "../../src/runtime/script-stage.ts";
 import type { Answer, Question } from "../../src/script/question.ts";
 import { ScriptValues } from "../../src/script/values.ts";
 import { encode } from "../../src/wire/v12/codec.ts";
@@ -59,7 +59,11 @@ export const declared = [
   { topics: "plain", script: "down.js", direction: "down" },
 ];
 
-export function world(mode: "transparent" | "aggregating" = "transparent", declarations: unknown[] = declared) {
+export function world(
+  mode: "transparent" | "aggregating" = "transparent",
+  declarations: unknown[] = declared,
+  waiting?: Waiting,
+) {
   const { payloads } = parseConfig({ payloads: declarations });
   const policy = payloadPolicy(payloads);
   const buffer = { ...testOptions.buffer, messagesMax: bufferMax };
@@ -75,6 +79,7 @@ export function world(mode: "transparent" | "aggregating" = "transparent", decla
       wallClock: () => 7,
       limits,
       values,
+      ...(waiting && { waiting }),
     },
     scriptEntries(payloads, policy),
   );
@@ -112,8 +117,12 @@ export function world(mode: "transparent" | "aggregating" = "transparent", decla
   return { bench, stage, scripts, values, says, delivers, came, link, turns };
 }
 
-export function begun(mode: "transparent" | "aggregating" = "transparent", declarations: unknown[] = declared) {
-  const all = world(mode, declarations);
+export function begun(
+  mode: "transparent" | "aggregating" = "transparent",
+  declarations: unknown[] = declared,
+  waiting?: Waiting,
+) {
+  const all = world(mode, declarations, waiting);
   const connects = (clientId: string, from: PeerId) => {
     all.bench.client(connect({ clientId }), from);
     if (mode === "transparent") all.bench.link(clientId).up();
