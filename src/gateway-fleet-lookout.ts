@@ -7,6 +7,7 @@ import type { GatewayConfig } from "./config/schema.ts";
 import type { GatewayCore, SessionView } from "./core/gateway-core.ts";
 import type { Gateway } from "./gateway.ts";
 import { Lookout, type LookoutCore } from "./gateway-console.ts";
+import type { ScriptProcess } from "./gateway-scripts.ts";
 import type { WallClock } from "./runtime/wall-clock.ts";
 import type { Transport } from "./transports/transport.ts";
 
@@ -19,6 +20,8 @@ export interface FleetLookoutParts {
   readonly wallClock: WallClock;
   /** The real transports, which all shards use. */
   readonly transports: readonly Transport[];
+  /** Runs the scripts for the payloads of all shards. */
+  readonly scripts: ScriptProcess;
   /** The gateways of this process. */
   readonly gateways: () => readonly Gateway[];
   /** The sums over all shards, also over those that this process has served before. */
@@ -30,7 +33,7 @@ export interface FleetLookoutParts {
 }
 
 export function fleetLookout(parts: FleetLookoutParts): Lookout {
-  const { gateways, transports, ...rest } = parts;
+  const { gateways, transports, scripts, ...rest } = parts;
   const views = () => gateways().map((gateway) => gateway.view);
   return new Lookout({
     ...rest,
@@ -44,7 +47,7 @@ export function fleetLookout(parts: FleetLookoutParts): Lookout {
     },
     transports: new Map(transports.map((each) => [each.name, each])),
     now: () => performance.now(),
-    scriptValue: () => undefined,
+    scriptValue: (way, clientId, topicName, payload) => scripts.values.of(way, clientId, topicName, payload),
     accessChanged: () => {
       for (const gateway of gateways()) gateway.accessChanged();
     },

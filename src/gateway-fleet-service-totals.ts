@@ -26,7 +26,8 @@ export class FleetServiceTotals {
   readonly #steps = new Map<string, Durations>();
   readonly sources: ServiceSources;
 
-  constructor(version: string, gateways: () => readonly Gateway[]) {
+  /** @param scripts the counters of the process of scripts, which all shards share; undefined: there are no scripts */
+  constructor(version: string, gateways: () => readonly Gateway[], scripts: ServiceSources["scripts"]) {
     this.#gateways = gateways;
     this.sources = {
       version,
@@ -34,7 +35,7 @@ export class FleetServiceTotals {
       commits: () => this.#sum(this.#commits, (each) => each.commits()),
       wakings: () => this.#sum(this.#wakings, (each) => each.wakings()),
       steps: () => this.#allSteps(),
-      scripts: () => undefined,
+      scripts,
       oldestBacklogSeconds: () => Math.max(0, ...this.#all.map((each) => each.oldestBacklogSeconds())),
       restoring: () => this.#all.reduce((sum, each) => sum + each.restoring(), 0),
     };

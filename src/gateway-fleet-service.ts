@@ -23,6 +23,7 @@ import type { NamedReport } from "./gateway-fleet-dtls.ts";
 import { fleetLookout, sessionsOf } from "./gateway-fleet-lookout.ts";
 import { FleetServiceTotals } from "./gateway-fleet-service-totals.ts";
 import { FleetTotals } from "./gateway-fleet-totals.ts";
+import type { ScriptProcess } from "./gateway-scripts.ts";
 import { logAudit } from "./observe/audit.ts";
 import { addFleetMetrics } from "./observe/fleet-metrics.ts";
 import type { Log } from "./observe/log.ts";
@@ -52,6 +53,8 @@ export interface FleetServiceParts {
   readonly transports: readonly Transport[];
   /** Reports of DTLS that belong to no shard. */
   readonly encryption: () => readonly NamedReport[];
+  /** Runs the scripts for the payloads of all shards. */
+  readonly scripts: ScriptProcess;
   /** The gateways of this process, by shard. */
   readonly gateways: () => ReadonlyMap<number, Gateway>;
   readonly serves: () => boolean;
@@ -76,7 +79,7 @@ export class FleetService {
     this.#parts = parts;
     const here = () => [...parts.gateways().values()];
     this.#totals = new FleetTotals(here, parts.encryption);
-    this.#serviceTotals = new FleetServiceTotals(parts.version, here);
+    this.#serviceTotals = new FleetServiceTotals(parts.version, here, () => parts.scripts.counters);
     const { config, version, owners, front, gateways } = parts;
     this.lookout = fleetLookout({
       ...parts,

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Managed } from "./config/managed.ts";
 import type { GatewayConfig } from "./config/schema.ts";
+import { readScripts } from "./config/scripts.ts";
 import { fleetPrefix, ownIdsOfFleet, shardConfig, shardPrefix } from "./config/shard-config.ts";
 import { datagramWords } from "./core/dialects/glance.ts";
 import { GatewayError } from "./errors.ts";
@@ -20,6 +21,7 @@ import { Gateway, type StartProgress } from "./gateway.ts";
 import { FleetNetworks } from "./gateway-fleet-dtls.ts";
 import { FleetService } from "./gateway-fleet-service.ts";
 import { ownVersion } from "./gateway-parts.ts";
+import { ScriptProcess } from "./gateway-scripts.ts";
 import type { Log } from "./observe/log.ts";
 import { EpochFile } from "./storage/epoch-file.ts";
 import { newRun } from "./storage/redis.ts";
@@ -65,6 +67,7 @@ export class FleetGateway {
   readonly #front: Front;
   readonly #running = new Map<number, Running>();
   readonly #reservedIds: ReadonlySet<string>;
+  readonly #scripts: ScriptProcess;
   readonly #service: FleetService;
   readonly #noticed = new Set<string>();
   #stopping: Promise<void> | undefined;
@@ -144,6 +147,7 @@ export class FleetGateway {
       told,
       retryMs: retryMsMin(config),
     });
+    this.#scripts = new ScriptProcess(config, (level, say) => log[level](say));
     this.#service = new FleetService({
       config: () => this.#config,
       log,
@@ -154,6 +158,7 @@ export class FleetGateway {
       front: this.#front,
       transports,
       encryption: () => this.#networks.reports(),
+      scripts: this.#scripts,
       gateways: () => new Map([...this.#running].map(([shard, { gateway }]) => [shard, gateway])),
       serves: () => this.serves,
       drain: () => this.#drain(),
@@ -163,12 +168,13 @@ export class FleetGateway {
 
   /**
    * Resolves when the shards that this gateway has by then are served; further shards come later.
-   * @throws {GatewayError} when a port cannot be opened. Nothing is left running then.
+   * @throws {GatewayError} when a port cannot be opened, or a script cannot be read. Nothing is left running then.
    */
   async start(_progress: StartProgress = () => {}): Promise<void> {
     try {
       this.#networks.read();
       for (const warning of this.#networks.warnings) this.#log.warn(`fleet: ${warning}`);
+      await this.#scripts.start(readScripts(this.#config.payloads));
       await this.#service.start();
       await this.#front.start();
     } catch (error) {
@@ -195,8 +201,10 @@ export class FleetGateway {
     return this.#service.consoleLink();
   }
 
-  /** Reloads the configuration of each shard; see `Gateway.reload`. */
+  /** Reloads the configuration of each shard, and the scripts once for all; see `Gateway.reload`. */
   reload(config: GatewayConfig): readonly string[] {
+    const scripts = readScripts(config.payloads); // if one cannot be read, nothing is changed
+    this.#scripts.load(scripts);
     this.#networks.read();
     const restart = new Set<string>(this.#service.needRestart(config));
     for (const [shard, { gateway }] of this.#running)
@@ -217,6 +225,7 @@ export class FleetGateway {
     for (const shard of [...this.#running.keys()]) this.#drop(shard);
     await this.#front.close();
     await this.#service.close();
+    await this.#scripts.close();
     this.#leases.close();
     this.#stores.close();
   }
@@ -244,6 +253,7 @@ export class FleetGateway {
       },
       owns: () => claim.owns(),
       redis: this.#stores,
+      scripts: this.#scripts,
       reservedIds: this.#reservedIds,
       noticed: (say) => this.#notice(say),
       turnedAway: this.#turnedAway,

@@ -130,7 +130,7 @@ export class GatewayParts {
     this.mqtt = new Map([["", general], ...named]);
     this.upstream = named.length === 0 ? general : new Upstreams(this.mqtt);
     this.own = this.#newOwnConnections(config, version, general.counters.wire);
-    this.settings = this.#newSettings(config);
+    this.settings = this.#newSettings(config, shard?.scripts);
     const options = { ...this.settings.coreOptions(), ...(shard && { reservedIds: shard.reservedIds }) };
     this.core = this.#newCore(options);
     this.reports = new ReportLog(log);
@@ -165,13 +165,14 @@ export class GatewayParts {
     });
   }
 
-  #newSettings(config: GatewayConfig): Settings {
+  #newSettings(config: GatewayConfig, sharedScripts: ShardParts["scripts"] | undefined): Settings {
     return new Settings(config, {
       managed: this.managed,
       transports: this.transports,
       core: () => this.core,
       submit: (input) => this.driver.handle(input),
       watching: (declared) => this.own.watching(declared),
+      sharedScripts,
       told: (level, say) => this.log[level](say),
       wallClock: () => this.wallClock.now(),
     });

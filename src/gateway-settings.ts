@@ -9,14 +9,14 @@ import { type Managed, managedKeys, withManagedTopics } from "./config/managed.t
 import { payloadPolicy } from "./config/payloads.ts";
 import { afterReload, needRestart } from "./config/restart.ts";
 import type { GatewayConfig } from "./config/schema.ts";
-import { readScripts } from "./config/scripts.ts";
+import { hasScripts, readScripts } from "./config/scripts.ts";
 import type { AccessPolicy } from "./core/access.ts";
 import type { GatewayCore } from "./core/gateway-core.ts";
 import type { Input } from "./core/input.ts";
 import type { CoreOptions } from "./core/options.ts";
 import type { PayloadPolicy } from "./core/payloads.ts";
 import type { PeerId } from "./core/types.ts";
-import { Scripts } from "./gateway-scripts.ts";
+import { type ScriptProcess, Scripts } from "./gateway-scripts.ts";
 import { transportOf } from "./runtime/perform.ts";
 import type { ScriptSource } from "./script/question.ts";
 import type { Told } from "./script/runner.ts";
@@ -32,6 +32,8 @@ export interface SettingsParts {
   readonly submit: (input: Input) => void;
   /** Home Assistant sees the values of the declarations. */
   readonly watching: (policy: PayloadPolicy | undefined) => PayloadPolicy | undefined;
+  /** The process of scripts that a fleet has for all its shards here. Undefined: this gateway has its own. */
+  readonly sharedScripts: ScriptProcess | undefined;
   readonly told: Told;
   /** Milliseconds since 1970. */
   readonly wallClock: () => number;
@@ -44,13 +46,14 @@ export class Settings {
   #access: AccessPolicy | undefined;
   /** Undefined until the first declaration with a script. */
   #scripts: Scripts | undefined;
-  readonly #sources: readonly ScriptSource[];
+  /** This gateway ends, so no scripts begin. */
+  #isOver = false;
 
   /** @throws {GatewayError} when a script cannot be read. */
   constructor(config: GatewayConfig, parts: SettingsParts) {
     this.#config = config;
     this.#parts = parts;
-    this.#sources = readScripts(config.payloads);
+    this.#ownScripts(config); // if one cannot be read, the error is thrown now
   }
 
   get config(): GatewayConfig {
@@ -70,13 +73,20 @@ export class Settings {
 
   /** Called when the core exists. Scripts run from `startScripts` on. */
   loadScripts(payloads: PayloadPolicy | undefined): void {
-    if (this.#sources.length === 0) return;
+    if (!hasScripts(this.#config.payloads)) return;
     this.#scripts = this.#newScripts();
     this.#scripts.load(this.#config, payloads);
   }
 
   async startScripts(): Promise<void> {
-    await this.#scripts?.start(readScripts(this.#config.payloads));
+    const sources = this.#ownScripts(this.#config);
+    if (sources) await this.#scripts?.start(sources);
+  }
+
+  /** No message waits for a script any more. */
+  async endScripts(): Promise<void> {
+    this.#isOver = true;
+    await this.#scripts?.close();
   }
 
   /** Passes the input to the core, after its script if it has one. */
@@ -110,7 +120,7 @@ export class Settings {
    * @throws {GatewayError} when a script cannot be read; nothing is changed then.
    */
   reload(config: GatewayConfig): readonly string[] {
-    const sources = readScripts(config.payloads);
+    const sources = this.#ownScripts(config);
     const restart = needRestart(this.#config, config);
     this.predefinedChanged(config);
     this.handle({ kind: "accessChanged", access: this.#accessPolicy(config) });
@@ -125,17 +135,23 @@ export class Settings {
     this.#config = afterReload(this.#config, config);
   }
 
-  #reloadScripts(config: GatewayConfig, payloads: PayloadPolicy | undefined, sources: readonly ScriptSource[]): void {
+  #reloadScripts(config: GatewayConfig, payloads: PayloadPolicy | undefined, sources?: readonly ScriptSource[]): void {
+    if (this.#isOver) return;
     if (this.#scripts) return this.#scripts.load(config, payloads, sources);
-    if (sources.length === 0) return;
+    if (!hasScripts(config.payloads)) return;
     this.#scripts = this.#newScripts();
     this.#scripts.load(config, payloads);
-    void this.#scripts.start(sources);
+    if (sources) void this.#scripts.start(sources);
+  }
+
+  /** Undefined: the owner of the shared process reads them, once for all shards. */
+  #ownScripts({ payloads }: GatewayConfig): readonly ScriptSource[] | undefined {
+    return this.#parts.sharedScripts ? undefined : readScripts(payloads);
   }
 
   #newScripts(): Scripts {
-    const { core, submit, told, wallClock } = this.#parts;
-    return new Scripts(this.#config, { core: core(), handle: submit, told, wallClock });
+    const { core, submit, told, wallClock, sharedScripts: shared } = this.#parts;
+    return new Scripts(this.#config, { core: core(), handle: submit, told, wallClock, shared });
   }
 
   #payloads({ payloads }: GatewayConfig): PayloadPolicy | undefined {

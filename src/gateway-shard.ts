@@ -1,6 +1,7 @@
 /** Part of the composition root: the parts with which the gateway of a shard in a fleet is made. */
 import type { Managed } from "./config/managed.ts";
 import type { GatewayEvent } from "./core/event.ts";
+import type { ScriptProcess } from "./gateway-scripts.ts";
 import type { Live } from "./observe/live.ts";
 import type { PairMember } from "./storage/redis.ts";
 import type { RedisSource } from "./storage/redis-source.ts";
@@ -15,6 +16,8 @@ export interface ShardParts {
   /** Called before anything is sent. False: another gateway owns the shard. */
   readonly owns: () => boolean;
   readonly redis: RedisSource;
+  /** Runs the scripts for the payloads of all shards. It outlives the shard's gateway. */
+  readonly scripts: ScriptProcess;
   /** The MQTT client ids of all shards' own connections. */
   readonly reservedIds: ReadonlySet<string>;
   /** Called with notices about the store, as it was found. */

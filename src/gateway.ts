@@ -227,6 +227,7 @@ export class Gateway {
     this.#isAbandoned = true;
     this.#serves = false;
     this.#parts.driver.stop();
+    void this.#parts.settings.endScripts();
     this.#parts.wallClock.stop();
     for (const upstream of this.#parts.mqtt.values()) upstream.tear();
     for (const transport of this.#parts.transports.values()) void transport.close();
@@ -387,7 +388,7 @@ export class Gateway {
     await Promise.all([
       this.#parts.upstream.shutdown(shutdownMs),
       this.#parts.own.close(),
-      this.#parts.settings.scripts?.close(),
+      this.#parts.settings.endScripts(),
     ]);
     for (const transport of this.#parts.transports.values()) await transport.close();
     this.#parts.tap.close();

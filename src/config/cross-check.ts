@@ -93,7 +93,7 @@ function checkPair({ store, tryOutBroker }: GatewayConfig): string[] {
 
 /** Finds settings that a fleet does not support, or that each of its shards would execute separately. */
 function checkFleet(config: GatewayConfig): string[] {
-  const { fleet, store, transports, tryOutBroker, homeAssistant, control, status, payloads } = config;
+  const { fleet, store, transports, tryOutBroker, homeAssistant, control, status } = config;
   if (!fleet.enabled) return [];
   const problems: string[] = [];
   if (store.kind !== "redis")
@@ -121,10 +121,6 @@ function checkFleet(config: GatewayConfig): string[] {
     problems.push("control.topic: commands over MQTT are not part of a fleet; take it out");
   if (status.topic !== undefined)
     problems.push("status.topic: is not part of a fleet, where each shard would publish a status; take it out");
-  if (payloads.some(({ script }) => script !== undefined))
-    problems.push(
-      "payloads: scripts are not part of a fleet, where each shard would have a process for them; take them out",
-    );
   return problems;
 }
 

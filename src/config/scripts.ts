@@ -8,6 +8,10 @@ import type { PayloadDeclaration } from "./payload-options.ts";
 /** Octets of a script; the longest scripts of the well-known collections have a tenth of this. */
 const scriptBytesMax = 512 * 1_024;
 
+export function hasScripts(declarations: readonly PayloadDeclaration[]): boolean {
+  return declarations.some(({ script }) => script !== undefined);
+}
+
 /** @throws {GatewayError} ERR_PAYLOAD_SCRIPT when one cannot be read, or is too long. */
 export function readScripts(declarations: readonly PayloadDeclaration[]): ScriptSource[] {
   const files = new Set(declarations.flatMap(({ script }) => script ?? []));

@@ -52,6 +52,10 @@ export class PairGateway {
     if (/"level":(50|60)/.test(line)) this.errors.push(line);
   }
 
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#process?.kill(signal);
   }

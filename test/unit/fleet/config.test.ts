@@ -42,7 +42,6 @@ describe("the section", () => {
     [{ homeAssistant: { enabled: true } }, /homeAssistant.enabled/],
     [{ control: { topic: "site/gateway" } }, /control.topic/],
     [{ status: { topic: "site/status" } }, /status.topic/],
-    [{ payloads: [{ topics: "a/#", script: "x.js" }] }, /payloads: scripts/],
     [{ tryOutBroker: true, upstream: { url: "mqtt://127.0.0.1:1883" } }, /tryOutBroker/],
     [{ fleet: { ...fleet, shards: 15 } }, /shards/],
   ])("what is not part of a fleet is refused: %j", (config, said) => {
@@ -52,6 +51,10 @@ describe("the section", () => {
   test("DTLS with keys in files is part of a fleet, with and without connection ids", () => {
     expect(problemsOf({ transports: [dtls, { type: "udp" }] })).toBe("");
     expect(problemsOf({ transports: [{ ...dtls, cidOctets: 0 }] })).toBe("");
+  });
+
+  test("scripts for payloads belong to a fleet", () => {
+    expect(problemsOf({ payloads: [{ topics: "a/#", script: "x.js" }] })).toBe("");
   });
 
   test("a network that is not the machine's own, without a key: a warning", () => {

@@ -1,73 +1,15 @@
 /** The gateway of one shard, whose lease is over: it is dropped without a word, and the process lives. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, onTestFinished, test } from "vitest";
-import { parseConfig } from "../../../src/config/load.ts";
-import { Managed } from "../../../src/config/managed.ts";
-import type { PeerId } from "../../../src/core/types.ts";
-import { Gateway } from "../../../src/gateway.ts";
-import { createLog } from "../../../src/observe/log.ts";
-import type { Transport, TransportEvents } from "../../../src/transports/transport.ts";
 import { RecordingBroker } from "../../helpers/recording-broker.ts";
+import { connectOf, shardGateway } from "../../helpers/shard-gateway.ts";
 import { until } from "../../helpers/test-gateway.ts";
-
-const device = "udp/192.0.2.9:1000" as PeerId;
-
-/** A network of which the test is both ends. */
-class Net implements Transport {
-  readonly name = "udp";
-  readonly place = "here";
-  readonly warnings = [];
-  readonly sent: string[] = [];
-  events: TransportEvents | undefined;
-  isClosed = false;
-  maxMessageBytes = () => 1_400;
-  hostOf = () => "192.0.2.9";
-  identityOf = () => ({ name: "192.0.2.9", by: "address", verified: false }) as const;
-  async start(events: TransportEvents): Promise<void> {
-    this.events = events;
-  }
-  send(_to: PeerId, bytes: Uint8Array): void {
-    this.sent.push(Buffer.from(bytes).toString("hex"));
-  }
-  broadcast(): void {}
-  stats = () => ({ datagramsIn: 0, datagramsOut: 0, bytesIn: 0, bytesOut: 0, sendErrors: 0 });
-  async close(): Promise<void> {
-    this.isClosed = true;
-  }
-}
-
-const connectOf = (clientId: string) =>
-  Buffer.concat([Buffer.of(6 + clientId.length, 0x04, 0x04, 0x01, 0, 60), Buffer.from(clientId)]);
 
 async function serving(reservedIds: ReadonlySet<string> = new Set()) {
   const broker = await RecordingBroker.start();
   onTestFinished(() => broker.close());
-  const config = parseConfig({
-    transports: [{ type: "udp" }],
-    upstream: { url: broker.url },
-    store: { kind: "memory" },
-    log: { level: "silent" },
-  });
-  const net = new Net();
-  const lease = { isOurs: true };
-  const gateway = new Gateway(config, await createLog(config.log), undefined, undefined, undefined, {
-    transports: [net],
-    managed: new Managed(config.store),
-    member: { run: "run", epoch: () => 1, fenced: () => {} },
-    owns: () => lease.isOurs,
-    redis: {
-      open: () => Promise.reject(new Error("it has none")),
-      done: () => {},
-    },
-    reservedIds,
-    noticed: () => {},
-    page: { tap: undefined },
-    turnedAway: () => {},
-    report: () => {},
-  });
-  await gateway.start();
+  const { net, lease, gateway, hear } = await shardGateway(broker.url, { reservedIds });
   onTestFinished(() => gateway.abandon());
-  const hear = (bytes: Uint8Array) => net.events?.datagram(device, bytes);
   const said = (clientId: string) =>
     broker.packets.filter((each) => each.clientId === clientId).map(({ packet }) => packet.cmd);
   return { broker, net, lease, gateway, hear, said };

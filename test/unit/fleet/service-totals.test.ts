@@ -11,6 +11,8 @@ const took = (...seconds: number[]): Durations => {
   return all;
 };
 
+const asked = { asked: 7, overTime: 1, turnedAway: 2, restarts: 3 };
+
 function shard(upstream: Partial<UpstreamSource>, commits: Durations, oldest = 0): Gateway {
   const sources: ServiceSources = {
     version: "1",
@@ -33,7 +35,8 @@ function shard(upstream: Partial<UpstreamSource>, commits: Durations, oldest = 0
     commits: () => commits,
     wakings: () => took(2),
     steps: () => ({ datagrams: took(0.001, 0.5) }),
-    scripts: () => undefined,
+    // Each shard's gateway says what the process says, which all of them share.
+    scripts: () => ({ ...asked }),
     oldestBacklogSeconds: () => oldest,
     restoring: () => 1,
   };
@@ -45,7 +48,11 @@ test("what is counted is added up, and what a shard that has moved away counted 
   const first = shard({ isThere: false, linksUp: 0 }, took(0.01), 7);
   const second = shard({ certificates }, took(0.02, 100), 5);
   let here = [first, second];
-  const totals = new FleetServiceTotals("1", () => here);
+  const totals = new FleetServiceTotals(
+    "1",
+    () => here,
+    () => asked,
+  );
   const { sources } = totals;
   expect(sources.upstreams()).toEqual([
     {
@@ -67,6 +74,7 @@ test("what is counted is added up, and what a shard that has moved away counted 
   expect(sources.steps()).toEqual({ datagrams: took(0.001, 0.5, 0.001, 0.5) });
   expect(sources.oldestBacklogSeconds()).toBe(7);
   expect(sources.restoring()).toBe(2);
+  expect(sources.scripts(), "one process of scripts is counted once").toEqual(asked);
 
   here = [second];
   totals.retire(first);
@@ -74,6 +82,7 @@ test("what is counted is added up, and what a shard that has moved away counted 
   expect(sources.commits().count).toBe(3);
   expect(sources.steps()["datagrams"]?.count).toBe(4);
   expect(sources.oldestBacklogSeconds()).toBe(5);
+  expect(sources.scripts(), "also when a shard has moved away").toEqual(asked);
 
   here = [];
   totals.retire(second);
