@@ -6,7 +6,7 @@ import type { Copies, PeerId, PeerIdentity } from "./types.ts";
 
 export interface CoreOptions {
   /** MQTT client ids of other gateways' own connections at the same brokers, which no client may have. */
-  readonly reservedIds?: ReadonlySet<string>;
+  readonly reservedIds?: Pick<ReadonlySet<string>, "has">;
   /** 0..255. [§5.4.1] */
   readonly gatewayId: number;
   readonly retry: {
@@ -118,6 +118,8 @@ export interface CoreOptions {
   readonly status: {
     /** Retained gateway and device states go under this topic; undefined = off. */
     readonly topic: string | undefined;
+    /** True: the states of clients are published, and that of the gateway is not. */
+    readonly ofClientsOnly?: boolean;
   };
   /**
    * Answers without a request (DISCONNECT) to unknown senders, per second in total. In addition, each sender gets one

@@ -19,6 +19,11 @@ export function isTopicName(text: string): boolean {
   return text !== "" && !/[\0+#]/.test(text) && utf8Length(text) <= 65_535;
 }
 
+/** A client id, or another name, as one level of a topic: separators and wildcards are percent-encoded. */
+export function topicLevel(name: string): string {
+  return name.replace(/[%/+#]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
+}
+
 const share = "$share/";
 
 /** A filter that can be subscribed to: `+` alone in its level, `#` alone in the last; `$share/group/filter` too. */

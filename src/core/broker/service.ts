@@ -2,6 +2,7 @@
  * The gateway's own connection to each broker. It is used for QoS -1 and for status messages. It also shows whether the
  * broker is there, on which advertising depends. [MQTT-SN 1.2 §6.1, §6.8]
  */
+import { topicLevel } from "../../wire/topic.ts";
 import type { Context } from "../context.ts";
 import { willKey } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
@@ -13,7 +14,7 @@ import { sendUnanswered } from "./sending.ts";
 import { toBroker } from "./topic-prefix.ts";
 
 export function onServiceUp(context: Context, upstream: Upstream<Session>): void {
-  publishStatus(context, upstream, "gateway", "online");
+  publishGatewayStatus(context, upstream, "online");
   publishClientStates(context, upstream);
   if (context.options.advertise.intervalSeconds > 0) advertise(context);
 }
@@ -89,7 +90,11 @@ export function removeClientStatus(context: Context, clientId: string): void {
 
 /** Publishes that the gateway is ending, while it still can. */
 export function publishOffline(context: Context): void {
-  for (const upstream of context.upstreams.all) publishStatus(context, upstream, "gateway", "offline");
+  for (const upstream of context.upstreams.all) publishGatewayStatus(context, upstream, "offline");
+}
+
+function publishGatewayStatus(context: Context, upstream: Upstream<Session>, state: "online" | "offline"): void {
+  if (context.options.status.ofClientsOnly !== true) publishStatus(context, upstream, "gateway", state);
 }
 
 function publishStatus(context: Context, upstream: Upstream<Session>, what: string, state: string): void {
@@ -103,16 +108,11 @@ function publishStatus(context: Context, upstream: Upstream<Session>, what: stri
 
 /** The will of the gateway's own connection, unless the broker is known to close the connection for it. */
 export function statusWill(context: Context, { options, service }: Upstream<Session>): Will | undefined {
-  const { topic } = context.options.status;
-  if (topic === undefined) return undefined;
+  const { topic, ofClientsOnly } = context.options.status;
+  if (topic === undefined || ofClientsOnly === true) return undefined;
   const topicName = toBroker(options.topicPrefix, `${topic}/gateway`);
   const will: Will = { topicName, payload: octets("offline"), qos: 0, retain: true };
   return service.kinds.refuses(context.now, willKey(service.key, will)) ? undefined : will;
-}
-
-/** A client id as one level of a topic: separators and wildcards are percent-encoded. */
-function topicLevel(clientId: string): string {
-  return clientId.replace(/[%/+#]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 }
 
 /** The octets of a word that has only ASCII letters. */

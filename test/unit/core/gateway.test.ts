@@ -126,6 +126,27 @@ describe("the broker comes and goes", () => {
     expect(bench.client(sleep(60)).effect("publish").publication.payload).toEqual(octets("asleep"));
   });
 
+  test.each([
+    [false, ["gw/gateway online"], ["gw/gateway offline"]],
+    [true, [], []],
+  ])(
+    "status topics of clients alone (%s), as in a shard: the gateway says nothing of itself",
+    (ofClientsOnly, up, down) => {
+      const bench = new Bench({ status: { topic: "gw", ofClientsOnly } });
+      const published = ({ effects }: Turn) =>
+        effects.flatMap((each) =>
+          each.kind === "publish" ? [`${each.publication.topicName} ${Buffer.from(each.publication.payload)}`] : [],
+        );
+      bench.link("gateway").down();
+      expect(published(bench.link("gateway").up())).toEqual(up);
+      bench.client(connect());
+      expect(published(bench.link("c1").up())).toEqual(["gw/clients/c1 active"]);
+      expect(published(bench.input({ kind: "shutdown" })).filter((each) => each.startsWith("gw/gateway"))).toEqual(
+        down,
+      );
+    },
+  );
+
   test("the retained state of who has no session any more is removed on demand; who has one keeps it", () => {
     const bench = new Bench({ status: { topic: "gw" } });
     bench.client(connect({ clientId: "a/b" }));
