@@ -26,9 +26,21 @@ export class FleetServiceTotals {
   readonly #steps = new Map<string, Durations>();
   readonly sources: ServiceSources;
 
-  /** @param scripts the counters of the process of scripts, which all shards share; undefined: there are no scripts */
-  constructor(version: string, gateways: () => readonly Gateway[], scripts: ServiceSources["scripts"]) {
+  readonly #beside: () => readonly UpstreamSource[];
+
+  /**
+   * @param scripts the counters of the process of scripts, which all shards share; undefined: there are no scripts
+   * @param beside connections to the brokers beside those of the shards: they are counted, but say nothing of whether
+   * the broker is there for devices
+   */
+  constructor(
+    version: string,
+    gateways: () => readonly Gateway[],
+    scripts: ServiceSources["scripts"],
+    beside: () => readonly UpstreamSource[],
+  ) {
     this.#gateways = gateways;
+    this.#beside = beside;
     this.sources = {
       version,
       upstreams: () => this.#allUpstreams(),
@@ -71,6 +83,7 @@ export class FleetServiceTotals {
   #allUpstreams(): UpstreamSource[] {
     const counted = new Map<string, Counted>();
     for (const [name, ended] of this.#upstreams) addTo(counted, { name, ...ended });
+    for (const upstream of this.#beside()) addTo(counted, upstream);
     const now = new Map<string, { isThere: boolean; linksUp: number; certificates: UpstreamSource["certificates"] }>();
     for (const upstream of this.#all.flatMap((each) => each.upstreams())) {
       addTo(counted, upstream);

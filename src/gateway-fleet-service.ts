@@ -28,7 +28,7 @@ import { logAudit } from "./observe/audit.ts";
 import { addFleetMetrics } from "./observe/fleet-metrics.ts";
 import type { Log } from "./observe/log.ts";
 import { createMetrics } from "./observe/metrics.ts";
-import { addServiceMetrics } from "./observe/service-metrics.ts";
+import { addServiceMetrics, type UpstreamSource } from "./observe/service-metrics.ts";
 import { OperatorDesk } from "./runtime/desk.ts";
 import { pageOf } from "./runtime/device-views.ts";
 import type { FleetFacts } from "./runtime/fleet-facts.ts";
@@ -55,6 +55,8 @@ export interface FleetServiceParts {
   readonly encryption: () => readonly NamedReport[];
   /** Runs the scripts for the payloads of all shards. */
   readonly scripts: ScriptProcess;
+  /** Connections to the brokers beside those of the shards. */
+  readonly beside: () => readonly UpstreamSource[];
   /** The gateways of this process, by shard. */
   readonly gateways: () => ReadonlyMap<number, Gateway>;
   readonly serves: () => boolean;
@@ -79,7 +81,7 @@ export class FleetService {
     this.#parts = parts;
     const here = () => [...parts.gateways().values()];
     this.#totals = new FleetTotals(here, parts.encryption);
-    this.#serviceTotals = new FleetServiceTotals(parts.version, here, () => parts.scripts.counters);
+    this.#serviceTotals = new FleetServiceTotals(parts.version, here, () => parts.scripts.counters, parts.beside);
     const { config, version, owners, front, gateways } = parts;
     this.lookout = fleetLookout({
       ...parts,

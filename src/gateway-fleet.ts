@@ -20,6 +20,7 @@ import { Owners } from "./fleet/owners.ts";
 import { Gateway, type StartProgress } from "./gateway.ts";
 import { FleetNetworks } from "./gateway-fleet-dtls.ts";
 import { FleetService } from "./gateway-fleet-service.ts";
+import { FleetStatus } from "./gateway-fleet-status.ts";
 import { ownVersion } from "./gateway-parts.ts";
 import { ScriptProcess } from "./gateway-scripts.ts";
 import type { Log } from "./observe/log.ts";
@@ -66,8 +67,9 @@ export class FleetGateway {
   readonly #owners: Owners;
   readonly #front: Front;
   readonly #running = new Map<number, Running>();
-  readonly #reservedIds: ReadonlySet<string>;
+  readonly #reservedIds: ReturnType<typeof ownIdsOfFleet>;
   readonly #scripts: ScriptProcess;
+  readonly #status: FleetStatus;
   readonly #service: FleetService;
   readonly #noticed = new Set<string>();
   #stopping: Promise<void> | undefined;
@@ -148,6 +150,7 @@ export class FleetGateway {
       retryMs: retryMsMin(config),
     });
     this.#scripts = new ScriptProcess(config, (level, say) => log[level](say));
+    this.#status = new FleetStatus(config, { log, managed: this.#managed, scripts: this.#scripts });
     this.#service = new FleetService({
       config: () => this.#config,
       log,
@@ -159,6 +162,7 @@ export class FleetGateway {
       transports,
       encryption: () => this.#networks.reports(),
       scripts: this.#scripts,
+      beside: () => this.#status.upstreams,
       gateways: () => new Map([...this.#running].map(([shard, { gateway }]) => [shard, gateway])),
       serves: () => this.serves,
       drain: () => this.#drain(),
@@ -177,6 +181,7 @@ export class FleetGateway {
       await this.#scripts.start(readScripts(this.#config.payloads));
       await this.#service.start();
       await this.#front.start();
+      await this.#status.start();
     } catch (error) {
       await this.stop();
       throw error;
@@ -201,16 +206,32 @@ export class FleetGateway {
     return this.#service.consoleLink();
   }
 
-  /** Reloads the configuration of each shard, and the scripts once for all; see `Gateway.reload`. */
+  /**
+   * Reloads the configuration of each shard, and scripts, keys and certificates of devices once for all; see
+   * `Gateway.reload`. If something cannot be read, everything else is reloaded before the error is thrown; shards that
+   * are opened later begin with the earlier configuration.
+   */
   reload(config: GatewayConfig): readonly string[] {
     const scripts = readScripts(config.payloads); // if one cannot be read, nothing is changed
     this.#scripts.load(scripts);
-    this.#networks.read();
     const restart = new Set<string>(this.#service.needRestart(config));
+    const failures: unknown[] = [];
+    const attempt = (work: () => void): void => {
+      try {
+        work();
+      } catch (error) {
+        failures.push(error);
+      }
+    };
+    attempt(() => this.#networks.read());
     for (const [shard, { gateway }] of this.#running)
-      for (const each of gateway.reload(shardConfig(config, shard))) restart.add(each);
-    this.#config = this.#service.afterReload(config);
+      attempt(() => {
+        for (const each of gateway.reload(shardConfig(config, shard))) restart.add(each);
+      });
+    attempt(() => this.#status.reload(config));
     this.#log.level = config.log.level;
+    if (failures.length > 0) throw failures[0];
+    this.#config = this.#service.afterReload(config);
     return [...restart];
   }
 
@@ -223,6 +244,7 @@ export class FleetGateway {
   async #stop(): Promise<void> {
     await this.#owners.stop();
     for (const shard of [...this.#running.keys()]) this.#drop(shard);
+    await this.#status.stop();
     await this.#front.close();
     await this.#service.close();
     await this.#scripts.close();

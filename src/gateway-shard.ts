@@ -18,8 +18,8 @@ export interface ShardParts {
   readonly redis: RedisSource;
   /** Runs the scripts for the payloads of all shards. It outlives the shard's gateway. */
   readonly scripts: ScriptProcess;
-  /** The MQTT client ids of all shards' own connections. */
-  readonly reservedIds: ReadonlySet<string>;
+  /** The MQTT client ids of all own connections of the fleet. */
+  readonly reservedIds: Pick<ReadonlySet<string>, "has">;
   /** Called with notices about the store, as it was found. */
   readonly noticed: (say: string) => void;
   /** The open pages of the console, which show all shards of the process. */

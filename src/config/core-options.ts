@@ -52,7 +52,8 @@ export function coreOptions(config: GatewayConfig, access: AccessPolicy): CoreOp
       topic: config.deadLetters.topic,
       superseded: config.deadLetters.superseded,
     },
-    status: { topic: statusTopicOf(config) },
+    // In a fleet the gateways of shards publish the states of their clients, and the process publishes its own state.
+    status: { topic: statusTopicOf(config), ofClientsOnly: config.fleet.enabled },
     strangerAnswersPerSecondMax: 1_000,
     shutdown: config.shutdown,
     longNameQoSMinusOne: (peer) => config.extensions.longNameQoSMinusOne || (peer !== undefined && isReading(peer)),

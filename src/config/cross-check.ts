@@ -7,6 +7,7 @@ import { ownIdsOf } from "../core/own-ids.ts";
 import { parseBrokerUrl, usualPorts, withoutSecrets } from "../upstream/broker-url.ts";
 import { globToRegExp } from "../upstream/credentials.ts";
 import { defaultUrl, placesOf, type UpstreamOptions, urlsOf } from "../upstream/options.ts";
+import { checkStatusTopic } from "./fleet-status.ts";
 import { originOf } from "./origins.ts";
 import { checkPayloads } from "./payloads.ts";
 import type { GatewayConfig } from "./schema.ts";
@@ -77,7 +78,7 @@ export function crossCheck(config: GatewayConfig): string[] {
       'upstream.protocol: the try-out broker speaks MQTT 3.1.1 only; set "3.1.1", or tryOutBroker to false',
     );
   }
-  problems.push(...checkPair(config), ...checkFleet(config));
+  problems.push(...checkPair(config), ...checkFleet(config), ...checkStatusTopic(config));
   return problems;
 }
 
@@ -93,7 +94,7 @@ function checkPair({ store, tryOutBroker }: GatewayConfig): string[] {
 
 /** Finds settings that a fleet does not support, or that each of its shards would execute separately. */
 function checkFleet(config: GatewayConfig): string[] {
-  const { fleet, store, transports, tryOutBroker, homeAssistant, control, status } = config;
+  const { fleet, store, transports, tryOutBroker, homeAssistant, control } = config;
   if (!fleet.enabled) return [];
   const problems: string[] = [];
   if (store.kind !== "redis")
@@ -119,8 +120,6 @@ function checkFleet(config: GatewayConfig): string[] {
     );
   if (control.topic !== undefined)
     problems.push("control.topic: commands over MQTT are not part of a fleet; take it out");
-  if (status.topic !== undefined)
-    problems.push("status.topic: is not part of a fleet, where each shard would publish a status; take it out");
   return problems;
 }
 

@@ -248,7 +248,8 @@ export const gatewayConfig = z.strictObject({
         .regex(/^[^+#\0]+$/, "must not hold a wildcard (+ or #)")
         .optional()
         .describe(
-          "The topic of retained states: <topic>/gateway and <topic>/clients/<id>. Absent: none are published.",
+          "The topic of retained states: <topic>/gateway and <topic>/clients/<id>. Absent: none are published. In a " +
+            "fleet one level is {gateway}, for `fleet.name`; the states of clients are published without this level.",
         ),
     })
     .prefault({})

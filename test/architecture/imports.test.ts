@@ -131,6 +131,7 @@ const rules: Record<string, readonly string[]> = {
   "gateway-fleet-lookout.ts": ["*"],
   "gateway-fleet-service.ts": ["*"],
   "gateway-fleet-service-totals.ts": ["*"],
+  "gateway-fleet-status.ts": ["*"],
   "gateway-fleet-totals.ts": ["*"],
   "gateway-home.ts": ["*"],
   "gateway-own-connections.ts": ["*"],

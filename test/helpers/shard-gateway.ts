@@ -1,6 +1,7 @@
 /** The gateway of one shard of a fleet, without the fleet: a network of which the test is both ends, and a lease that the test holds. */
 import { parseConfig } from "../../src/config/load.ts";
 import { Managed } from "../../src/config/managed.ts";
+import type { GatewayConfig } from "../../src/config/schema.ts";
 import type { PeerId } from "../../src/core/types.ts";
 import { Gateway } from "../../src/gateway.ts";
 import { ScriptProcess } from "../../src/gateway-scripts.ts";
@@ -40,6 +41,8 @@ export interface ShardOptions {
   readonly reservedIds?: ReadonlySet<string>;
   /** Sections of the configuration. */
   readonly config?: Readonly<Record<string, unknown>>;
+  /** The whole configuration, in place of sections. Its store is taken to be in memory. */
+  readonly whole?: GatewayConfig;
   /** Shared with other shards. */
   readonly scripts?: ScriptProcess;
 }
@@ -55,8 +58,10 @@ export function shardConfigOf(url: string, more: Readonly<Record<string, unknown
 }
 
 /** Serves when it is returned. */
-export async function shardGateway(url: string, { reservedIds = new Set(), config: more, scripts }: ShardOptions = {}) {
-  const config = shardConfigOf(url, more);
+export async function shardGateway(url: string, options: ShardOptions = {}) {
+  const { reservedIds = new Set(), config: more, whole, scripts } = options;
+  const sections = shardConfigOf(url, more);
+  const config = whole ? { ...whole, store: sections.store } : sections;
   const net = new Net();
   const lease = { isOurs: true };
   const gateway = new Gateway(config, await createLog(config.log), undefined, undefined, undefined, {

@@ -1,7 +1,7 @@
 /** A fleet's section of the configuration, and what is derived from it for each shard. */
 import { describe, expect, test } from "vitest";
 import { parseConfig } from "../../../src/config/load.ts";
-import { ownIdsOfFleet, shardConfig, shardName } from "../../../src/config/shard-config.ts";
+import { ownIdsOfFleet, shardConfig, shardName, statusConfig } from "../../../src/config/shard-config.ts";
 import { warningsOf } from "../../../src/config/warnings.ts";
 
 const fleet = { enabled: true, name: "a", listen: "192.0.2.1:1884", key: { env: "HOME" } };
@@ -41,7 +41,15 @@ describe("the section", () => {
     [{ transports: [{ type: "ble" }] }, /transports.0: a fleet serves UDP/],
     [{ homeAssistant: { enabled: true } }, /homeAssistant.enabled/],
     [{ control: { topic: "site/gateway" } }, /control.topic/],
-    [{ status: { topic: "site/status" } }, /status.topic/],
+    [{ status: { topic: "site/status" } }, /status.topic: in a fleet .*mqtt-sn\/{gateway}/],
+    [{ status: { topic: "{gateway}" } }, /status.topic: in a fleet/],
+    [{ status: { topic: "site/of-{gateway}" } }, /status.topic: in a fleet/],
+    [{ status: { topic: "{gateway}/{gateway}/x" } }, /status.topic: in a fleet/],
+    [{ status: { topic: "site/{gateway}" }, fleet: { ...fleet, name: "clients" } }, /fleet.name: \\"clients/],
+    [
+      { status: { topic: "site/{gateway}" }, fleet: { enabled: false } },
+      /status.topic: {gateway} stands for fleet.name/,
+    ],
     [{ tryOutBroker: true, upstream: { url: "mqtt://127.0.0.1:1883" } }, /tryOutBroker/],
     [{ fleet: { ...fleet, shards: 15 } }, /shards/],
   ])("what is not part of a fleet is refused: %j", (config, said) => {
@@ -55,6 +63,10 @@ describe("the section", () => {
 
   test("scripts for payloads belong to a fleet", () => {
     expect(problemsOf({ payloads: [{ topics: "a/#", script: "x.js" }] })).toBe("");
+  });
+
+  test("a state of each gateway belongs to a fleet", () => {
+    expect(problemsOf({ status: { topic: "site/{gateway}" } })).toBe("");
   });
 
   test("a network that is not the machine's own, without a key: a warning", () => {
@@ -97,5 +109,38 @@ describe("a shard's configuration", () => {
     for (const id of ["mqtt-sn-gateway-s00", "mqtt-sn-gateway-s63", "second-s17", "mqtt-sn-gateway-s05-probe"])
       expect(ids.has(id), id).toBe(true);
     expect(ids.has("mqtt-sn-gateway-s64")).toBe(false);
+  });
+
+  test("so are those for the states of all gateways, whatever their names are", () => {
+    const ids = ownIdsOfFleet(config);
+    for (const id of ["mqtt-sn-gateway-status-a", "second-status-another"]) expect(ids.has(id), id).toBe(true);
+    expect(ids.has("mqtt-sn-gateway-stat")).toBe(false);
+  });
+
+  test("has the topic of the states of clients, which is that of the whole fleet", () => {
+    expect(shardConfig(config, 3).status.topic).toBeUndefined();
+    const topicOf = (topic: string) => shardConfig(parseConfig({ ...usual, status: { topic } }), 3).status.topic;
+    expect(topicOf("site/{gateway}")).toBe("site");
+    expect(topicOf("a/{gateway}/b")).toBe("a/b");
+  });
+});
+
+describe("the configuration of the connections for the state of a gateway", () => {
+  const of = (more: object) => statusConfig(parseConfig({ ...usual, status: { topic: "site/{gateway}" }, ...more }));
+
+  test("is not there without a topic", () => {
+    expect(of({ status: {} })).toBeUndefined();
+  });
+
+  test("has a topic and MQTT client ids with the name of the gateway, at each broker, as one level", () => {
+    const upstreams = [{ name: "other", clients: "x-*", serviceClientId: "second" }];
+    const own = of({ upstreams, fleet: { ...fleet, name: "barn/+ a" } });
+    expect(own?.status.topic).toBe("site/barn%2F%2B a");
+    expect(own?.upstream).toMatchObject({
+      serviceClientId: "mqtt-sn-gateway-status-barn%2F%2B a",
+      mode: "transparent",
+    });
+    expect(own?.upstreams[0]?.serviceClientId).toBe("second-status-barn%2F%2B a");
+    expect(own?.store.kind).toBe("memory");
   });
 });

@@ -48,10 +48,12 @@ test("what is counted is added up, and what a shard that has moved away counted 
   const first = shard({ isThere: false, linksUp: 0 }, took(0.01), 7);
   const second = shard({ certificates }, took(0.02, 100), 5);
   let here = [first, second];
+  let beside: UpstreamSource[] = [];
   const totals = new FleetServiceTotals(
     "1",
     () => here,
     () => asked,
+    () => beside,
   );
   const { sources } = totals;
   expect(sources.upstreams()).toEqual([
@@ -83,6 +85,13 @@ test("what is counted is added up, and what a shard that has moved away counted 
   expect(sources.steps()["datagrams"]?.count).toBe(4);
   expect(sources.oldestBacklogSeconds()).toBe(5);
   expect(sources.scripts(), "also when a shard has moved away").toEqual(asked);
+
+  const [own] = second.vitals.serviceSources().upstreams();
+  beside = own ? [{ ...own, isThere: false, linksUp: 1, bytesIn: 7 }] : [];
+  expect(sources.upstreams(), "a connection beside those of shards is only counted").toMatchObject([
+    { isThere: true, linksUp: 1, bytesIn: 27 },
+  ]);
+  beside = [];
 
   here = [];
   totals.retire(second);
