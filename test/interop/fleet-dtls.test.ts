@@ -190,6 +190,10 @@ describe.skipIf(missing !== undefined)(
         await round("after new handshakes");
         expect(handshakes().slice(6)).toEqual(atFirst.slice(6));
         expect(devices.map(({ connects }) => connects)).toEqual(devices.map(() => 1));
+        // A key that is removed ends the context at the gateway that has it.
+        writeFileSync(keys, JSON.stringify(Object.fromEntries(names.slice(1).map((name) => [name, key]))));
+        for (const each of gateways) each.signal("SIGHUP");
+        await until("it is put out", () => /alert 49/.test(relays[0]?.outcome ?? ""));
         expect([...a.errors, ...b.errors]).toEqual([]);
       });
   },
