@@ -117,3 +117,42 @@ test("what waits is bounded, while the server says nothing", async () => {
   expect(await asked[0]).toBeUndefined();
   expect(book.counters.kept).toBe(10_000);
 });
+
+test("entries with different times are written with their own times, also after a failed write", async () => {
+  const { server, book, calls, values, turn, again } = world();
+  const keepAll = () => {
+    book.keep("a/1", { shard: 1, front: "" });
+    book.keep("dtls/cid:07", { shard: 2, front: "barn" }, 2_592_000);
+    book.keep("a/2", { shard: 3, front: "" });
+    book.keep("dtls/192.0.2.7:4000", { shard: 2, front: "barn" }, 2_592_000);
+  };
+  const commands = [
+    `set {barn}:addr:a/1 {barn}:addr:a/2 ${addressSeconds}`,
+    "set {barn}:addr:dtls/cid:07 {barn}:addr:dtls/192.0.2.7:4000 2592000",
+  ];
+  keepAll();
+  await turn();
+  expect(calls).toEqual(commands);
+  expect(book.counters).toEqual({ kept: 4, notKept: 0 });
+  server.isAway = true;
+  keepAll();
+  await turn();
+  server.isAway = false;
+  calls.splice(0);
+  values.clear();
+  await again();
+  expect(calls).toEqual(commands);
+  expect(values.size).toBe(4);
+});
+
+test("of two writes of one address the later one counts, with its time", async () => {
+  const { server, book, calls, turn, again } = world();
+  server.isAway = true;
+  book.keep("a/1", { shard: 1, front: "" }, 100);
+  await turn();
+  server.isAway = false;
+  calls.splice(0);
+  book.keep("a/1", { shard: 2, front: "" }, 200);
+  await again();
+  expect(calls).toEqual(["set {barn}:addr:a/1 200"]);
+});
