@@ -145,14 +145,20 @@ test("entries with different times are written with their own times, also after 
   expect(values.size).toBe(4);
 });
 
-test("of two writes of one address the later one counts, with its time", async () => {
+test("a write that fails does not replace a later one of the same address, which has its own time", async () => {
   const { server, book, calls, turn, again } = world();
+  let open = () => {};
+  server.gate = new Promise((resolve) => {
+    open = resolve;
+  });
   server.isAway = true;
   book.keep("a/1", { shard: 1, front: "" }, 100);
   await turn();
-  server.isAway = false;
-  calls.splice(0);
   book.keep("a/1", { shard: 2, front: "" }, 200);
+  open();
+  for (let i = 0; i < 10; i++) await Promise.resolve();
+  expect(book.counters.notKept).toBe(1);
+  server.isAway = false;
   await again();
-  expect(calls).toEqual(["set {barn}:addr:a/1 200"]);
+  expect(calls).toEqual(["set {barn}:addr:a/1 100", "set {barn}:addr:a/1 200"]);
 });

@@ -290,7 +290,11 @@ describe("when it has proved it,", () => {
   });
 
   test("a proof outside of a datagram means nothing", async () => {
-    const { world, shardOf } = await fleet();
+    const { world, silo, shardOf } = await fleet();
+    keep(world, { [peer]: [3, "silo"] });
+    silo.udp.hear([device, bare()]);
+    await world.turn();
+    expect(shardOf(3).heard).toHaveLength(1);
     portOf(shardOf(3)).proved();
     await world.turn();
     expect(world.book.writes).toEqual([]);
@@ -337,6 +341,19 @@ describe("a handshake that is handed over", () => {
     await world.turn();
     expect(shardOf(3).heard).toHaveLength(1);
     expect(shardOf(2).heard.at(-1)).toBe(`${peer} ${hex(bare("new"))}`);
+  });
+
+  test("has the new shard in the book as soon as it is proved, also if it is of the same gateway", async () => {
+    const { world, barn, proves } = await fleet();
+    keep(world, { [peer]: [2, "barn"] });
+    for (const shard of [2, 4]) proves(shard);
+    barn.udp.hear([device, bare()]);
+    await world.turn();
+    for (const datagram of [hello(clientOf(4)), bare("new")]) {
+      barn.udp.hear([device, datagram]);
+      await world.turn();
+    }
+    expect(world.book.writes).toEqual([`${peer} 2 barn ${contextSeconds}`, `${peer} 4 barn ${contextSeconds}`]);
   });
 
   test("is accepted from no device, and from no gateway with another key", async () => {
