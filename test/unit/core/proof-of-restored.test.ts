@@ -7,7 +7,7 @@ import { createAccessPolicy } from "../../../src/config/access.ts";
 import { accessOptions } from "../../../src/config/access-options.ts";
 import type { PeerId, PeerIdentity } from "../../../src/core/types.ts";
 import { StateTable } from "../../../src/storage/state-table.ts";
-import { Bench, connect, ping, publish, sleep, type Turn, wake } from "../../helpers/bench.ts";
+import { Bench, connect, ping, publish, sleep, subscribe, type Turn, wake } from "../../helpers/bench.ts";
 
 const peer: PeerId = "dtls/dev1";
 const policy = (access: unknown) => createAccessPolicy(accessOptions.parse(access), () => "dev1", []);
@@ -98,6 +98,39 @@ describe("a session of an earlier run", () => {
       const bench = network.bench({ default: "deny", rules: [{ allow: "*", from: [from] }] }, table);
       expect(stateOf(bench), from).toBe(state);
     }
+  });
+});
+
+describe("the topics that a device may use", () => {
+  const short = (text: string) => Buffer.from(text).readUInt16BE();
+  /** Devices with a certificate may use `ab`; others may use nothing. */
+  const rules = [
+    { allow: "*", from: ["certificate:*"], publish: ["ab"], subscribe: ["ab"] },
+    { allow: "*", from: ["psk:*"], publish: [], subscribe: [] },
+  ];
+
+  test("are those of its proof, also if its network could not say it when the session was restored", () => {
+    const { network, table } = earlierRun();
+    network.by = "psk";
+    const bench = network.bench({ default: "deny", rules }, table);
+    bench.link("dev1").up(true);
+    network.by = "certificate";
+    const message = publish({ qos: 1, topicIdType: "short", topicId: short("ab"), msgId: 3 });
+    bench.client(message, peer).asks("publish");
+    const other = publish({ qos: 1, topicIdType: "short", topicId: short("cd"), msgId: 4 });
+    expect(bench.client(other, peer).drops).toEqual(["topic-not-allowed"]);
+  });
+
+  test("are not taken away from a device that its network has forgotten when the rules change", () => {
+    const network = new Network();
+    const bench = network.bench({ default: "deny", rules });
+    bench.client(connect({ clientId: "dev1", cleanSession: false }), peer);
+    bench.link("dev1").up();
+    const { packetId } = bench.client(subscribe("ab", 1), peer).effect("subscribe");
+    bench.link("dev1").acks("suback", packetId, 1).gets("SUBACK");
+    network.by = "psk";
+    bench.input({ kind: "accessChanged", access: policy({ default: "deny", rules }) }).asks();
+    bench.link("dev1").delivers({ topicName: "ab", qos: 0 }).gets("PUBLISH");
   });
 });
 
