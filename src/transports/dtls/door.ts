@@ -35,6 +35,11 @@ const earlyMax = 12;
 const earlyOctetsMax = 16_384;
 /** Handshakes that were handed over, in each of two generations; about 1 KB each, with certificates a few. */
 const handedMax = 1_000;
+/**
+ * How often one handshake is handed over. A device repeats a flight of some datagrams six times; anybody else could make
+ * a gateway encrypt and send much more than he sends.
+ */
+const handOversMax = 100;
 const daySeconds = 86_400;
 
 export interface DoorParts {
@@ -58,6 +63,8 @@ interface Handed {
   readonly begun: Begun;
   /** The time at which it was handed over first. */
   readonly at: number;
+  /** How often it was handed over. */
+  times: number;
 }
 
 export class DtlsDoor implements Door {
@@ -178,12 +185,18 @@ export class DtlsDoor implements Door {
     const { address } = begun;
     const early = this.#early.get(address)?.datagrams ?? [];
     this.#early.delete(address);
-    const handed = { identity, begun, at: this.#timers.now() };
+    const handed = { identity, begun, at: this.#timers.now(), times: 0 };
     this.#handed.set(address, handed);
     this.#handOver(address as PeerId, handed, early);
   }
 
-  #handOver(from: PeerId, { identity, begun, at }: Handed, datagrams: readonly Uint8Array[]): void {
+  #handOver(from: PeerId, handed: Handed, datagrams: readonly Uint8Array[]): void {
+    if (handed.times >= handOversMax) {
+      this.#beside++;
+      return;
+    }
+    handed.times++;
+    const { identity, begun, at } = handed;
     const ageMs = begun.ageMs + Math.ceil(this.#timers.now() - at);
     this.#pass(from, this.#parts.seal.sealed({ identity, begun: { ...begun, ageMs }, datagrams }));
   }

@@ -260,6 +260,22 @@ describe("limits", () => {
     expect(overOf(second.world, second.world.handOvers[0]).datagrams).toHaveLength(1);
   });
 
+  test("a handshake is handed over 100 times: each time costs more than the datagram of an attacker", () => {
+    const { world, device, flight } = handed();
+    for (let i = 0; i < 98; i++) world.heard(device.address, aside(1));
+    world.heard(device.address, flight);
+    expect(world.handOvers).toHaveLength(100);
+    const before = world.door.report().counters.badRecords;
+    for (let i = 0; i < 50; i++) world.heard(device.address, aside(1));
+    world.heard(device.address, flight);
+    expect(world.handOvers).toHaveLength(100);
+    expect(world.door.report().counters.badRecords).toBe(before + 51);
+    const again = world.start(world.device({}, "10.0.0.1:5000"));
+    world.fate = () => [5];
+    world.run(300);
+    expect(again.said).toEqual(["opened"]);
+  });
+
   test("what was kept for one handshake is not handed over with the next one at its address", () => {
     const { world, device } = begun();
     for (let i = 0; i < 12; i++) world.heard(device.address, aside(10));
