@@ -76,9 +76,9 @@ export class SecureServer {
     return this.#contexts.handshakes.size;
   }
 
-  /** True if a handshake is open with a client at this address. */
-  isOpenAt(address: string): boolean {
-    return this.#contexts.handshakeAt(address) !== undefined;
+  /** The random octets of the open handshake with a client at this address; undefined: none is open. */
+  openAt(address: string): Uint8Array | undefined {
+    return this.#contexts.handshakeAt(address)?.agreed.serverRandom;
   }
 
   /** The last address of this device; undefined: it has no context. */
@@ -161,7 +161,7 @@ export class SecureServer {
       }
       at = record.end;
       if (record.epoch === 0 && !record.cid) this.#plain(address, record, now);
-      else if (this.#common.options.handsOver && !this.isOpenAt(address))
+      else if (this.#common.options.handsOver && !this.openAt(address))
         return; // it is for another gateway
       else if (record.epoch !== 1) this.counters.badRecords++;
       else if (record.cid) this.#withCid(address, record, record.cid, now);

@@ -13,7 +13,7 @@ export interface DoorEdges {
 }
 
 export interface Door {
-  /** Seconds for which a device may be silent and keep its context. */
+  /** Seconds for which the address book has to keep an entry, so that it does not end before the context. */
   readonly contextSeconds: number;
   start(edges: DoorEdges): void;
   /** Handles a datagram that a device sent to this gateway. Those that are for a shard are passed on. */

@@ -83,7 +83,8 @@ export class DtlsDoor implements Door {
 
   constructor(options: DtlsOptions, parts: DoorParts) {
     this.#options = options;
-    this.contextSeconds = Math.ceil(options.idleDays * daySeconds);
+    // An entry of the address book is written again after a day at most.
+    this.contextSeconds = Math.ceil((options.idleDays + 1) * daySeconds);
     this.#parts = parts;
     const { timers = systemTimers, crypto = withNativeAead(loadNativeAead()), devices, carrier } = parts;
     this.#timers = timers;
@@ -139,7 +140,7 @@ export class DtlsDoor implements Door {
       this.#beside++;
       return;
     }
-    if (firstCid(bytes, cidOctets) && !this.#server.isOpenAt(from)) return this.#pass(from, bytes);
+    if (firstCid(bytes, cidOctets) && !this.#server.openAt(from)) return this.#pass(from, bytes);
     const { hasHandshake, hasSealed, helloRandom } = recordsIn(bytes, cidOctets);
     const handed = this.#handedAt(from);
     if (hasHandshake && handed) {
@@ -152,11 +153,11 @@ export class DtlsDoor implements Door {
       this.#beside++;
       return;
     }
-    const wasOpen = this.#server.isOpenAt(from);
-    if (wasOpen) this.#keepEarly(from, bytes);
-    if (hasHandshake) this.#handshake(from, bytes, wasOpen);
+    const open = this.#server.openAt(from);
+    if (open && !helloRandom) this.#keepEarly(from, bytes);
+    if (hasHandshake) this.#handshake(from, bytes, open);
     // It may belong to an older context of this device.
-    if (hasSealed && (!hasHandshake || !wasOpen)) this.#pass(from, bytes);
+    if (hasSealed && (!hasHandshake || !open)) this.#pass(from, bytes);
   }
 
   /** The shard of the sender depends on this name: the connection id, or else the address. */
@@ -173,10 +174,12 @@ export class DtlsDoor implements Door {
     return isHandOver(bytes) ? readHandedOverTo(bytes)?.identity : undefined;
   }
 
-  #handshake(from: PeerId, bytes: Uint8Array, wasOpen: boolean): void {
+  #handshake(from: PeerId, bytes: Uint8Array, before: Uint8Array | undefined): void {
     this.#join.handle({ kind: "datagram", address: from, bytes });
     this.#flood.look();
-    if (wasOpen || !this.#server.isOpenAt(from)) return;
+    const open = this.#server.openAt(from);
+    if (!open || open === before) return;
+    // A new handshake, perhaps in place of one that the device has given up.
     this.#handed.set(from, "over");
     this.#early.delete(from);
   }
@@ -220,7 +223,7 @@ export class DtlsDoor implements Door {
   }
 
   #forgetClosed(): void {
-    for (const from of [...this.#early.keys()]) if (!this.#server.isOpenAt(from)) this.#early.delete(from);
+    for (const from of [...this.#early.keys()]) if (!this.#server.openAt(from)) this.#early.delete(from);
   }
 
   #pass(from: PeerId, bytes: Uint8Array): void {

@@ -227,6 +227,17 @@ describe("a handshake", () => {
 });
 
 describe("limits", () => {
+  test("what came for a handshake that the device has given up is not handed over with the next one", () => {
+    const { world, device } = begun();
+    world.heard(device.address, aside(40));
+    const again = world.start(world.device({}, device.address.slice("dtls/".length)));
+    world.run(100);
+    expect(again.said).toEqual(["opened"]);
+    const { datagrams } = overOf(world, world.handOvers[0]);
+    expect(datagrams).toHaveLength(1);
+    expect(world.door.report().handshakes).toBe(0);
+  });
+
   test("12 datagrams of a device that has not said who it is are kept; its repetition brings what is missing", () => {
     const { world, device, flight } = begun();
     for (let i = 0; i < 11; i++) world.heard(device.address, aside(10 + i));
@@ -322,8 +333,8 @@ describe("limits", () => {
   });
 
   test("the time that a device may be silent, for the address book", () => {
-    expect(new HandedWorld({ options: { idleDays: 30 } }).door.contextSeconds).toBe(30 * 86_400);
-    expect(new HandedWorld({ options: { idleDays: 0.010001 } }).door.contextSeconds).toBe(865);
+    expect(new HandedWorld({ options: { idleDays: 30 } }).door.contextSeconds).toBe(31 * 86_400);
+    expect(new HandedWorld({ options: { idleDays: 0.010001 } }).door.contextSeconds).toBe(87_265);
   });
 });
 
