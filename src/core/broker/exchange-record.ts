@@ -18,7 +18,10 @@ export function storeExchange(
 ): CommitToken | undefined {
   if (!context.journal.enabled) return undefined;
   exchange.stored = true;
-  return context.journal.put({ of: "uplink", clientId, id: exchange.packetId, record: recordOfExchange(exchange) });
+  const record = recordOfExchange(exchange);
+  const token = context.journal.put({ of: "uplink", clientId, id: exchange.packetId, record });
+  exchange.writtenWith = token ?? 0;
+  return token;
 }
 
 /** The exchange is over. */

@@ -21,7 +21,7 @@ import {
 import type { Link } from "../state/link.ts";
 import { identityOf } from "../state/packet-key.ts";
 import type { Session } from "../state/session.ts";
-import type { Instant, Publication } from "../types.ts";
+import type { Instant, LinkId, Publication } from "../types.ts";
 import type { Reason } from "../words.ts";
 import { storeExperience } from "./experience-record.ts";
 import { mayHave, mayPublish } from "./rights.ts";
@@ -78,8 +78,17 @@ function releaseAll(context: Context, broker: BrokerSession<Session>): void {
   broker.owesReleases = false;
   if (!link) return;
   for (const exchange of broker.inFlight.values())
-    if (exchange.kind === "publish" && exchange.stage === "released")
-      context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+    if (exchange.kind === "publish" && exchange.stage === "released") sendRelease(context, link.id, exchange);
+}
+
+/** Sends PUBREL, when the record says that it is sent. */
+export function sendRelease(
+  context: Context,
+  linkId: LinkId,
+  { packetId, writtenWith: behind }: PublishExchange<Session>,
+): void {
+  if (behind > 0) context.out.add({ kind: "release", linkId, packetId, behind });
+  else context.out.add({ kind: "release", linkId, packetId });
 }
 
 /** Sends a new packet, unless others wait or the window is full; then it waits. */
@@ -230,7 +239,10 @@ function sendPublish(context: Context, broker: BrokerSession<Session>, exchange:
     return;
   }
   broker.sent(exchange);
-  context.out.add({ kind: "publish", linkId: link.id, publication, packetId, dup });
+  const { writtenWith: behind } = exchange;
+  // The record may have been written in an earlier turn, and its commit may not be done yet.
+  if (behind > 0) context.out.add({ kind: "publish", linkId: link.id, publication, packetId, dup, behind });
+  else context.out.add({ kind: "publish", linkId: link.id, publication, packetId, dup });
   if (packetId === 0) ping(context, broker, exchange);
 }
 

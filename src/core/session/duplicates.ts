@@ -2,6 +2,7 @@
  * Recognizes publications that a client repeats: by MsgId, and by content if the MsgId may belong to another message.
  */
 import { storeExchange } from "../broker/exchange-record.ts";
+import { sendRelease } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import { hashOf } from "../octets.ts";
 import type { PublishExchange } from "../state/exchanges.ts";
@@ -42,7 +43,7 @@ export function detachInFlight(context: Context, session: Session): void {
     exchange.stage = "released";
     storeExchange(context, session.clientId, exchange);
     const { link } = session.broker;
-    if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+    if (link?.up) sendRelease(context, link.id, exchange);
   }
 }
 

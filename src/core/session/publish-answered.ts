@@ -4,7 +4,7 @@
  * At QoS 2 each answer to the client waits for the broker's answer.
  */
 import { forgetExchange, storeExchange } from "../broker/exchange-record.ts";
-import { reasonOf, sendWaiting } from "../broker/sending.ts";
+import { reasonOf, sendRelease, sendWaiting } from "../broker/sending.ts";
 import type { Context } from "../context.ts";
 import { pubAck } from "../messages.ts";
 import type { BrokerSession } from "../state/broker-session.ts";
@@ -32,7 +32,7 @@ export function onPubRel(context: Context, session: Session, msgId: number): voi
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
-  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+  if (link?.up) sendRelease(context, link.id, exchange);
 }
 
 /** The broker's answer to a publication of the gateway. */
@@ -121,7 +121,7 @@ function onReceivedByBroker(
     if (exchange.stored && exchange.owner) storeExchange(context, exchange.owner.clientId, exchange);
   }
   if (exchange.stage === "released") {
-    if (broker.link?.up) context.out.add({ kind: "release", linkId: broker.link.id, packetId: exchange.packetId });
+    if (broker.link?.up) sendRelease(context, broker.link.id, exchange);
   } else if (origin) {
     context.answer(origin.session, { type: "PUBREC", msgId: origin.msgId });
     releaseOwed(context, origin.session);
@@ -169,5 +169,5 @@ function releaseAtBroker(
   exchange.stage = "released";
   storeExchange(context, session.clientId, exchange);
   const { link } = session.broker;
-  if (link?.up) context.out.add({ kind: "release", linkId: link.id, packetId: exchange.packetId });
+  if (link?.up) sendRelease(context, link.id, exchange);
 }

@@ -50,6 +50,8 @@ export interface PublishExchange<Client extends ExchangeClient> {
   readonly isWill: boolean;
   /** The exchange has a record, which is deleted when the exchange ends. */
   stored: boolean;
+  /** The commit with the last change of the record. No step that the record shows may leave before it. 0 = none. */
+  writtenWith: CommitToken;
   /** The client has been answered. What is left of the exchange is between the gateway and the broker. */
   accepted: boolean;
   /**
@@ -70,7 +72,10 @@ export function newPublishExchange<Client extends ExchangeClient>(
   publication: Publication,
   owner: Client | undefined,
   of?: Partial<
-    Omit<PublishExchange<Client>, "kind" | "packetId" | "publication" | "owner" | "fromBeforeConnect" | "suspicion">
+    Omit<
+      PublishExchange<Client>,
+      "kind" | "packetId" | "publication" | "owner" | "fromBeforeConnect" | "suspicion" | "writtenWith"
+    >
   >,
 ): PublishExchange<Client> {
   return {
@@ -84,6 +89,7 @@ export function newPublishExchange<Client extends ExchangeClient>(
     sentBefore: of?.sentBefore ?? false,
     isWill: of?.isWill ?? false,
     stored: of?.stored ?? false,
+    writtenWith: 0,
     accepted: of?.accepted ?? false,
     backlogId: of?.backlogId ?? 0,
     suspicion: undefined,
