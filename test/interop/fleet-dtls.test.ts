@@ -25,6 +25,8 @@ if (missing !== undefined && process.env["CI"]) throw new Error(missing);
 
 const shards = 16;
 const count = 18;
+/** Longer than from one shard that moves to the next. */
+const quietMs = 1_500;
 const key = "00112233445566778899aabbccddeeff";
 
 interface Fleet {
@@ -82,17 +84,19 @@ describe.skipIf(missing !== undefined)(
         for (const each of gateways) await each.serves();
         const show = async (from: PairGateway): Promise<Fleet> => JSON.parse((await from.ask("/fleet/members")).body);
         const metrics = async (i: number) => (await fetch(`http://127.0.0.1:${ports[6 + i]}/metrics`)).text();
-        await until(
-          "both have shards",
-          async () => {
+        /** Both have shards, and none moves any more. */
+        const settled = async (what: string) => {
+          let [seen, since] = ["", 0];
+          const isSettled = async () => {
             const { members, owners } = await show(b);
-            return (
-              members.length === 2 && members.every((each) => each.shards > 0) && owners.every(({ owner }) => owner)
-            );
-          },
-          40_000,
-        );
-        await sleep(500);
+            const now = JSON.stringify(owners.map(({ owner }) => owner));
+            if (now !== seen) [seen, since] = [now, performance.now()];
+            const areServed = members.every((each) => each.shards > 0) && owners.every(({ owner }) => owner);
+            return members.length === 2 && areServed && performance.now() - since > quietMs;
+          };
+          await until(what, isSettled, 60_000);
+        };
+        await settled("both have shards");
         const roads = new Crossroads((n) => fronts[n % 2] ?? 0);
         const port = await roads.open();
         atEnd(() => roads.close());
@@ -174,14 +178,7 @@ describe.skipIf(missing !== undefined)(
         // It comes back, and gets shards. A device that is switched on anew replaces its context.
         a.start();
         await a.serves(60_000);
-        await until(
-          "both have shards again",
-          async () => {
-            const { members } = await show(b);
-            return members.length === 2 && members.every((each) => each.shards > 0);
-          },
-          40_000,
-        );
+        await settled("both have shards again");
         roads.move(count, (front) => (front === fronts[0] ? (fronts[1] ?? 0) : (fronts[0] ?? 0)));
         await round("after it came back");
         expect(handshakes()).toEqual(atFirst);
