@@ -35,7 +35,7 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await other.close();
   });
 
-  test("a device connects, sleeps, is late and is lost: its state says why", async () => {
+  test("a device connects, sleeps, is late and is lost: its state says why", { timeout: 90_000 }, async () => {
     const served = await serve();
     const { page } = await open(browser, served, "devices");
     await page.getByText("No device yet").waitFor();
@@ -43,9 +43,10 @@ describe.skipIf(missing !== undefined)(`the console in Chromium${missing ? `, sk
     await device.connect();
     const row = page.getByRole("row", { name: /sleeper/ });
     await row.getByText(/^active, heard \d+ s ago$/).waitFor();
-    await device.says({ type: "DISCONNECT", duration: 6 }, "DISCONNECT");
-    await row.getByText(/^asleep, due in \d s$/).waitFor();
-    await row.getByText(/^late by \d s: it should have woken$/).waitFor();
+    // Each state lasts so long that a browser on a busy machine shows it.
+    await device.says({ type: "DISCONNECT", duration: 20 }, "DISCONNECT");
+    await row.getByText(/^asleep, due in \d+ s$/).waitFor();
+    await row.getByText(/^late by \d+ s: it should have woken$/).waitFor();
     await row.getByText(/^lost: slept too long, \d+ s ago$/).waitFor();
     await page.getByRole("link", { name: "Overview" }).click();
     await page.getByText(/^One device is lost\./).waitFor();
