@@ -25,8 +25,8 @@ export class RecordingBroker {
   aliasesUnknown = 0;
   /** Publications with an alias in place of their topic name. */
   aliasesUsed = 0;
-  /** Every packet that came in, by client id. */
-  readonly packets: { readonly clientId: string; readonly packet: Packet }[] = [];
+  /** Every packet that came in, by client id, and when. */
+  readonly packets: { readonly clientId: string; readonly packet: Packet; readonly at: number }[] = [];
   readonly wills: string[] = [];
   /** Payloads that the gateway acknowledged here. */
   readonly taken = new Set<string>();
@@ -69,6 +69,20 @@ export class RecordingBroker {
   /** That are open just now. */
   get connections(): number {
     return [...this.#sockets].filter(({ destroyed }) => !destroyed).length;
+  }
+
+  /** The packets of this client from a little before this payload first came until a little after it came last. */
+  around(clientId: string, payload: string): readonly string[] {
+    const lines = this.packets.flatMap(({ clientId: from, packet, at }) => {
+      if (from !== clientId) return [];
+      const { cmd } = packet;
+      const what =
+        cmd === "publish" ? ` ${packet.topic} ${packet.payload} QoS ${packet.qos}${packet.dup ? " DUP" : ""}` : "";
+      const clean = cmd === "connect" ? ` clean ${packet.clean}` : "";
+      return [`${Math.round(at)} ${cmd} ${packet.messageId ?? ""}${what}${clean}`];
+    });
+    const has = (line: string) => line.includes(` ${payload} `);
+    return lines.slice(Math.max(0, lines.findIndex(has) - 15), lines.findLastIndex(has) + 15);
   }
 
   async close(): Promise<void> {
@@ -115,7 +129,7 @@ export class RecordingBroker {
     const input = parser();
     input.on("packet", (packet: Packet) => {
       if (packet.cmd === "connect") {
-        this.packets.push({ clientId: packet.clientId, packet });
+        this.packets.push({ clientId: packet.clientId, packet, at: performance.now() });
         protocolVersion = packet.protocolVersion ?? 4;
         // After the packets of earlier connections: their DISCONNECT must not be overtaken.
         setTimeout(() => {
@@ -127,7 +141,7 @@ export class RecordingBroker {
         return;
       }
       if (!connection) return;
-      this.packets.push({ clientId: connection.request.mqttClientId, packet });
+      this.packets.push({ clientId: connection.request.mqttClientId, packet, at: performance.now() });
       if (packet.cmd === "disconnect") orderly = true;
       if (packet.cmd === "publish") this.#resolve(packet, names);
       const from = connection;
